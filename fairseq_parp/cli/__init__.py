@@ -1,0 +1,49 @@
+"""The command ``fairseq-parp``: one module per verb, imported only when that verb is called.
+
+Each verb's module has ``add_arguments(parser)`` and ``run(arguments) -> int`` (the exit status).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from fairseq_parp import __version__
+from fairseq_parp.errors import ParpError
+
+VERBS = {
+    "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
+    "doctor": "show versions, say what is broken here and how to mend it",
+    "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
+    "report": "sparsity of a checkpoint: overall, per layer, per kind of module",
+    "score": "UER and WER of a fairseq-generate result file",
+    "transcribe": "print the text of audio files",
+}
+
+
+def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
+    """Parse the command line; only the module of the verb that was asked for is imported."""
+    parser = argparse.ArgumentParser(prog="fairseq-parp", description="PARP finetuning of wav2vec 2.0 in fairseq.")
+    parser.add_argument("--version", action="version", version=f"fairseq_parp {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        verb = verbs.add_parser(name, help=summary, description=summary)
+        if argv and argv[0] == name:
+            importlib.import_module(f"fairseq_parp.cli.{name}").add_arguments(verb)
+    arguments = parser.parse_args(argv)
+    return arguments.verb, arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; a user's mistake ends in one line on standard error and status 2."""
+    verb, arguments = parse(sys.argv[1:] if argv is None else list(argv))
+    try:
+        return int(importlib.import_module(f"fairseq_parp.cli.{verb}").run(arguments))
+    except ParpError as error:
+        print(f"fairseq-parp {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"fairseq-parp {verb}: interrupted", file=sys.stderr)
+        return 130

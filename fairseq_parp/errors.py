@@ -1,0 +1,103 @@
+"""One exception class per cause of failure; every message is one line that a user can act on.
+
+The command line and fairseq's own commands end in that line, with a non-zero exit status and no
+traceback. Values that the message was made from stay on the exception as attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+
+
+class ParpError(Exception):
+    """Base of every error that a user's input can cause."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class ConfigError(ParpError):
+    """A configuration key has a value that is not allowed, or does not exist."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        super().__init__(f"{key}={value!r}: {allowed}")
+        self.key, self.value, self.allowed = key, value, allowed
+
+
+class ScopeError(ParpError):
+    """A scope expression finds no parameter, or finds one twice."""
+
+
+class WeightsError(ParpError):
+    """A weight is NaN or infinite when it has to be ranked."""
+
+    def __init__(self, parameter: str, count: int, update: int | None = None) -> None:
+        when = "" if update is None else f" at update {update}"
+        super().__init__(f"{parameter}: {count} NaN or infinite value(s){when}; cannot rank them by magnitude")
+        self.parameter, self.count, self.update = parameter, count, update
+
+
+class MaskError(ParpError):
+    """A mask file is damaged, or belongs to another model."""
+
+
+class CheckpointError(ParpError):
+    """A checkpoint cannot be read, is not one, or would run code when loaded."""
+
+    def __init__(self, path: str | PathLike[str], reason: str) -> None:
+        super().__init__(f"{fspath(path)}: {reason}")
+        self.path, self.reason = fspath(path), reason
+
+
+class ResumeError(ParpError):
+    """A run is resumed with settings other than those it was started with."""
+
+    def __init__(self, key: str, saved: object, asked: object) -> None:
+        super().__init__(
+            f"{key}: the checkpoint was trained with {saved!r}, this command asks for {asked!r}; "
+            "repeat the original command, or choose another checkpoint.save_dir"
+        )
+        self.key, self.saved, self.asked = key, saved, asked
+
+
+class PrecisionError(ParpError):
+    """A numeric precision that cannot run on this device, or cannot be kept exact."""
+
+
+class AudioError(ParpError):
+    """An audio file is missing, unreadable or of the wrong kind."""
+
+    def __init__(self, path: str | PathLike[str], reason: str) -> None:
+        super().__init__(f"{fspath(path)}: {reason}")
+        self.path, self.reason = fspath(path), reason
+
+
+class ManifestError(ParpError):
+    """A manifest folder has problems; ``problems`` holds one line each, with file and line."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        more = "" if len(problems) == 1 else f" (and {len(problems) - 1} more; fairseq-parp manifest check shows all)"
+        super().__init__(problems[0] + more)
+        self.problems = list(problems)
+
+
+class MissingToolError(ParpError):
+    """Something outside the package (a compiler, a library, an extra) is not there."""
+
+
+def listing(names: Iterable[object], most: int = 6) -> str:
+    """Join names for a message, cut after ``most`` with a count of the rest.
+
+    >>> listing(["a", "b", "c"], most=2)
+    'a, b, ... (1 more)'
+    """
+    every = [str(name) for name in names]
+    shown = ", ".join(every[:most])
+    return shown if len(every) <= most else f"{shown}, ... ({len(every) - most} more)"
+
+
+def absolute(path: str | PathLike[str]) -> str:
+    """Return the absolute path for a message: the reader sees where was looked, not what was typed."""
+    return str(Path(path).expanduser().absolute())
