@@ -1,0 +1,14 @@
+"""Faults of fairseq itself, mended from outside: one small file each, with the reason and the versions.
+
+Nothing of fairseq's files is changed. :func:`install` runs once, when fairseq imports the plugin.
+"""
+
+from __future__ import annotations
+
+from fairseq_parp.compat import cpu_overflow, safe_loading
+
+
+def install() -> None:
+    """Mend what is to be mended in the fairseq that is imported; calling it again does nothing."""
+    safe_loading.install()
+    cpu_overflow.install()

@@ -1,0 +1,1 @@
+"""Datasets: what the plugin puts around fairseq's own."""

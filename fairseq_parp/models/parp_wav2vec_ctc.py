@@ -1,0 +1,81 @@
+"""The masked wav2vec 2.0 CTC model: stock ``wav2vec_ctc`` with the same tensors under the same names.
+
+Its mask is nothing but the zeros of its weights, so checkpoints load strictly into the stock model and back.
+"""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from fairseq.models import register_model
+from fairseq.models.wav2vec.wav2vec2_asr import Wav2Vec2CtcConfig, Wav2VecCtc
+from torch import Tensor
+
+from fairseq_parp.errors import CheckpointError, ConfigError, absolute
+from fairseq_parp.glue import OneLineExit, one_line_errors
+
+BLANK = 0
+"""wav2vec 2.0's CTC blank is ``<s>``, the dictionary's first symbol."""
+
+
+@dataclass
+class ParpWav2VecCtcConfig(Wav2Vec2CtcConfig):
+    """The stock model's keys, unchanged: a recipe becomes this model by its ``_name`` alone."""
+
+
+@register_model("parp_wav2vec_ctc", dataclass=ParpWav2VecCtcConfig)
+class ParpWav2VecCtc(Wav2VecCtc):
+    """wav2vec 2.0 with a CTC head.
+
+    Attributes:
+        blank_frames: of the last batch in evaluation mode, (frames whose best symbol is the blank, frames).
+    """
+
+    blank_frames: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def build_model(cls, cfg: ParpWav2VecCtcConfig, task: Any) -> "ParpWav2VecCtc":
+        """Build from the pretrained file ``cfg.w2v_path``, or from the config that a finetuned checkpoint embeds.
+
+        Raises:
+            ConfigError: no file is named, or it was pretrained with another ``normalize``.
+            CheckpointError: the file is not there, or is not a pretrained wav2vec 2.0.
+        """
+        with one_line_errors():
+            embedded = cfg.w2v_args is not None
+            if not embedded and not isinstance(cfg.w2v_path, str):
+                raise ConfigError("model.w2v_path", None, "must be the path of a pretrained wav2vec 2.0 checkpoint")
+            # fairseq prints the whole model to standard output while it loads the weights.
+            with contextlib.redirect_stdout(io.StringIO()):
+                return cls._build(cfg, task)
+
+    @classmethod
+    def _build(cls, cfg: ParpWav2VecCtcConfig, task: Any) -> "ParpWav2VecCtc":
+        try:
+            return super().build_model(cfg, task)
+        except OneLineExit as stop:
+            raise stop.error from None
+        except AssertionError as error:
+            if "normalization" in str(error):
+                allowed = f"the pretrained model has normalize={not cfg.normalize}; finetune with the same"
+                raise ConfigError("task.normalize", cfg.normalize, allowed) from error
+            raise
+        except (RuntimeError, AttributeError, KeyError) as error:
+            if cfg.w2v_path is None:
+                raise
+            reason = f"not a pretrained wav2vec 2.0 ({type(error).__name__}: {str(error).strip().splitlines()[0]})"
+            raise CheckpointError(absolute(cfg.w2v_path), reason) from error
+
+    def get_normalized_probs(self, net_output: dict[str, Any], log_probs: bool) -> Tensor:
+        """Return probabilities or log-probabilities (frames, utterances, symbols); count blanks in evaluation."""
+        probabilities: Tensor = super().get_normalized_probs(net_output, log_probs)
+        if not self.training:
+            self.blank_frames = _count_blanks(probabilities, net_output["padding_mask"])
+        return probabilities
+
+
+def _count_blanks(probabilities: Tensor, padding: Tensor | None) -> tuple[int, int]:
+    blank = probabilities.argmax(-1).transpose(0, 1) == BLANK
+    real = blank.new_ones(blank.shape) if padding is None else ~padding[:, : blank.shape[1]]
+    return int((blank & real).sum()), int(real.sum())

@@ -1,0 +1,164 @@
+"""A set of masks, one bit a weight (1 keeps), by parameter name; saved as safetensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fairseq_parp.errors import MaskError, absolute, listing
+from fairseq_parp.files import write_whole
+from fairseq_parp.sparsity.select import CHUNK, chunks
+
+FORMAT = "fairseq_parp.mask.v1"
+
+_POPCOUNT = torch.tensor([bin(byte).count("1") for byte in range(256)])
+_BIT = torch.arange(8, dtype=torch.uint8)
+
+
+def pack_nonzero(tensor: Tensor) -> Tensor:
+    """Return bits that are 1 where ``tensor`` is not zero: uint8, ``ceil(n / 8)`` bytes, lowest bit first."""
+    packed = [_pack(values != 0) for values in chunks(tensor)]
+    return torch.cat(packed) if packed else torch.zeros(0, dtype=torch.uint8, device=tensor.device)
+
+
+def unpack(bits: Tensor, size: int) -> Tensor:
+    """Return ``size`` booleans from packed bits, flat."""
+    return ((bits.unsqueeze(1) >> _BIT.to(bits.device)) & 1).view(-1)[:size].bool()
+
+
+def _pack(kept: Tensor) -> Tensor:
+    """Pack booleans, eight to a byte, by one multiplication per byte.
+
+    Eight bytes of 0 or 1 are one 64-bit integer; the factor moves byte i's bit to bit 56 + i, and no two
+    products meet below bit 56 in a way that carries.
+    """
+    padded = kept if kept.numel() % 8 == 0 else torch.cat([kept, kept.new_zeros(-kept.numel() % 8)])
+    words = padded.view(torch.uint8).view(torch.int64)
+    return ((words * 0x0102_0408_1020_4080) >> 56).to(torch.uint8)
+
+
+@dataclass
+class MaskSet:
+    """Masks of several parameters.
+
+    Attributes:
+        bits: packed bits by parameter name, uint8, lowest bit first; unused bits of the last byte are 0.
+        shapes: the parameters' shapes by the same names.
+    """
+
+    bits: dict[str, Tensor]
+    shapes: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def of_nonzero(cls, tensors: Mapping[str, Tensor]) -> MaskSet:
+        """Return the mask that the zeros of ``tensors`` stand for."""
+        return cls(
+            {name: pack_nonzero(tensor) for name, tensor in tensors.items()},
+            {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        )
+
+    def size(self, name: str | None = None) -> int:
+        """Return the number of weights, of one parameter or of all."""
+        names = self.shapes if name is None else [name]
+        return sum(torch.Size(self.shapes[each]).numel() for each in names)
+
+    def zeros(self, name: str | None = None) -> int:
+        """Return the number of zeros, of one parameter's mask or of all."""
+        names = self.bits if name is None else [name]
+        return self.size(name) - sum(_ones(self.bits[each]) for each in names)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros; 0 where there are no weights."""
+        return self.zeros() / max(1, self.size())
+
+    def kept(self, name: str) -> Tensor:
+        """Return one parameter's mask as booleans in its own shape: True keeps."""
+        return unpack(self.bits[name], self.size(name)).view(self.shapes[name])
+
+    def zero_(self, name: str, tensor: Tensor) -> None:
+        """Zero ``tensor`` in place wherever the mask has a 0."""
+        for values, bits in zip(chunks(tensor), self.bits[name].split(CHUNK // 8), strict=True):
+            values.masked_fill_(~unpack(bits.to(values.device), values.numel()), 0)
+
+    def churn(self, other: MaskSet) -> int:
+        """Return how many weights are on different sides in the two masks."""
+        self.require_same_model(other.shapes, "the other mask")
+        return sum(_ones(bits ^ other.bits[name].to(bits.device)) for name, bits in self.bits.items())
+
+    def require_same_model(self, shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
+        """Check that this mask is for parameters of exactly these names and shapes.
+
+        Raises:
+            MaskError: it is not; the message names the first difference.
+        """
+        missing = [name for name in shapes if name not in self.shapes]
+        extra = [name for name in self.shapes if name not in shapes]
+        if missing or extra:
+            raise MaskError(
+                f"the mask is of another model than {what}: it lacks {len(missing)} parameter(s) "
+                f"({listing(missing, 2) or 'none'}) and has {len(extra)} other(s) ({listing(extra, 2) or 'none'})"
+            )
+        for name, shape in shapes.items():
+            if self.shapes[name] != tuple(shape):
+                raise MaskError(f"the mask of {name} has shape {self.shapes[name]}, {what} has {tuple(shape)}")
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and boolean mask, one parameter at a time."""
+        return ((name, self.kept(name)) for name in self.bits)
+
+    def save(self, path: str | Path, **notes: str) -> None:
+        """Write the masks to ``path`` as safetensors, whole or not at all; ``notes`` go into its metadata."""
+        metadata = {"format": FORMAT, "shapes": json.dumps(self.shapes), **notes}
+        write_whole(path, save({name: bits.cpu() for name, bits in self.bits.items()}, metadata))
+
+    @classmethod
+    def load(cls, path: str | Path) -> MaskSet:
+        """Read masks written by :meth:`save`.
+
+        Raises:
+            MaskError: there is no such file, or it is not a mask file of this project, or it is damaged.
+        """
+        if not Path(path).is_file():
+            raise MaskError(f"no mask file at {absolute(path)}")
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+                bits = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except (SafetensorError, ValueError, OSError) as error:
+            raise MaskError(f"{absolute(path)}: not a safetensors file: {error}") from None
+        return cls._checked(path, bits, metadata)
+
+    @classmethod
+    def _checked(cls, path: str | Path, bits: dict[str, Tensor], metadata: Mapping[str, str]) -> MaskSet:
+        if metadata.get("format") != FORMAT:
+            raise MaskError(f"{absolute(path)}: format {metadata.get('format')!r}, expected {FORMAT!r}")
+        try:
+            shapes = {name: tuple(int(n) for n in shape) for name, shape in json.loads(metadata["shapes"]).items()}
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise MaskError(f"{absolute(path)}: its shapes cannot be read") from None
+        if set(shapes) != set(bits):
+            raise MaskError(f"{absolute(path)}: its shapes and its masks have different names")
+        for name, shape in shapes.items():
+            _require_length(path, name, bits[name], shape)
+        return cls({name: bits[name] for name in shapes}, shapes)
+
+
+def _ones(bits: Tensor) -> int:
+    return int((torch.bincount(bits, minlength=256).cpu() * _POPCOUNT).sum())
+
+
+def _require_length(path: str | Path, name: str, bits: Tensor, shape: tuple[int, ...]) -> None:
+    size = 1
+    for n in shape:
+        size *= n
+    whole = bits.dtype == torch.uint8 and bits.dim() == 1 and min(shape, default=0) >= 0
+    if not whole or bits.numel() != -(-size // 8) or (size % 8 and int(bits[-1]) >> (size % 8)):
+        raise MaskError(f"{absolute(path)}: the mask of {name} does not have the bits of shape {shape}")

@@ -1,0 +1,241 @@
+"""Holds the parameters, the method and what must survive a restart; zeroes weights in place.
+
+PARP keeps no dense copy: what a re-prune zeroes is lost and regrows by its own gradient. Between two
+re-prunes the weights are dense in part; :meth:`Pruner.make_sparse` shows the sparse model for validation and
+saving, and :meth:`Pruner.make_dense` puts the displaced values back, so that looking does not change training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fairseq_parp.errors import MaskError, ResumeError
+from fairseq_parp.sparsity.config import PREFIX, PruningConfig
+from fairseq_parp.sparsity.counting import zero_count
+from fairseq_parp.sparsity.masks import MaskSet
+from fairseq_parp.sparsity.methods import build_method
+from fairseq_parp.sparsity.scope import find_parameters, groups
+from fairseq_parp.sparsity.select import Cut, find_cut, zero_smallest_
+
+
+@dataclass
+class Target:
+    """One prunable parameter.
+
+    Attributes:
+        weight: what the model computes with and what a checkpoint holds.
+        master: the higher-precision copy that the optimizer steps, where there is one: it ranks, and is zeroed too.
+    """
+
+    weight: Tensor
+    master: Tensor | None = None
+
+    @property
+    def ranked(self) -> Tensor:
+        """The tensor whose magnitudes decide. Rounding keeps order, so the master only breaks ties."""
+        return self.weight if self.master is None else self.master
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What the last prune did."""
+
+    update: int
+    size: int
+    zeros: int
+    churn: int
+    milliseconds: float
+
+
+@dataclass
+class Pruner:
+    """Prunes one model over one run.
+
+    Attributes:
+        targets: the prunable parameters by name, in the model's order.
+        config: what to do.
+        last_update: update after which the run ends; None where that is not known.
+    """
+
+    targets: dict[str, Target]
+    config: PruningConfig
+    last_update: int | None = None
+    mask: MaskSet | None = field(default=None, init=False)
+    report: PruneReport | None = field(default=None, init=False)
+    _pruned_at: int = field(default=0, init=False)
+    _displaced: dict[str, Tensor] | None = field(default=None, init=False)
+    _masters_stale: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.method = build_method(self.config, self.last_update)
+        self.first_mask = None if self.config.mask is None else MaskSet.load(self.config.mask)
+        if self.first_mask is not None:
+            self._check_first_mask(self.first_mask)
+
+    @classmethod
+    def of_model(cls, model: nn.Module, config: PruningConfig, last_update: int | None = None) -> Pruner:
+        """Make a pruner of the parameters that ``config.scope`` finds in ``model``."""
+        found = find_parameters(model, config.scope)
+        return cls({name: Target(parameter) for name, parameter in found.items()}, config, last_update)
+
+    @property
+    def size(self) -> int:
+        """Number of prunable weights, N."""
+        return sum(target.weight.numel() for target in self.targets.values())
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity asked for now: at the last prune, along the schedule."""
+        return float(self.method.schedule.at(self._pruned_at))
+
+    def live_zeros(self) -> int:
+        """Count the weights that are zero at this moment, regrown ones not among them."""
+        return sum(t.weight.numel() - int(torch.count_nonzero(t.weight)) for t in self.targets.values())
+
+    @torch.no_grad()
+    def attach(self, masters: Mapping[str, Tensor]) -> None:
+        """Tell which higher-precision copies the optimizer keeps, by parameter name."""
+        for name, target in self.targets.items():
+            target.master = masters.get(name)
+
+    def begin(self, update: int) -> PruneReport | None:
+        """Take the first mask, once; does nothing in a run that already has one."""
+        if self.mask is not None:
+            return None
+        if self.first_mask is not None:
+            for name, target in self.targets.items():
+                self.first_mask.zero_(name, target.weight)
+        return self.prune(update)
+
+    def step(self, update: int) -> PruneReport | None:
+        """Re-prune if the method does so after ``update`` updates; call it once after every update."""
+        return self.prune(update) if self.method.reprunes_after(update) else None
+
+    @torch.no_grad()
+    def prune(self, update: int) -> PruneReport:
+        """Zero the smallest weights in place: exactly max(k, natural zeros) zeros in every group.
+
+        Raises:
+            WeightsError: a weight is NaN or infinite; nothing has been zeroed then.
+        """
+        start = time.perf_counter()
+        self._pruned_at = update
+        self._zero_smallest()
+        for target in self.targets.values():
+            if target.master is not None:
+                target.master.masked_fill_(target.weight == 0, 0)
+        before, self.mask = self.mask, MaskSet.of_nonzero(self._weights())
+        churn = 0 if before is None else self.mask.churn(before)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        self.report = PruneReport(update, self.mask.size(), self.mask.zeros(), churn, milliseconds)
+        return self.report
+
+    @torch.no_grad()
+    def make_sparse(self) -> None:
+        """Show the sparse model: prune at the current sparsity, setting aside what that displaces."""
+        if self._displaced is not None:
+            return
+        self._displaced = self._zero_smallest(keep=True)
+
+    @torch.no_grad()
+    def make_dense(self) -> None:
+        """Undo :meth:`make_sparse`, to the last bit."""
+        for name, values in (self._displaced or {}).items():
+            target = self.targets[name]
+            if values.numel():
+                target.weight.masked_scatter_(target.weight == 0, values.to(target.weight))
+            if self._masters_stale and target.master is not None:
+                target.master.copy_(target.weight)
+        self._displaced = None
+        self._masters_stale = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs beside the weights: plain values and tensors only.
+
+        The displaced values are those of every zero of the saved weights, in order, so they need no indices.
+        """
+        mask = MaskSet.of_nonzero(self._weights()) if self.mask is None else self.mask
+        return {
+            "config": self.config.identity(),
+            "last_update": self.last_update,
+            "pruned_at": self._pruned_at,
+            "mask": {name: bits.cpu() for name, bits in mask.bits.items()},
+            "displaced": {name: values.cpu() for name, values in (self._displaced or {}).items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue the run that ``state`` was saved in; the weights must have been loaded already.
+
+        Raises:
+            ResumeError: that run was another one: method, sparsity, interval, scope or ramp differ.
+        """
+        self._require_same_run(state)
+        shapes = {name: tuple(weight.shape) for name, weight in self._weights().items()}
+        self.mask = MaskSet({name: state["mask"][name].to(self._device(name)) for name in shapes}, shapes)
+        self._pruned_at = state["pruned_at"]
+        self._displaced = dict(state["displaced"])
+        self._masters_stale = True
+
+    def _require_same_run(self, state: Mapping[str, Any]) -> None:
+        saved, asked = state["config"], self.config.identity()
+        for key, value in asked.items():
+            was = tuple(saved[key]) if isinstance(saved.get(key), list) else saved.get(key)
+            if was != value:
+                raise ResumeError(f"{PREFIX}.{key}", was, value)
+        if self.config.method == "parp_p" and state["last_update"] != self.last_update:
+            raise ResumeError("optimization.max_update (where parp_p's ramp ends)", state["last_update"], self.last_update)
+        if set(state["mask"]) != set(self.targets):
+            raise ResumeError(f"{PREFIX}.scope", f"{len(state['mask'])} parameters", f"{len(self.targets)} others")
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: target.weight.detach() for name, target in self.targets.items()}
+
+    def _device(self, name: str) -> torch.device:
+        return self.targets[name].weight.device
+
+    def _zero_smallest(self, keep: bool = False) -> dict[str, Tensor]:
+        """Zero k weights in every group; return by name what that displaced, if it is to be kept.
+
+        All cuts are found before anything is zeroed, so that an error leaves the weights as they were.
+        """
+        parts = groups(self.targets, self.config.granularity)
+        cuts = [self._find_cut(part) for part in parts]
+        displaced = {}
+        for part, cut in zip(parts, cuts, strict=True):
+            for name, target in part.items():
+                weight = target.weight.detach()
+                dense = weight.clone() if keep else weight
+                zero_smallest_(target.ranked.detach(), weight, cut)
+                if keep:
+                    displaced[name] = _displaced(dense, weight)
+        return displaced
+
+    def _find_cut(self, part: Mapping[str, Target]) -> Cut:
+        ranked = {name: target.ranked.detach() for name, target in part.items()}
+        return find_cut(ranked, self._zeros_of(part), self._pruned_at)
+
+    def _zeros_of(self, group: Mapping[str, Target]) -> int:
+        size = sum(target.weight.numel() for target in group.values())
+        return zero_count(self.method.schedule.at(self._pruned_at), size)
+
+    def _check_first_mask(self, mask: MaskSet) -> None:
+        mask.require_same_model({name: tuple(w.shape) for name, w in self._weights().items()}, "the model to prune")
+        for group in groups(self.targets, self.config.granularity):
+            asked, has = self._zeros_of(group), sum(mask.zeros(name) for name in group)
+            if asked != has:
+                raise MaskError(
+                    f"{PREFIX}.mask={self.config.mask!r} has {has} zeros where sparsity {self.sparsity} means {asked} "
+                    f"(granularity {self.config.granularity}); ask for sparsity {mask.sparsity:.6g}, or another mask"
+                )
+
+
+def _displaced(dense: Tensor, sparse: Tensor) -> Tensor:
+    """Return the dense values at all zeros of ``sparse``, in order; nothing where no value was displaced."""
+    values = dense[sparse == 0]
+    return values if values.count_nonzero() else values[:0]

@@ -1,0 +1,124 @@
+"""A tiny corpus, a tiny pretrained model, and real fairseq commands on them."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+ROOT = Path(__file__).parents[2]
+PLUGIN = ROOT / "fairseq_parp"
+LETTERS = "ABCD"
+
+MODEL = {
+    "_name": "wav2vec2",
+    "quantize_targets": True,
+    "conv_feature_layers": "[(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16, 2, 2)] * 2",
+    "encoder_layers": 3,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 64,
+    "encoder_attention_heads": 2,
+    "final_dim": 16,
+    "latent_vars": 8,
+    "conv_pos": 16,
+    "conv_pos_groups": 2,
+}
+
+
+def make_corpus(folder: Path, sizes: dict[str, int], seconds: tuple[float, float] = (0.5, 1.0)) -> Path:
+    """Write tones as FLAC, each with a few letters, and their manifests."""
+    chance = random.Random(3)
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, size in sizes.items():
+        rows, labels = [str(folder.absolute())], []
+        for number in range(size):
+            frames = int(16000 * chance.uniform(*seconds))
+            name = f"{split}-{number}.flac"
+            tone = 0.1 * np.sin(np.arange(frames) * chance.uniform(0.05, 0.5))
+            soundfile.write(folder / name, tone, 16000)
+            rows.append(f"{name}\t{frames}")
+            labels.append(" ".join(chance.choices(LETTERS, k=chance.randint(2, 5))) + " |")
+        (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n")
+        (folder / f"{split}.ltr").write_text("\n".join(labels) + "\n")
+    (folder / "dict.ltr.txt").write_text("".join(f"{symbol} 10\n" for symbol in LETTERS + "|"))
+    return folder
+
+
+def make_pretrained(path: Path, model: dict[str, Any] | None = None, *, old_style: bool = False) -> Path:
+    """Write a wav2vec 2.0 with random weights as fairseq saves one, with a ``cfg`` or an old ``args`` Namespace."""
+    from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
+    from omegaconf import OmegaConf
+
+    keys = MODEL | (model or {})
+    torch.manual_seed(5)
+    cfg = OmegaConf.merge(OmegaConf.structured(Wav2Vec2Config), {k: v for k, v in keys.items() if k != "_name"})
+    network = Wav2Vec2Model(cfg)
+    full = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+    full["_name"] = "wav2vec2"
+    task = {"_name": "audio_pretraining", "data": "/nowhere", "normalize": False, "labels": None, "sample_rate": 16000}
+    state: dict[str, Any] = {"model": network.state_dict(), "extra_state": {}, "optimizer_history": [_HISTORY]}
+    if old_style:
+        flat = {key: value for key, value in full.items() if not str(value).startswith("${")}
+        flat |= {"arch": "wav2vec2", "task": "audio_pretraining", "criterion": "wav2vec", "data": "/nowhere"}
+        state |= {"args": Namespace(**flat, normalize=False), "cfg": None}
+    else:
+        state |= {"args": None, "cfg": {"model": full, "task": task, "criterion": {"_name": "wav2vec"}}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path)
+    return path
+
+
+_HISTORY = {
+    "criterion_name": "Wav2vecCriterion",
+    "optimizer_name": "FairseqAdam",
+    "lr_scheduler_state": {"best": None},
+    "num_updates": 1,
+}
+
+
+def command(name: str) -> list[str]:
+    """Return how to start one of fairseq's commands in this environment."""
+    module = {"fairseq-hydra-train": "fairseq_cli.hydra_train", "fairseq-generate": "fairseq_cli.generate"}[name]
+    return [sys.executable, "-m", module]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a run: one thread, no installed plugin needed."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "TQDM_DISABLE": "1"}
+
+
+def train(where: Path, data: Path, pretrained: Path, *overrides: str, save: str = "run", config: Path | None = None,
+          expect: int | None = 0) -> subprocess.CompletedProcess[str]:
+    """Run fairseq-hydra-train in ``where``; saves go to ``where/save``."""
+    source = config or Path(__file__).with_name("tiny.yaml")
+    arguments = [
+        *command("fairseq-hydra-train"), "--config-dir", str(source.parent), "--config-name", source.stem,
+        f"common.user_dir={PLUGIN}", f"task.data={data}", f"model.w2v_path={pretrained}",
+        f"checkpoint.save_dir={where / save}", *overrides,
+    ]  # fmt: skip
+    done = subprocess.run(arguments, cwd=where, env=environment(), capture_output=True, text=True, check=False)
+    if expect is not None and done.returncode != expect:
+        raise AssertionError(f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+    return done
+
+
+def generate(data: Path, checkpoint: Path, results: Path, *options: str, expect: int | None = 0,
+             ) -> subprocess.CompletedProcess[str]:
+    """Run fairseq-generate on the test split."""
+    arguments = [
+        *command("fairseq-generate"), str(data), "--user-dir", str(PLUGIN), "--task", "parp_finetuning",
+        "--path", str(checkpoint), "--gen-subset", "test", "--post-process", "letter", "--scoring", "wer",
+        "--cpu", "--results-path", str(results), *options,
+    ]  # fmt: skip
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
+    if expect is not None and done.returncode != expect:
+        raise AssertionError(f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+    return done
