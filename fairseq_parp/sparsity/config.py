@@ -49,7 +49,7 @@ class PruningConfig:
         self._fraction("sparsity")
         if self.interval is not None and (not _is_int(self.interval) or self.interval < 1):
             raise self._error("interval", "must be a whole number of updates >= 1, or null for never")
-        if not self.scope or not all(isinstance(entry, str) for entry in self.scope):
+        if not _is_scope(self.scope):
             raise self._error("scope", "must be 'paper', or a list of parameter names and regular expressions")
         if self.mask is not None and not isinstance(self.mask, str):
             raise self._error("mask", "must be the path of a mask file, or null")
@@ -106,6 +106,10 @@ KEYS = [field.name for field in fields(PruningConfig)]
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_scope(value: object) -> bool:
+    return bool(value) and isinstance(value, (str, tuple)) and all(isinstance(entry, str) for entry in value)
 
 
 def _unknown(key: object, value: object) -> ConfigError:
