@@ -1,0 +1,210 @@
+"""Checks of a data folder: is everything there that fairseq needs, and does it fit together?
+
+Two depths. The quick one (``audio=False``) runs before every training: it reads the text files and
+asks the file system which audio is there. The full one, ``fairseq-parp manifest check``, also opens
+every audio file and asks whether CTC can align its labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+from fairseq_parp.errors import AudioError, ManifestError, absolute, listing
+from fairseq_parp.manifests.audio import read_headers
+from fairseq_parp.manifests.ctc import CONVOLUTIONS, ctc_fault
+from fairseq_parp.manifests.reading import (
+    SPECIALS,
+    Entry,
+    Labels,
+    Location,
+    Manifest,
+    locate,
+    path_fault,
+    read_labels,
+    read_manifest,
+    read_vocabulary,
+    shown,
+)
+
+
+class Report(NamedTuple):
+    """What a check found in one split: its size in utterances and frames (samples), and its problems."""
+
+    split: str
+    utterances: int
+    frames: int
+    problems: list[str]
+
+
+def require(
+    folder: str | PathLike[str], split: str, labels: str | None, *, symbols: Collection[str] | None = None
+) -> None:
+    """Check quickly that fairseq can train on a split, before it tries to.
+
+    Args:
+        folder: the data folder (``task.data``).
+        split: name of the manifest, as in ``dataset.train_subset``.
+        labels: label kind such as ``ltr`` (``task.labels``), or None for audio alone.
+        symbols: the label symbols to allow instead of those of ``dict.<labels>.txt``, such as a checkpoint's own.
+
+    Raises:
+        ManifestError: anything is missing or does not fit together; holds every problem found.
+    """
+    if problems := check_split(folder, split, labels, full=False, symbols=symbols):
+        raise ManifestError(problems)
+
+
+def check_split(
+    folder: str | PathLike[str],
+    split: str,
+    labels: str | None = None,
+    *,
+    full: bool = True,
+    symbols: Collection[str] | None = None,
+    convolutions: Sequence[tuple[int, int]] = CONVOLUTIONS,
+) -> list[str]:
+    """Return the problems of one split, one line each; arguments as for :func:`require`.
+
+    Args:
+        full: also open every audio file, ask whether CTC can align its labels, and look at ``SPLIT.wrd``.
+        convolutions: (kernel, stride) of each layer of the feature encoder, for the CTC question.
+    """
+    if not Path(folder).is_dir():
+        return [f"{absolute(folder)}: no such data folder"]
+    kinds = [labels] if labels else []
+    return _inspect(Path(folder), split, kinds, full, symbols, convolutions).problems
+
+
+def check_folder(
+    folder: str | PathLike[str], splits: Sequence[str] | None = None, labels: str | None = None
+) -> list[Report]:
+    """Check splits of a data folder in full.
+
+    Args:
+        splits: names of manifests; None means every ``*.tsv`` in the folder.
+        labels: label kind; None means each kind that has a dictionary in the folder.
+
+    Raises:
+        ManifestError: there is no such folder, or no manifest in it.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise ManifestError([f"{absolute(path)}: no such data folder"])
+    names = sorted(file.stem for file in path.glob("*.tsv")) if splits is None else list(splits)
+    if not names:
+        raise ManifestError([f"{absolute(path)}: no manifest in this folder, such as train.tsv"])
+    kinds = [labels] if labels else sorted(file.name[len("dict.") : -len(".txt")] for file in path.glob("dict.*.txt"))
+    return [_inspect(path, name, kinds, True, None, CONVOLUTIONS) for name in names]
+
+
+def _inspect(
+    folder: Path,
+    split: str,
+    kinds: Sequence[str],
+    full: bool,
+    symbols: Collection[str] | None,
+    convolutions: Sequence[tuple[int, int]],
+) -> Report:
+    manifest = read_manifest(folder / f"{split}.tsv")
+    problems = [*manifest.problems, *shown(manifest.file, _audio_faults(manifest, full))]
+    for kind in kinds:
+        labels = read_labels(folder / f"{split}.{kind}")
+        problems += [*labels.problems, *_count_problems(manifest, labels)]
+        problems += _symbol_problems(labels, folder / f"dict.{kind}.txt", symbols)
+        if full:
+            problems += shown(manifest.file, _ctc_faults(manifest, labels, convolutions))
+    words = folder / f"{split}.wrd"
+    if full and "wrd" not in kinds and words.exists():
+        labels = read_labels(words)
+        problems += [*labels.problems, *_count_problems(manifest, labels)]
+    frames = sum(entry.frames for entry in manifest.entries)
+    return Report(split, len(manifest.entries), frames, problems)
+
+
+def _audio_faults(manifest: Manifest, full: bool) -> Iterator[tuple[int, str]]:
+    if not manifest.root:
+        return
+    if not Path(manifest.root).is_dir():
+        yield 1, f"root folder {absolute(manifest.root)} does not exist"
+        return
+    located = {
+        entry: locate(manifest.root, entry.path)
+        for entry in manifest.entries
+        if not path_fault(manifest.root, entry.path)
+    }
+    missing = missing_files(location.file for location in located.values())
+    yield from ((entry.line, f"no such file {at.file}") for entry, at in located.items() if at.file in missing)
+    if full:
+        there = {entry: location for entry, location in located.items() if location.file not in missing}
+        yield from _header_faults(there, manifest.file.name)
+
+
+def _header_faults(located: dict[Entry, Location], title: str) -> Iterator[tuple[int, str]]:
+    for entry, header in zip(located, read_headers(list(located.values()), title), strict=True):
+        if isinstance(header, AudioError):
+            yield entry.line, str(header)
+        elif header.fault:
+            yield entry.line, f"{entry.path}: {header.fault}"
+        elif header.frames != entry.frames:
+            yield entry.line, f"{entry.path}: {entry.frames} frames here, {header.frames} in the audio"
+
+
+def _count_problems(manifest: Manifest, labels: Labels) -> list[str]:
+    utterances, lines = manifest.lines, len(labels.lines)
+    if lines == utterances or not (lines and utterances):  # an unreadable file is a problem already
+        return []
+    allowed = f"line N belongs to line N + 1 of {manifest.file.name}"
+    return shown(labels.file, [(min(utterances, lines) + 1, f"{lines} lines for {utterances} utterances; {allowed}")])
+
+
+def _symbol_problems(labels: Labels, dictionary: Path, symbols: Collection[str] | None) -> list[str]:
+    problems: list[str] = []
+    if symbols is None:
+        vocabulary = read_vocabulary(dictionary)
+        symbols, problems = vocabulary.symbols, list(vocabulary.problems)
+    allowed = frozenset(symbols) - frozenset(SPECIALS)
+    found: dict[str, list[int]] = defaultdict(list)
+    for number, line in enumerate(labels.lines, start=1):
+        if not allowed.issuperset(tokens := line.split()):
+            for symbol in sorted(set(tokens) - allowed):
+                found[symbol].append(number)
+    if allowed:  # an unreadable dictionary is a problem already
+        problems += shown(labels.file, ((lines[0], _unknown(symbol, lines)) for symbol, lines in found.items()))
+    return problems
+
+
+def _unknown(symbol: str, lines: Sequence[int]) -> str:
+    return f"symbol {symbol!r} is not in the dictionary ({len(lines)} line(s): {listing(lines)})"
+
+
+def _ctc_faults(
+    manifest: Manifest, labels: Labels, convolutions: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, str]]:
+    for entry in manifest.entries:
+        if entry.line - 2 < len(labels.lines):
+            fault = ctc_fault(entry.frames, labels.lines[entry.line - 2].split(), convolutions)
+            if fault:
+                yield entry.line, f"{entry.path}: {fault}"
+
+
+def missing_files(files: Iterable[str]) -> set[str]:
+    """Return those of ``files`` that are no files; each folder is listed once, which network disks need."""
+    folders: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        folder, _, name = file.rpartition("/")
+        folders[f"{folder}/"].add(name)
+    return {f"{folder}{name}" for folder, names in folders.items() for name in _missing_names(folder, names)}
+
+
+def _missing_names(folder: str, names: set[str]) -> set[str]:
+    listed: set[str] = set()
+    with contextlib.suppress(OSError, ValueError), os.scandir(folder) as entries:
+        listed = {entry.name for entry in entries if entry.is_file()}
+    # The listing only saves time: what it lacks is asked for by name (Unicode forms, unlistable folders).
+    return {name for name in names - listed if not Path(folder, name).is_file()}

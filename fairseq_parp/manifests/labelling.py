@@ -1,0 +1,67 @@
+"""From text to labels: letters for ``.ltr``, phones for ``.phn``; and the dictionary over them.
+
+Text is put in Unicode's NFC form first, so that an e with an acute accent is one symbol however it was
+typed. Nothing else is changed: not its case, not its punctuation.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+
+from fairseq_parp.manifests.reading import SPECIALS
+
+BOUNDARY = "|"
+"""Ends every word in letter labels; fairseq's ``--post-process letter`` turns it back into a space."""
+
+
+def words(text: str) -> str:
+    """Return the text in NFC with one space between words: a line of a ``.wrd`` file.
+
+    >>> words("  HELLO   WORLD ")
+    'HELLO WORLD'
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def letters(text: str) -> str:
+    """Return letter labels, one per code point, each word ended by ``|``.
+
+    Raises:
+        ValueError: the text has a ``|``, which would read as the end of a word.
+
+    >>> letters("HELLO WORLD")
+    'H E L L O | W O R L D |'
+    """
+    if BOUNDARY in text:
+        raise ValueError(f"text has a {BOUNDARY!r}, which ends words in letter labels; replace it")
+    return " ".join(" ".join([*word, BOUNDARY]) for word in words(text).split())
+
+
+def phones(text: str) -> str:
+    """Return phone labels: the text is phones already, with spaces between them.
+
+    Raises:
+        ValueError: one of them is a symbol of fairseq's own.
+
+    >>> phones("h ə l oʊ")
+    'h ə l oʊ'
+    """
+    if own := sorted(set(text.split()) & set(SPECIALS)):
+        raise ValueError(f"phone {own[0]!r} is fairseq's own symbol; use another")
+    return words(text)
+
+
+LABELLERS = {"ltr": letters, "phn": phones}
+"""Label kinds, as in ``task.labels`` and in the files' names, and what makes them of a text."""
+
+
+def dictionary(labels: Iterable[str]) -> dict[str, int]:
+    """Count the symbols of label lines, in fairseq's order: most frequent first, ties by code point.
+
+    >>> dictionary(["B A |", "A |"])
+    {'A': 2, '|': 2, 'B': 1}
+    """
+    counts = Counter(symbol for line in labels for symbol in line.split())
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

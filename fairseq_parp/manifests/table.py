@@ -1,0 +1,150 @@
+"""``fairseq-parp manifest table``: manifests from a table of transcripts.
+
+What it writes passes ``fairseq-parp manifest check``; if any row would not, nothing is written and
+every such row is named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from fairseq_parp.errors import AudioError, ConfigError, ManifestError, absolute
+from fairseq_parp.manifests.audio import RATE, read_headers
+from fairseq_parp.manifests.ctc import ctc_fault
+from fairseq_parp.manifests.labelling import LABELLERS, dictionary, words
+from fairseq_parp.manifests.reading import locate, shown
+from fairseq_parp.manifests.subset import shuffled, within
+from fairseq_parp.manifests.transcripts import Row, read_transcripts
+from fairseq_parp.manifests.writing import (
+    Utterance,
+    dictionary_file,
+    refuse_leftovers,
+    split_files,
+    write_together,
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and what the reader should know about it.
+
+    Attributes:
+        splits: the utterances of each split.
+        symbols: the dictionary, with counts over the whole table.
+        valid_speakers: those that were moved from train to valid.
+        untrained: symbols of the dictionary that never occur in train, where there is a train split.
+        unused: columns of the table that mean nothing here.
+    """
+
+    splits: Mapping[str, Sequence[Utterance]]
+    symbols: Mapping[str, int]
+    valid_speakers: Sequence[str]
+    untrained: Sequence[str]
+    unused: Sequence[str]
+
+
+def write_table(
+    transcripts: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    labels: str = "ltr",
+    root: str | PathLike[str] | None = None,
+    valid_speakers: int = 0,
+    minutes: float | None = None,
+    seed: int = 1,
+) -> Written:
+    """Write manifests, labels and dictionary for a table of transcripts.
+
+    Args:
+        transcripts: the table (:func:`~fairseq_parp.manifests.transcripts.read_transcripts`).
+        out: folder for the files; manifests of the same names are replaced.
+        labels: ``ltr`` (text becomes letters, and ``.wrd`` is written too) or ``phn`` (text is phones already).
+        root: folder that the table's paths are relative to; by default the table's own.
+        valid_speakers: move all utterances of this many random train speakers to ``valid``.
+        minutes: keep a random part of train, of this many minutes at the most.
+        seed: of both random choices.
+
+    Raises:
+        ManifestError: rows that cannot be used, all of them; nothing was written.
+        ConfigError: more speakers or minutes are asked for than there are.
+    """
+    file = Path(transcripts)
+    folder = os.path.normpath(absolute(file.parent if root is None else root))
+    if root is not None and not Path(folder).is_dir():
+        raise ManifestError([f"{folder}: no such root folder"])
+    table = read_transcripts(file, folder)
+    speakers = _choose_speakers(table.rows, valid_speakers, seed)
+    utterances, faults = _utterances(table.rows, folder, labels)
+    if problems := [*table.problems, *shown(file, faults)]:
+        raise ManifestError(problems)
+    symbols = dictionary(utterance.labels for utterance in utterances)
+    splits = _splits(table.rows, utterances, speakers)
+    if minutes is not None:
+        splits["train"] = _shortened(splits.get("train", []), minutes, seed)
+    files = dictionary_file(labels, symbols)
+    for split, members in splits.items():
+        files |= split_files(folder, split, labels, members)
+    refuse_leftovers(Path(out), files)
+    write_together(Path(out), files)
+    trained = dictionary(utterance.labels for utterance in splits.get("train", utterances))
+    return Written(splits, symbols, speakers, [symbol for symbol in symbols if symbol not in trained], table.unused)
+
+
+def _utterances(rows: Sequence[Row], root: str, kind: str) -> tuple[list[Utterance], list[tuple[int, str]]]:
+    headers = read_headers([locate(root, row.path) for row in rows], "audio")
+    utterances, faults = [], []
+    for row, header in zip(rows, headers, strict=True):
+        try:
+            labels = LABELLERS[kind](row.text)
+        except ValueError as error:
+            faults.append((row.line, str(error)))
+            labels = ""
+        if isinstance(header, AudioError):
+            faults.append((row.line, str(header)))
+        elif fault := header.fault or ctc_fault(header.frames, labels.split()):
+            faults.append((row.line, f"{row.path}: {fault}"))
+        else:
+            utterances.append(Utterance(row.path, header.frames, labels, words(row.text) if kind == "ltr" else ""))
+    return utterances, faults
+
+
+def _choose_speakers(rows: Sequence[Row], count: int, seed: int) -> list[str]:
+    if not count:
+        return []
+    if any(row.split == "valid" for row in rows):
+        raise ConfigError("--valid-speakers", count, "the table has a valid split already")
+    speakers = {row.speaker for row in rows if row.split == "train"}
+    if "" in speakers:
+        raise ConfigError("--valid-speakers", count, "needs a column 'speaker', filled in every train row")
+    if not 0 < count < len(speakers):
+        raise ConfigError(
+            "--valid-speakers", count, f"from 1 to {len(speakers) - 1}; train has {len(speakers)} speakers"
+        )
+    return sorted(shuffled(speakers, seed)[:count])
+
+
+def _splits(
+    rows: Sequence[Row], utterances: Sequence[Utterance], to_valid: Sequence[str]
+) -> dict[str, list[Utterance]]:
+    splits: dict[str, list[Utterance]] = defaultdict(list)
+    for row, utterance in zip(rows, utterances, strict=True):
+        moved = row.split == "train" and row.speaker in to_valid
+        splits["valid" if moved else row.split].append(utterance)
+    return dict(splits)
+
+
+def _shortened(train: Sequence[Utterance], minutes: float, seed: int) -> list[Utterance]:
+    """Return a random part of train, in the order of the table."""
+    frames = {utterance.path: utterance.frames for utterance in train}
+    there = sum(frames.values()) / RATE / 60
+    if not 0 < minutes <= there:
+        raise ConfigError("--minutes", minutes, f"above 0, up to the {there:.1f} minutes of train")
+    kept = within(frames, round(minutes * 60 * RATE), seed)
+    if not kept:
+        raise ConfigError("--minutes", minutes, "too little for a single utterance of train")
+    return [utterance for utterance in train if utterance.path in kept]

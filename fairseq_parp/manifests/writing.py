@@ -1,0 +1,79 @@
+"""Writing manifests: the counterpart of :mod:`~fairseq_parp.manifests.reading`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fairseq_parp.errors import ManifestError, absolute, listing
+
+
+class Utterance(NamedTuple):
+    """One line of each file: path relative to the root, frames (samples), labels, words ("" for no ``.wrd``)."""
+
+    path: str
+    frames: int
+    labels: str
+    words: str = ""
+
+
+def split_files(root: str, split: str, kind: str, utterances: Sequence[Utterance]) -> dict[str, str]:
+    """Return name and content of a split's files: tsv, labels of ``kind`` and, where there are words, wrd."""
+    files = {
+        f"{split}.tsv": _lines([root, *(f"{u.path}\t{u.frames}" for u in utterances)]),
+        f"{split}.{kind}": _lines([u.labels for u in utterances]),
+    }
+    if any(u.words for u in utterances):
+        files[f"{split}.wrd"] = _lines([u.words for u in utterances])
+    return files
+
+
+def dictionary_file(kind: str, counts: Mapping[str, int]) -> dict[str, str]:
+    """Return name and content of the dictionary, in the order of ``counts``."""
+    return {f"dict.{kind}.txt": _lines([f"{symbol} {count}" for symbol, count in counts.items()])}
+
+
+def write_together(folder: Path, files: Mapping[str, str]) -> None:
+    """Write files into a folder: all of them whole or, if writing any of them fails, none.
+
+    Everything is on the disk before the first old file is replaced; each replacement is atomic.
+
+    Raises:
+        ManifestError: the folder cannot be written to, or the disk is full; its old files are as they were.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as staging:
+            for name, text in files.items():
+                _write(Path(staging, name), text)
+            for name in files:
+                Path(staging, name).replace(folder / name)
+    except OSError as error:
+        raise ManifestError([f"{absolute(folder)}: cannot write there ({error.strerror or error})"]) from error
+
+
+def refuse_leftovers(folder: Path, files: Mapping[str, str]) -> None:
+    """Refuse a folder whose other manifests would stay beside ``files``, and no longer fit them.
+
+    Raises:
+        ManifestError: the folder holds a manifest or a dictionary that ``files`` does not replace.
+    """
+    there = {file.name for pattern in ("*.tsv", "dict.*.txt") for file in folder.glob(pattern)}
+    if left := sorted(there - files.keys()):
+        raise ManifestError(
+            [f"{absolute(folder)}: holds {listing(left)} of another manifest; choose another folder, or delete them"]
+        )
+
+
+def _write(file: Path, text: str) -> None:
+    with file.open("x", encoding="utf-8", newline="\n") as opened:
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,112 @@
+"""``fairseq-parp manifest``: output, exit status, and every problem on a line of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fairseq_parp.cli import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> tuple[int, str, str]:
+    status = main(["manifest", *map(str, argv)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def table(folder: Path) -> Path:
+    """The utterances of ``folder`` as a table of transcripts."""
+    file = folder.parent / "transcripts.tsv"
+    file.write_text(
+        "path\ttext\tspeaker\tage\naudio/anna/1.flac\tHELLO WORLD\tanna\t30\n"
+        "audio/anna/2.flac\tTWO\tanna\t30\naudio/ben/1.wav\tOH\tben\t40\n"
+    )
+    return file
+
+
+def test_check_of_a_sound_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "check", folder) == (0, "train: 3 utterances, 0.1 min\n", "")
+
+
+def test_check_shows_every_problem(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "train.ltr").write_text("H E L L Ö |\n\n")
+    status, out, err = run(capsys, "check", folder, "--splits", "train", "valid", "--labels", "ltr")
+    assert status == 1
+    assert out == "train: 3 utterances, 0.1 min\nvalid: 0 utterances, 0.0 min\n"
+    assert err.splitlines() == [
+        f"{folder}/train.ltr:2: no labels; an utterance needs one, or leave it out of the tsv and the label files",
+        f"{folder}/train.ltr:3: 2 lines for 3 utterances; line N belongs to line N + 1 of train.tsv",
+        f"{folder}/train.ltr:1: symbol 'Ö' is not in the dictionary (1 line(s): 1)",
+        f"{folder}/valid.tsv: No such file or directory",
+        f"{folder}/valid.ltr: No such file or directory",
+        "fairseq-parp manifest: 5 problem(s)",
+    ]
+
+
+def test_a_problem_of_the_dictionary_is_shown_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "dict.ltr.txt").unlink()
+    _, _, err = run(capsys, "check", folder, "--splits", "train", "train", "--labels", "ltr")
+    assert err == f"{folder}/dict.ltr.txt: No such file or directory\nfairseq-parp manifest: 1 problem(s)\n"
+
+
+def test_check_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "check", folder, "--json")
+    split = {"split": "train", "utterances": 3, "frames": 52_640, "problems": []}
+    assert (status, json.loads(out)) == (0, {"splits": [split], "ok": True})
+    (folder / "train.wrd").write_text("ONE\n")
+    status, out, _ = run(capsys, "check", folder, "--json")
+    assert (status, json.loads(out)["ok"]) == (1, False)
+    assert json.loads(out)["splits"][0]["problems"][0].startswith(f"{folder}/train.wrd:2: 1 lines for 3 utterances")
+
+
+def test_check_of_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "check", tmp_path / "none")
+    assert (status, err) == (1, f"{tmp_path}/none: no such data folder\nfairseq-parp manifest: 1 problem(s)\n")
+
+
+def test_table_then_check(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "table", table, "--out", tmp_path / "out", "--valid-speakers", "1")
+    assert (status, out.splitlines()[2:]) == (
+        0,
+        [
+            "9 symbols: O | L H W D E R T",
+            f"written to {tmp_path}/out",
+            "speakers moved from train to valid: ben",
+            "columns not used: age",
+        ],
+    )
+    assert err == ""
+    assert run(capsys, "check", tmp_path / "out")[0] == 0
+
+
+def test_table_warns_of_what_train_lacks(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table.write_text(table.read_text().replace("OH", "OX"))
+    _, _, err = run(capsys, "table", table, "--out", tmp_path / "out", "--valid-speakers", "1")
+    assert err == "warning: never in train, so no model can learn them: 'X'\n"
+
+
+def test_table_shows_every_bad_row(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table.write_text(table.read_text().replace("ben/1", "ben/2").replace("TWO", "T|WO"))
+    status, out, err = run(capsys, "table", table, "--out", tmp_path / "out")
+    assert (status, out) == (1, "")
+    assert err.splitlines() == [
+        f"{table}:3: text has a '|', which ends words in letter labels; replace it",
+        f"{table}:4: {tmp_path}/audio/ben/2.wav: no such file",
+        "fairseq-parp manifest: 2 problem(s)",
+    ]
+    status, _, err = run(capsys, "table", table, "--out", tmp_path / "out", "--valid-speakers", "9")
+    assert (status, err) == (2, "fairseq-parp manifest: --valid-speakers=9: from 1 to 1; train has 2 speakers\n")
+
+
+def test_as_a_process_without_torch_or_fairseq(folder: Path) -> None:
+    code = (
+        "import sys; sys.modules.update(torch=None, fairseq=None); from fairseq_parp.cli import main; "
+        f"sys.exit(main(['manifest', 'check', {str(folder)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "train: 3 utterances, 0.1 min\n", "")
