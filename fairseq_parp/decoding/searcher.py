@@ -1,0 +1,66 @@
+"""What every CTC searcher takes and gives; a new one (LM, lexicon, compiled) only has to fit this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+NEVER = float("-inf")
+"""The log-probability of what cannot happen."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One label sequence for one utterance; N labels, logarithms natural.
+
+    Attributes:
+        tokens: (N,) int64, the labels, blanks and repetitions removed.
+        score: total log-probability that the searcher claims for the labels, not normalised by length.
+        positional_scores: (N,) float64, one per label, summing to ``score``. Without labels there
+            is nothing to hang the score on: empty, while ``score`` still holds the whole of it.
+        frames: (N,) int64, the encoder frame at which each label starts, increasing.
+    """
+
+    tokens: Tensor
+    score: float
+    positional_scores: Tensor
+    frames: Tensor
+
+
+class Searcher(Protocol):
+    """Finds the best label sequences of a batch."""
+
+    def search(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
+        """Decode a batch.
+
+        Args:
+            log_probs: (B, T, C) natural log-probabilities of each symbol, any float type, -inf allowed.
+            lengths: (B,) frames that belong to each utterance, 0 to T; later frames are never read.
+
+        Returns:
+            For each utterance at least one hypothesis, best first, no label sequence twice.
+        """
+        ...
+
+
+def pad_with_blanks(log_probs: Tensor, lengths: Tensor, blank: int) -> Tensor:
+    """Make every frame past an utterance's end a certain blank, so that searchers need no lengths.
+
+    A certain blank changes neither the labels nor the probability of any path.
+
+    Args:
+        log_probs: (B, T, C) natural log-probabilities.
+        lengths: (B,) frames of each utterance.
+        blank: index of the blank symbol.
+
+    Returns:
+        (B, T, C) float64 copy: sums over thousands of frames lose digits in single precision.
+    """
+    frame = torch.arange(log_probs.size(1), device=log_probs.device)
+    past_end = frame >= lengths.to(frame.device)[:, None]
+    padded = log_probs.double().masked_fill(past_end[..., None], NEVER)
+    padded[..., blank].masked_fill_(past_end, 0.0)
+    return padded
