@@ -1,0 +1,72 @@
+"""From a batch of audio to log-probabilities, through one model or the mean of several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fairseq_parp.errors import ParpError
+
+
+class DecodingError(ParpError):
+    """A model's output cannot be decoded."""
+
+
+class CTCModel(Protocol):
+    """The part of fairseq's ``wav2vec_ctc`` that decoding calls."""
+
+    def __call__(self, **net_input: Any) -> dict[str, Any]:
+        """Encode; the output's ``padding_mask`` is (B, T), true past an utterance's end, or None."""
+        ...
+
+    def get_normalized_probs(self, net_output: dict[str, Any], log_probs: bool) -> Tensor:
+        """Return (T, B, C) log-probabilities; may write to ``net_output``."""
+        ...
+
+    def eval(self) -> object:
+        """Switch dropout and masking off."""
+        ...
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Yield the parameters."""
+        ...
+
+
+def encode(models: Sequence[CTCModel], sample: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Run the models on a sample and average their probabilities.
+
+    Returns:
+        (B, T, C) float32 natural log-probabilities and (B,) frames of each utterance.
+
+    Raises:
+        DecodingError: the models disagree in frames or symbols, or an output is NaN.
+    """
+    outputs = [_encode_one(model, sample["net_input"]) for model in models]
+    shapes = {tuple(log_probs.shape) for log_probs, _ in outputs}
+    if len(shapes) > 1:
+        raise DecodingError(
+            f"path: the models of an ensemble must agree in (utterances, frames, symbols), got {sorted(shapes)}"
+        )
+    log_probs = torch.stack([log_probs for log_probs, _ in outputs]).logsumexp(0) - math.log(len(outputs))
+    bad = log_probs.isnan().flatten(1).any(1)
+    if bad.any():
+        raise DecodingError(f"the model's output is NaN for {int(bad.sum())} of {len(bad)} utterances of a batch")
+    return log_probs, outputs[0][1]
+
+
+def _encode_one(model: CTCModel, net_input: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return one model's (B, T, C) log-probabilities and the lengths (B,)."""
+    model.eval()
+    dtype = next(model.parameters()).dtype
+    wanted = {name: value for name, value in net_input.items() if name != "prev_output_tokens"}
+    # fairseq-generate --fp16 halves the model but not the audio.
+    wanted["source"] = wanted["source"].to(dtype)
+    net_output = model(**wanted)
+    log_probs = model.get_normalized_probs(net_output, log_probs=True).float().transpose(0, 1)
+    padding = net_output["padding_mask"]  # read only now: get_normalized_probs may lengthen it
+    whole = torch.full((log_probs.size(0),), log_probs.size(1), device=log_probs.device)
+    return log_probs, whole if padding is None else (~padding).sum(-1)
