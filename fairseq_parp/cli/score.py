@@ -1,0 +1,49 @@
+"""``fairseq-parp score``: UER and WER of a fairseq-generate result file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from fairseq_parp.decoding.scoring import ErrorRate, Score, score_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("results", metavar="FILE", help="generate-SUBSET.txt that fairseq-generate wrote")
+    parser.add_argument(
+        "--units",
+        choices=("letters", "symbols"),
+        help="what a unit is: letters of words (--post-process letter), or symbols between spaces; "
+        "default: as the configuration logged in FILE says",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object; rates in percent")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the error rates."""
+    score = score_file(arguments.results, arguments.units)
+    print(json.dumps(_as_json(score)) if arguments.json else _as_text(score))
+    return 0
+
+
+def _as_json(score: Score) -> dict[str, float | int | None]:
+    """Return a flat object."""
+    return {"utterances": score.utterances, **_counts("unit", score.units), **_counts("word", score.words)}
+
+
+def _counts(thing: str, rate: ErrorRate | None) -> dict[str, float | int | None]:
+    """Return ``uer``, ``unit_errors``, ``unit_total``, or the same of words; nulls where there is no rate."""
+    percent, errors, total = (None, None, None) if rate is None else (rate.percent, rate.errors, rate.total)
+    return {f"{thing[0]}er": percent, f"{thing}_errors": errors, f"{thing}_total": total}
+
+
+def _as_text(score: Score) -> str:
+    """Return a line for the utterances and one for each rate."""
+    words = "-  (no word boundary | among the symbols)" if score.words is None else _rate(score.words, "words")
+    return f"utterances  {score.utterances}\nUER  {_rate(score.units, 'units')}\nWER  {words}"
+
+
+def _rate(rate: ErrorRate, things: str) -> str:
+    """Return a rate with its counts."""
+    return f"{rate.percent:.2f} %  ({rate.errors} errors / {rate.total} {things})"

@@ -1,0 +1,155 @@
+"""Unit and word error rates of a file that fairseq-generate wrote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import editdistance
+
+from fairseq_parp.errors import ConfigError, ParpError, absolute, listing
+
+_LINE = re.compile(r"([TDH])-(\d+)\t(.*)")
+_POST_PROCESS = re.compile(r"'common_eval': \{.*?'post_process': '?(\w+)'?")
+_LETTER = re.compile(r"<unk>|<pad>|.")
+_UNITS_OF = {"letter": "letters", "none": "symbols", "None": "symbols"}
+
+
+class ResultsError(ParpError):
+    """A result file is missing, or is not what fairseq-generate writes."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"{absolute(path)}: {reason}")
+        self.path, self.reason = absolute(path), reason
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """Edit distance of hypotheses to references.
+
+    Attributes:
+        errors: substitutions, insertions and deletions, summed over utterances.
+        total: units in the references.
+    """
+
+    errors: int
+    total: int
+
+    @property
+    def percent(self) -> float:
+        """100 errors / total; above 100 when much is inserted."""
+        return 100 * self.errors / self.total
+
+
+@dataclass(frozen=True)
+class Score:
+    """Error rates of one result file; ``words`` is None where the symbols tell no words."""
+
+    utterances: int
+    units: ErrorRate
+    words: ErrorRate | None
+
+
+def score_file(path: str | Path, units: str | None = None) -> Score:
+    """Score the best hypothesis of every utterance.
+
+    ``letters`` (decoded with ``--post-process letter``): lines are words. Their units are the
+    characters, ``|`` for each space, and one ``|`` at the end of every line that is not empty, as
+    in ltr files. ``symbols`` (no ``--post-process``): units are what spaces separate; words are
+    read off the word boundary ``|``, and there are none if no reference has it. ``<unk>`` and
+    ``<pad>`` are one unit each.
+
+    In fairseq's own ``uer`` of a validation, predicted boundaries at the edges and ``</s>`` count;
+    fairseq-generate does not print the one (``letters``) nor the other. With ``symbols``, and no
+    ``</s>`` predicted, greedy ``uer`` and ``wer`` equal fairseq's exactly.
+
+    Args:
+        path: ``generate-SUBSET.txt`` of ``--results-path``, or fairseq-generate's standard output.
+        units: ``letters`` or ``symbols``; by default as the configuration logged in the file says.
+
+    Raises:
+        ResultsError: no such file, no references, all of them empty, or an utterance twice or
+            without hypothesis.
+        ConfigError: ``units`` is something else, or is not given and the file does not tell.
+    """
+    text = _read(path)
+    split = _splitter(units or _logged_units(text))
+    references, hypotheses = _pairs(path, text)
+    pairs = [(split(references[key]), split(hypotheses[key])) for key in references]
+    words = [(_words(reference), _words(hypothesis)) for reference, hypothesis in pairs]
+    rate = _rate(pairs)
+    if not rate.total:
+        raise ResultsError(path, "every reference (T- line) is empty")
+    has_words = any("|" in reference for reference, _ in pairs)
+    return Score(len(pairs), rate, _rate(words) if has_words else None)
+
+
+def _read(path: str | Path) -> str:
+    """Return the file's text."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ResultsError(path, f"cannot be read ({reason})") from error
+
+
+def _logged_units(text: str) -> str:
+    """Find the kind of units in the configuration that fairseq-generate logs at the top."""
+    found = _POST_PROCESS.search(text)
+    if found is None or found[1] not in _UNITS_OF:
+        said = "no logged configuration" if found is None else f"--post-process {found[1]}"
+        raise ConfigError("units", None, f"the file has {said}; say letters or symbols")
+    return _UNITS_OF[found[1]]
+
+
+def _splitter(units: str) -> Callable[[str], list[str]]:
+    """Return the function that cuts a line into units."""
+    if units == "letters":
+        return _letters
+    if units == "symbols":
+        return str.split
+    raise ConfigError("units", units, "must be letters or symbols")
+
+
+def _letters(line: str) -> list[str]:
+    """Cut words into letters and word boundaries.
+
+    >>> _letters("AN <unk>")
+    ['A', 'N', '|', '<unk>', '|']
+    """
+    return ["|" if unit == " " else unit for unit in _LETTER.findall(line)] + ["|"] * bool(line)
+
+
+def _words(units: list[str]) -> list[str]:
+    """Join units to words, as fairseq's ``--post-process letter``."""
+    return "".join(units).replace("|", " ").split()
+
+
+def _rate(pairs: Iterable[tuple[list[str], list[str]]]) -> ErrorRate:
+    """Sum the edit distances of (reference, hypothesis) pairs."""
+    counts = [(editdistance.eval(hypothesis, reference), len(reference)) for reference, hypothesis in pairs]
+    return ErrorRate(sum(errors for errors, _ in counts), sum(total for _, total in counts))
+
+
+def _pairs(path: str | Path, text: str) -> tuple[Mapping[int, str], Mapping[int, str]]:
+    """Return references and best hypotheses by utterance number."""
+    references: dict[int, str] = {}
+    found: dict[str, dict[int, str]] = {"H": {}, "D": {}}
+    # Not splitlines: it also cuts at characters that a transcript may hold.
+    for kind, number, rest in (match.groups() for match in map(_LINE.fullmatch, text.split("\n")) if match):
+        if kind == "T":
+            if int(number) in references:
+                raise ResultsError(path, f"T-{number} is there twice")
+            # fairseq writes the unknown symbol of references in its own way, so that it never matches.
+            references[int(number)] = rest.replace("<<unk>>", "<unk>")
+        else:
+            # With --nbest, the first line of an utterance is its best hypothesis.
+            found[kind].setdefault(int(number), rest.partition("\t")[2])
+    hypotheses = found["D"] or found["H"]
+    if not references:
+        raise ResultsError(path, "has no references (T- lines); fairseq-generate writes them unless --quiet is given")
+    if missing := sorted(references.keys() - hypotheses.keys()):
+        raise ResultsError(path, f"no hypothesis (D- or H- line) for utterance {listing(missing)}")
+    return references, hypotheses

@@ -1,0 +1,173 @@
+"""UER and WER of fairseq-generate's files: golden cases, and against fairseq's own validation."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from ctc_oracle import random_log_probs
+from fairseq.criterions.ctc import CtcCriterion, CtcCriterionConfig
+from fairseq.data import Dictionary
+from torch import Tensor, nn
+
+from fairseq_parp.cli import score as command
+from fairseq_parp.decoding import build_generator
+from fairseq_parp.decoding.scoring import ErrorRate, ResultsError, Score, score_file
+from fairseq_parp.errors import ConfigError
+
+LOG = (
+    "2024-01-01 | INFO | fairseq_cli.generate | {'_name': None, 'common': {'seed': 1}, 'common_eval': {'_name': None, "
+)
+LOG += "'path': 'a.pt', 'post_process': %s, 'quiet': False, 'model_overrides': '{}'}, 'task': {'_name': 'parp'}}"
+
+
+def results(folder: Path, *lines: str, post_process: str | None = None) -> Path:
+    path = folder / "generate-test.txt"
+    head = [] if post_process is None else [LOG % post_process]
+    path.write_text("\n".join([*head, *lines, "Generate test with beam=1: WER: 0.00", ""]))
+    return path
+
+
+LETTERS = (
+    "T-1\tAN APPLE",
+    "H-1\t-3.5\tA APPEL",
+    "D-1\t-3.5\tA APPEL",
+    "P-1\t-1.0 -2.5",
+    "T-0\tNO",
+    "H-0\t-1.25\t",
+    "D-0\t-1.25\t",
+    "P-0\t",
+)
+SYMBOLS = ("T-0\taa b | k", "H-0\t-1.0\taa | k", "D-0\t-1.0\taa | k", "T-1\tb |", "H-1\t-2\tb |", "D-1\t-2\tb |")
+PHONES = ("T-0\taa b k", "H-0\t-1.0\taa k k", "T-1\tb", "H-1\t-2\tb")
+
+
+@pytest.mark.parametrize(
+    ("lines", "post_process", "units", "expected"),
+    [
+        # AN|APPLE| against A|APPEL|: N lost, LE for EL is two; NO| against nothing: three.
+        (LETTERS, "'letter'", None, Score(2, ErrorRate(6, 12), ErrorRate(3, 3))),
+        (LETTERS, None, "letters", Score(2, ErrorRate(6, 12), ErrorRate(3, 3))),
+        (SYMBOLS, "None", None, Score(2, ErrorRate(1, 6), ErrorRate(1, 3))),
+        (SYMBOLS, "'letter'", "symbols", Score(2, ErrorRate(1, 6), ErrorRate(1, 3))),
+        (PHONES, "'none'", None, Score(2, ErrorRate(1, 4), None)),
+        # The unknown symbol is one unit, and the same in references and hypotheses.
+        (("T-0\tA<<unk>> B", "D-0\t-1\tA<unk> C"), "'letter'", None, Score(1, ErrorRate(1, 5), ErrorRate(1, 2))),
+        # With --nbest the first hypothesis counts; an inner double boundary is two units.
+        (("T-7\tA B", "D-7\t-1\tA  B", "D-7\t-2\tA B"), "'letter'", None, Score(1, ErrorRate(1, 4), ErrorRate(0, 2))),
+        # What the tokenizer or BPE made of it (D-) is the text, where the two differ.
+        (("T-0\ta b", "H-0\t-1\ta@@ b", "D-0\t-1\ta b"), "None", None, Score(1, ErrorRate(0, 2), None)),
+        (("T-0\t", "D-0\t-1\tA", "T-1\tB", "D-1\t-1\tB"), "'letter'", None, Score(2, ErrorRate(2, 2), ErrorRate(1, 1))),
+    ],
+)
+def test_golden(
+    tmp_path: Path, lines: tuple[str, ...], post_process: str | None, units: str | None, expected: Score
+) -> None:
+    assert score_file(results(tmp_path, *lines, post_process=post_process), units) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (("H-0\t-1\tA",), "has no references"),
+        (("T-0\tA", "T-3\tB", "D-0\t-1\tA"), "no hypothesis .* for utterance 3"),
+        (("T-0\tA", "T-0\tB", "D-0\t-1\tA"), "T-0 is there twice"),
+        (("T-0\t", "D-0\t-1\tA"), "every reference .* is empty"),
+    ],
+)
+def test_damaged_files_are_refused(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ResultsError, match=message):
+        score_file(results(tmp_path, *lines, post_process="None"))
+
+
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match=r"/none\.txt: cannot be read \(No such file"):
+        score_file(tmp_path / "none.txt")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(ResultsError, match="not UTF-8 text"):
+        score_file(tmp_path / "binary")
+
+
+@pytest.mark.parametrize(
+    ("post_process", "units", "message"),
+    [
+        (None, None, "the file has no logged configuration"),
+        ("'sentencepiece'", None, "the file has --post-process sentencepiece"),
+        (None, "words", "units='words': must be letters or symbols"),
+    ],
+)
+def test_units_are_never_guessed(tmp_path: Path, post_process: str | None, units: str | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        score_file(results(tmp_path, "T-0\tA", "D-0\t-1\tA", post_process=post_process), units)
+
+
+def test_the_command_prints_rates_with_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = ArgumentParser()
+    command.add_arguments(parser)
+    letters = str(results(tmp_path, *LETTERS, post_process="'letter'"))
+    assert command.run(parser.parse_args([letters])) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "utterances  2",
+        "UER  50.00 %  (6 errors / 12 units)",
+        "WER  100.00 %  (3 errors / 3 words)",
+    ]
+    phones = str(results(tmp_path, *PHONES))
+    assert command.run(parser.parse_args([phones, "--units", "symbols", "--json"])) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "utterances": 2,
+        "uer": 25.0,
+        "unit_errors": 1,
+        "unit_total": 4,
+        "wer": None,
+        "word_errors": None,
+        "word_total": None,
+    }
+
+
+class Outputs(nn.Module):
+    """A model in evaluation whose log-probabilities are given, (B, T, C)."""
+
+    def __init__(self, log_probs: Tensor) -> None:
+        super().__init__()
+        self.log_probs, self.scale = log_probs, nn.Parameter(torch.ones(1))
+        self.eval()
+
+    def forward(self, source: Tensor) -> dict[str, Any]:
+        return {"encoder_out": self.log_probs.transpose(0, 1), "padding_mask": None, "source": source}
+
+    def get_normalized_probs(self, net_output: dict[str, Any], log_probs: bool) -> Tensor:
+        assert log_probs
+        out: Tensor = net_output["encoder_out"]
+        return out
+
+
+def test_symbols_agree_with_fairseqs_own_validation(tmp_path: Path) -> None:
+    dictionary = Dictionary()
+    for letter in "|AB":
+        dictionary.add_symbol(letter)
+    log_probs = random_log_probs(5, 4, 30, len(dictionary)).float()
+    # </s> is all that is hidden from the text; a finetuned model never emits it.
+    log_probs[..., dictionary.eos()] -= 20
+    references = ["A B | B |", "B A B |", "| A A |", "A | B | A | B |"]
+    target = [dictionary.encode_line(line, append_eos=False, add_if_not_exist=False) for line in references]
+    padded = nn.utils.rnn.pad_sequence(target, batch_first=True, padding_value=dictionary.pad())
+    sample = {"id": torch.arange(4), "target": padded, "net_input": {"source": torch.zeros(4, 1)}}
+    model = Outputs(log_probs)
+    criterion = CtcCriterion(CtcCriterionConfig(), SimpleNamespace(target_dictionary=dictionary, blank_symbol="<s>"))
+    logged = criterion(model, sample)[2]
+
+    generator = build_generator(dictionary, SimpleNamespace(beam=1))
+    lines = []
+    for number, best in enumerate(generator.generate([model], sample)):
+        stripped = generator.symbols_to_strip_from_output
+        shown = dictionary.string(target[number], escape_unk=True, extra_symbols_to_ignore=stripped)
+        hypothesis = dictionary.string(best[0]["tokens"], extra_symbols_to_ignore=stripped)
+        lines += [f"T-{number}\t{shown}", f"H-{number}\t-1\t{hypothesis}", f"D-{number}\t-1\t{hypothesis}"]
+    score = score_file(results(tmp_path, *lines, post_process="None"))
+    assert score.units == ErrorRate(logged["c_errors"], logged["c_total"])
+    assert score.words == ErrorRate(logged["w_errors"], logged["w_total"])
