@@ -1,0 +1,38 @@
+"""``fairseq-parp transcribe``: print the text of audio files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+from tqdm import tqdm
+
+from fairseq_parp.decoding.transcribe import Transcriber
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("checkpoint", metavar="CKPT", help="finetuned checkpoint")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="audio files of any sampling rate")
+    parser.add_argument("--beam", type=int, default=1, help="1: greedy (default); more: prefix beam search")
+    parser.add_argument("--json", action="store_true", help="print one JSON list of {path, text}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print ``path<TAB>text`` for each file as soon as it is known, for one file as for many."""
+    texts = _texts(Transcriber(arguments.checkpoint, beam=arguments.beam), arguments.files)
+    if arguments.json:
+        print(json.dumps([{"path": path, "text": text} for path, text in texts], ensure_ascii=False))
+        return 0
+    for path, text in texts:
+        tqdm.write(f"{path}\t{text}", file=sys.stdout)
+        sys.stdout.flush()
+    return 0
+
+
+def _texts(transcriber: Transcriber, files: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Transcribe the files one by one; a bar on standard error if that is a terminal."""
+    for path in tqdm(files, unit="file", disable=None if len(files) > 1 else True):
+        yield path, transcriber(path)

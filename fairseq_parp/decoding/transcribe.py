@@ -1,0 +1,90 @@
+"""Text for audio files in a few lines, from a finetuned checkpoint alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from fairseq_parp.decoding.audio import read_audio
+from fairseq_parp.decoding.encoder import CTCModel
+from fairseq_parp.decoding.generator import CTCGenerator, build_searcher
+from fairseq_parp.errors import AudioError, absolute
+
+
+class Transcriber:
+    """A finetuned model that is loaded once and transcribes any number of files.
+
+    Files are decoded one at a time: in a batch, padding changes the output of models with group
+    normalisation (wav2vec 2.0 base), and a file's text would depend on its neighbours. A file is
+    decoded whole; the memory of self-attention grows with the square of its length.
+    """
+
+    def __init__(self, checkpoint: str | Path, *, beam: int = 1, device: str | torch.device | None = None) -> None:
+        """Load a checkpoint; neither the pretrained file nor the training data need to be there.
+
+        Args:
+            checkpoint: file that fairseq-hydra-train saved.
+            beam: 1 for greedy decoding, more for prefix beam search.
+            device: where the model runs; by default a GPU if there is one.
+
+        Raises:
+            CheckpointError: the file cannot be loaded.
+            ConfigError: ``beam`` is below 1.
+        """
+        # fairseq takes seconds to import, and whoever only imports this module need not have it.
+        from fairseq_parp.checkpoints import load_finetuned
+
+        self._finetuned = load_finetuned(checkpoint)
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._finetuned.model.to(self._device)
+        self._shortest = shortest_input(self._finetuned.model)
+        self._generator = CTCGenerator(build_searcher(self._finetuned.dictionary.bos(), beam), frozenset())
+
+    def __call__(self, path: str | Path) -> str:
+        """Transcribe one file.
+
+        Letters (labels ``ltr``) come back as words, other labels as symbols with spaces between.
+
+        Raises:
+            AudioError: the file is missing or unreadable, or shorter than the model's first frame.
+        """
+        loaded = self._finetuned
+        source = read_audio(path, loaded.sample_rate, loaded.normalize)
+        if len(source) < self._shortest:
+            needed = f"{self._shortest} samples at {loaded.sample_rate} Hz"
+            raise AudioError(absolute(path), f"too short: {len(source)} samples, one encoder frame needs {needed}")
+        sample = {"net_input": {"source": source[None].to(self._device), "padding_mask": None}}
+        best = self._generator.generate([cast(CTCModel, loaded.model)], sample)[0][0]
+        return str(loaded.dictionary.string(best["tokens"], "letter" if loaded.labels == "ltr" else None))
+
+
+def transcribe(
+    checkpoint: str | Path,
+    files: Iterable[str | Path],
+    *,
+    beam: int = 1,
+    device: str | torch.device | None = None,
+) -> list[str]:
+    """Return the text of each audio file; arguments and errors are those of :class:`Transcriber`."""
+    transcriber = Transcriber(checkpoint, beam=beam, device=device)
+    return [transcriber(path) for path in files]
+
+
+def shortest_input(model: nn.Module) -> int:
+    """Return the fewest samples that give one encoder frame: 400 for the usual feature extractor.
+
+    Read off the convolutions of the module called ``feature_extractor``, in their order.
+    """
+    convolutions = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv1d) and "feature_extractor" in name.split(".")
+    ]
+    samples = 1
+    for convolution in reversed(convolutions):
+        samples = (samples - 1) * convolution.stride[0] + convolution.kernel_size[0]
+    return samples

@@ -1,0 +1,243 @@
+"""Audio files to text: with a model that hears tones, and with a real checkpoint."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fairseq.data import Dictionary
+from torch import Tensor, nn
+
+from fairseq_parp import checkpoints
+from fairseq_parp.cli import transcribe as command
+from fairseq_parp.decoding.audio import read_audio
+from fairseq_parp.decoding.transcribe import Transcriber, shortest_input, transcribe
+from fairseq_parp.errors import AudioError, ConfigError
+
+TONES = {"A": 500.0, "B": 1000.0, "|": 1500.0, "-": 0.0}
+"""Hz of each letter that ``ToneModel`` hears; a pause is a blank."""
+
+
+class ToneModel(nn.Module):
+    """Emits the letter of the loudest frequency, frame by frame (400 samples each 320), at 16 kHz."""
+
+    def __init__(self, dictionary: Dictionary) -> None:
+        super().__init__()
+        self.feature_extractor = nn.Conv1d(1, 1, 400, 320)
+        self.letters = torch.tensor([dictionary.bos() if x == "-" else dictionary.index(x) for x in TONES])
+        self.symbols = len(dictionary)
+        self.source = torch.empty(0)
+
+    def forward(self, source: Tensor, padding_mask: None) -> dict[str, Any]:
+        self.source = source
+        loudest = self._loudest(source)
+        letter = self.letters[(loudest[..., None] - torch.tensor(list(TONES.values()))).abs().argmin(-1)]
+        return {"letter": letter, "padding_mask": padding_mask}
+
+    @staticmethod
+    def _loudest(source: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft(source.unfold(1, 400, 320) * torch.hann_window(400)).abs()
+        peak, index = spectrum.max(-1)
+        return torch.where(peak > 1, index * 16000 / 400, 0.0)
+
+    def get_normalized_probs(self, net_output: dict[str, Any], log_probs: bool) -> Tensor:
+        assert log_probs
+        hot = nn.functional.one_hot(net_output["letter"], self.symbols)
+        return torch.where(hot > 0, 0.9, 0.1 / (self.symbols - 1)).log().transpose(0, 1)
+
+
+def tones(rate: int, text: str = "AB-B|A") -> np.ndarray[Any, np.dtype[np.float64]]:
+    """A fifth of a second of tone for each letter."""
+    frequency = np.repeat([TONES[letter] for letter in text], rate // 5)
+    return 0.5 * np.sin(2 * np.pi * np.cumsum(frequency) / rate)
+
+
+@pytest.fixture
+def finetuned(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What every checkpoint loads as; a test may change it."""
+    dictionary = Dictionary()
+    for letter in "|AB":
+        dictionary.add_symbol(letter)
+    loaded = SimpleNamespace(
+        model=ToneModel(dictionary), dictionary=dictionary, labels="ltr", normalize=False, sample_rate=16000
+    )
+    monkeypatch.setattr(checkpoints, "load_finetuned", lambda _path: loaded)
+    return loaded
+
+
+@pytest.mark.parametrize("beam", [1, 5])
+@pytest.mark.parametrize(
+    ("name", "rate", "subtype", "channels"),
+    [
+        ("a.wav", 16000, "PCM_16", 1),
+        ("b.flac", 8000, "PCM_16", 1),
+        ("c.wav", 44100, "FLOAT", 2),
+        ("d.ogg", 22050, "VORBIS", 1),
+        ("e.wav", 11025, "PCM_U8", 1),
+        ("f.aiff", 48000, "PCM_24", 3),
+    ],
+)
+def test_any_rate_channels_and_format(
+    finetuned: SimpleNamespace, tmp_path: Path, name: str, rate: int, subtype: str, channels: int, beam: int
+) -> None:
+    soundfile.write(tmp_path / name, np.stack([tones(rate)] * channels, axis=1), rate, subtype=subtype)
+    assert transcribe("a.pt", [tmp_path / name], beam=beam) == ["ABB A"]
+    assert abs(finetuned.model.source.size(1) - 6 * 3200) <= 1
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.stack([tones(16000), np.zeros(19200)], axis=1), 16000, subtype="FLOAT")
+    assert read_audio(tmp_path / "a.wav", 16000, False).numpy() == pytest.approx(tones(16000) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_audio_is_normalised_as_the_checkpoint_says(
+    finetuned: SimpleNamespace, tmp_path: Path, normalize: bool
+) -> None:
+    finetuned.normalize = normalize
+    soundfile.write(tmp_path / "a.wav", 0.1 + 0.5 * tones(16000), 16000)
+    transcribe("a.pt", [tmp_path / "a.wav"])
+    source = finetuned.model.source
+    assert (float(source.mean()) == pytest.approx(0, abs=1e-4)) == normalize
+    assert (float(source.std()) == pytest.approx(1, abs=1e-2)) == normalize
+
+
+def test_other_labels_are_symbols(finetuned: SimpleNamespace, tmp_path: Path) -> None:
+    finetuned.labels = "phn"
+    soundfile.write(tmp_path / "a.wav", tones(16000), 16000)
+    assert transcribe("a.pt", [tmp_path / "a.wav"]) == ["A B B | A"]
+
+
+@pytest.mark.usefixtures("finetuned")
+class TestBadInput:
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(AudioError, match=r"/none\.wav: cannot be read as audio"):
+            transcribe("a.pt", [tmp_path / "none.wav"])
+
+    @pytest.mark.parametrize("name", ["text.wav", "headerless.raw"])
+    def test_not_audio(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_text("no sound")
+        with pytest.raises(AudioError, match="cannot be read as audio"):
+            transcribe("a.pt", [tmp_path / name])
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(AudioError, match="cannot be read as audio"):
+            transcribe("a.pt", [tmp_path])
+
+    def test_empty(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
+        with pytest.raises(AudioError, match=r"a\.wav: has no samples"):
+            transcribe("a.pt", [tmp_path / "a.wav"])
+
+    @pytest.mark.parametrize(
+        ("rate", "samples", "enough"), [(16000, 399, False), (16000, 400, True), (8000, 190, False)]
+    )
+    def test_shorter_than_a_frame(self, tmp_path: Path, rate: int, samples: int, enough: bool) -> None:
+        soundfile.write(tmp_path / "a.wav", np.zeros(samples), rate)
+        if enough:
+            assert transcribe("a.pt", [tmp_path / "a.wav"]) == [""]
+            return
+        with pytest.raises(AudioError, match=r"a\.wav: too short: 3\d\d samples, .* needs 400 samples at 16000 Hz"):
+            transcribe("a.pt", [tmp_path / "a.wav"])
+
+    def test_not_a_number(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", np.full(800, np.nan), 16000, subtype="FLOAT")
+        with pytest.raises(AudioError, match="NaN or infinite"):
+            transcribe("a.pt", [tmp_path / "a.wav"])
+
+    def test_beam(self) -> None:
+        with pytest.raises(ConfigError, match="beam=0"):
+            Transcriber("a.pt", beam=0)
+
+
+@pytest.mark.usefixtures("finetuned")
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_command_prints_a_line_per_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int) -> None:
+    parser = ArgumentParser()
+    command.add_arguments(parser)
+    files = [str(tmp_path / f"{number}.wav") for number in range(count)]
+    for path, text in zip(files, ["AB", "B|A"], strict=False):
+        soundfile.write(path, tones(16000, text), 16000)
+    expected = list(zip(files, ["AB", "B A"], strict=False))
+    assert command.run(parser.parse_args(["a.pt", *files])) == 0
+    assert capsys.readouterr().out == "".join(f"{path}\t{text}\n" for path, text in expected)
+    assert command.run(parser.parse_args(["a.pt", *files, "--json"])) == 0
+    assert json.loads(capsys.readouterr().out) == [{"path": path, "text": text} for path, text in expected]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finetuned wav2vec 2.0 with random weights, saved as fairseq-hydra-train does; its folders do not exist."""
+    from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config
+    from fairseq.models.wav2vec.wav2vec2_asr import Wav2Vec2CtcConfig, Wav2VecCtc
+    from omegaconf import OmegaConf
+
+    def keys(config: type, **changed: Any) -> dict[str, Any]:
+        plain: dict[str, Any] = OmegaConf.to_container(OmegaConf.structured(config), resolve=False, enum_to_str=True)
+        return {name: value for name, value in plain.items() if not str(value).startswith("${")} | changed
+
+    pretrained = keys(
+        Wav2Vec2Config,
+        _name="wav2vec2",
+        conv_feature_layers="[(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16, 2, 2)] * 2",
+        encoder_layers=2,
+        encoder_embed_dim=32,
+        encoder_ffn_embed_dim=64,
+        encoder_attention_heads=2,
+        conv_pos=16,
+        conv_pos_groups=2,
+    )
+    task = {"_name": "audio_pretraining", "data": "/nowhere", "normalize": True, "labels": None, "sample_rate": 16000}
+    model = keys(
+        Wav2Vec2CtcConfig,
+        _name="wav2vec_ctc",
+        w2v_path="/nowhere/pretrained.pt",
+        w2v_args={"model": pretrained, "task": task, "criterion": None},
+        normalize=True,
+        data="/nowhere",
+        ddp_backend="legacy_ddp",
+    )
+    dictionary = Dictionary()
+    for letter in "|ABCDEFGH":
+        dictionary.add_symbol(letter)
+    torch.manual_seed(1)
+    cfg = {"model": model, "task": {**task, "_name": "audio_finetuning", "labels": "ltr"}}
+    network = Wav2VecCtc.build_model(
+        OmegaConf.create(cfg, flags={"allow_objects": True}).model, SimpleNamespace(target_dictionary=dictionary)
+    )
+    path = tmp_path_factory.mktemp("finetuned") / "checkpoint_best.pt"
+    history = {"criterion_name": "Ctc", "optimizer_name": "Adam", "lr_scheduler_state": {}, "num_updates": 1}
+    torch.save(
+        {
+            "args": None,
+            "cfg": cfg,
+            "model": network.state_dict(),
+            "optimizer_history": [history],
+            "extra_state": {},
+            "task_state": {"target_dictionary": dictionary},
+        },
+        path,
+    )
+    return path
+
+
+def test_a_real_checkpoint_without_its_pretrained_file(checkpoint: Path, tmp_path: Path) -> None:
+    for name, rate in (("a.wav", 16000), ("b.wav", 44100)):
+        soundfile.write(tmp_path / name, tones(rate), rate)
+    transcriber = Transcriber(checkpoint)
+    texts = [transcriber(tmp_path / name) for name in ("a.wav", "b.wav")]
+    assert set("".join(texts)) <= set("ABCDEFGH <pad>unk")
+    assert texts == [transcriber(tmp_path / name) for name in ("a.wav", "b.wav")]
+    assert shortest_input(transcriber._finetuned.model) == 400
+    soundfile.write(tmp_path / "short.wav", np.zeros(399), 16000)
+    with pytest.raises(AudioError, match="too short"):
+        transcriber(tmp_path / "short.wav")
+    soundfile.write(tmp_path / "long_enough.wav", np.ones(400), 16000)
+    transcriber(tmp_path / "long_enough.wav")
