@@ -1,0 +1,178 @@
+"""What is broken here for this project, and how to mend it.
+
+Each check looks at the libraries and yields the problems of one kind.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+from fairseq_parp.environment import libraries
+from fairseq_parp.environment.choices import CPU_INDEX, OLDEST_PYTHON, fairseq_distribution, has_gpu
+from fairseq_parp.environment.libraries import Library, numbers
+
+PYTHON = (sys.version_info.major, sys.version_info.minor)
+SAFE_TORCH = (2, 6)
+EXTENSIONS = ("fairseq.data.data_utils_fast", "fairseq.data.token_block_utils_fast")
+GET_FAIRSEQ = f"make setup, or beside an installed torch: pip install --no-deps {fairseq_distribution(PYTHON)}"
+
+# The versions that a fairseq was written for: from the first up to, not including, the second.
+WRITTEN_FOR = {
+    "fairseq-fixed": {"hydra-core": ("1.1", "1.4"), "omegaconf": ("2.1", "2.4")},
+    "fairseq": {"hydra-core": ("1.0.7", "1.1"), "omegaconf": ("2.0", "2.1")},
+}
+
+# Part of the message with which fairseq's import fails, and what mends it.
+SYMPTOMS = {
+    "mutable default": "this fairseq needs Python <= 3.10; for a newer one: pip uninstall fairseq, then " + GET_FAIRSEQ,
+    "module 'numpy' has no attribute": "pip install 'numpy<1.24'",
+    "No module named": "pip install the module that is named",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong and how to mend it; ``harmless`` where this project works all the same."""
+
+    what: str
+    mend: str
+    harmless: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checks look at; ``distributions`` are all that hold a fairseq, with their versions."""
+
+    library: dict[str, Library]
+    distributions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``fairseq-parp doctor`` shows."""
+
+    python: str
+    libraries: list[Library]
+    problems: list[Problem]
+
+    @property
+    def broken(self) -> bool:
+        """Whether something has to be mended before this project can work."""
+        return any(not problem.harmless for problem in self.problems)
+
+    def to_json(self) -> str:
+        """Return the report for another program."""
+        return json.dumps({**asdict(self), "broken": self.broken}, indent=2)
+
+
+def examine() -> Report:
+    """Import what there is and return the versions and every problem."""
+    found = {name: libraries.look_at(name, module) for name, module in libraries.LIBRARIES.items()}
+    distributions = libraries.fairseq_distributions()
+    found["fairseq"] = libraries.with_origin(found["fairseq"], distributions)
+    facts = Facts(found, distributions)
+    problems = [problem for check in CHECKS for problem in check(facts)]
+    return Report(f"{sys.version.split()[0]} ({sys.executable})", list(found.values()), problems)
+
+
+def check_python(_facts: Facts) -> Iterator[Problem]:
+    """Python itself."""
+    if PYTHON < OLDEST_PYTHON:
+        needed = ".".join(map(str, OLDEST_PYTHON))
+        yield Problem(f"Python {sys.version.split()[0]} is too old", f"use Python {needed} or newer")
+
+
+def check_torch(facts: Facts) -> Iterator[Problem]:
+    """Torch: there, and new enough to load checkpoints safely."""
+    torch = facts.library["torch"]
+    if torch.version is None:
+        yield Problem("torch is not installed", f"make setup, or pip install torch --index-url {CPU_INDEX} (CPU)")
+    elif torch.error:
+        yield Problem(f"torch {torch.version} does not import ({torch.error})", "reinstall torch")
+    elif torch.release < SAFE_TORCH:
+        yield Problem(
+            f"torch {torch.version} does not restrict what a checkpoint may run when it is loaded",
+            "upgrade to torch 2.6 or newer; until then load only checkpoints that you trust",
+        )
+    elif torch.detail == "CPU build" and has_gpu():
+        yield Problem("there is an NVIDIA GPU, but torch is a CPU build", "install torch from PyPI", harmless=True)
+
+
+def check_fairseq(facts: Facts) -> Iterator[Problem]:
+    """Fairseq: there, only once, and it imports."""
+    fairseq = facts.library["fairseq"]
+    if len(facts.distributions) > 1:
+        names = " and ".join(f"{name} {version}" for name, version in facts.distributions.items())
+        yield Problem(f"{names} are both installed, and overwrite each other", f"uninstall both, then {GET_FAIRSEQ}")
+    if fairseq.version is None:
+        yield Problem("fairseq is not installed", GET_FAIRSEQ)
+    elif fairseq.error and facts.library["torch"].works:  # else torch is the cause
+        mend = next((mend for symptom, mend in SYMPTOMS.items() if symptom in fairseq.error), GET_FAIRSEQ)
+        yield Problem(f"fairseq {fairseq.version} does not import ({fairseq.error})", mend)
+
+
+def check_companions(facts: Facts) -> Iterator[Problem]:
+    """Versions of hydra and omegaconf against those that this distribution of fairseq was written for."""
+    fairseq = facts.library["fairseq"]
+    for name, (low, high) in WRITTEN_FOR.get(fairseq.detail.removeprefix("from "), {}).items():
+        other = facts.library[name]
+        if other.version and not numbers(low) <= other.release < numbers(high):
+            what = f"{name} {other.version} is not what fairseq {fairseq.version} {fairseq.detail} was written for"
+            yield Problem(what, f"pip install '{name}>={low},<{high}'", harmless=fairseq.works)
+
+
+def check_extensions(facts: Facts) -> Iterator[Problem]:
+    """The compiled parts of fairseq that batching needs."""
+    missing = [name for name in EXTENSIONS if facts.library["fairseq"].works and not importlib.util.find_spec(name)]
+    if missing:
+        mend = "in a checkout: python setup.py build_ext --inplace; else reinstall fairseq with a C++ compiler at hand"
+        yield Problem(f"{' and '.join(missing)} are not compiled", mend)
+
+
+def check_hooks(facts: Facts) -> Iterator[Problem]:
+    """The hook that lets a task add to a checkpoint, through which an exact resume goes."""
+    if facts.library["fairseq"].works:
+        from fairseq import checkpoint_utils
+
+        if "get_checkpoint_dict" not in inspect.getsource(checkpoint_utils.save_checkpoint):
+            yield Problem(
+                "this fairseq never asks a task for its part of a checkpoint (get_checkpoint_dict)",
+                "to resume bit for bit between two re-prunes, use fairseq-fixed or fairseq's main branch",
+                harmless=True,
+            )
+
+
+def check_others(facts: Facts) -> Iterator[Problem]:
+    """Everything else that the plugin imports."""
+    for library in facts.library.values():
+        if library.name in ("torch", "fairseq", "torchaudio"):
+            continue
+        if library.error:
+            what = f"{library.name} {library.version} does not import ({library.error})"
+            yield Problem(what, f"pip install --force-reinstall --no-deps {library.name}")
+        elif library.version is None:
+            yield Problem(f"{library.name} is not installed", f"pip install {library.name}")
+
+
+def check_torchaudio(facts: Facts) -> Iterator[Problem]:
+    """torchaudio, which fairseq asks for and hardly uses: often built for another torch."""
+    if facts.library["torchaudio"].error:
+        yield Problem("torchaudio does not import", "not needed here; pip uninstall torchaudio", harmless=True)
+
+
+Check = Callable[[Facts], Iterator[Problem]]
+CHECKS: tuple[Check, ...] = (
+    check_python,
+    check_torch,
+    check_fairseq,
+    check_companions,
+    check_extensions,
+    check_hooks,
+    check_others,
+    check_torchaudio,
+)

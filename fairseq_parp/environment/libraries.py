@@ -1,0 +1,107 @@
+"""Which libraries are here, in which versions, and whose fairseq it is. Nothing has to be importable."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+# Name on PyPI and name to import, in the order of the report.
+LIBRARIES = {
+    "torch": "torch",
+    "numpy": "numpy",
+    "omegaconf": "omegaconf",
+    "hydra-core": "hydra",
+    "soundfile": "soundfile",
+    "editdistance": "editdistance",
+    "safetensors": "safetensors",
+    "soxr": "soxr",
+    "tqdm": "tqdm",
+    "torchaudio": "torchaudio",
+    "fairseq": "fairseq",
+}
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library as it is here: no ``version`` if it is absent, an ``error`` if it does not import."""
+
+    name: str
+    version: str | None = None
+    error: str | None = None
+    folder: str | None = None
+    detail: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether it is there and imports."""
+        return self.version is not None and self.error is None
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The numbers of the version, for comparisons."""
+        return numbers(self.version or "")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version.
+
+    >>> numbers("2.13.0+cpu"), numbers("1.0.0a0") < numbers("1.0.1")
+    ((2, 13, 0), True)
+    """
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3])
+
+
+def look_at(name: str, module: str) -> Library:
+    """Find and import one library; a broken one is described, whatever it raises."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:  # without an origin it is just a folder of that name
+        return Library(name)
+    version, folder = installed_version(name), str(Path(spec.origin).parent)
+    try:
+        with redirect_stdout(sys.stderr):  # some print while they load, and standard output is the report's
+            imported = importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Library(name, version or "unknown", reason, folder)
+    known = version or str(getattr(imported, "__version__", "unknown"))
+    return Library(name, known, None, folder, torch_build(imported) if name == "torch" else "")
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version that pip knows of a distribution."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def torch_build(torch: ModuleType) -> str:
+    """Say what this torch was built for."""
+    builds = {"CUDA": torch.version.cuda, "ROCm": getattr(torch.version, "hip", None)}
+    return next((f"{name} {version} build" for name, version in builds.items() if version), "CPU build")
+
+
+def fairseq_distributions() -> dict[str, str]:
+    """Return name and version of every installed distribution that holds a fairseq."""
+    names = sorted(set(metadata.packages_distributions().get("fairseq", [])))
+    return {name: metadata.version(name) for name in names}
+
+
+def with_origin(fairseq: Library, distributions: dict[str, str]) -> Library:
+    """Say whose fairseq it is: an installed distribution's, or that of a checkout on the path."""
+    if fairseq.folder is None:
+        return fairseq
+    place = Path(fairseq.folder)
+    for name, version in distributions.items():
+        if Path(str(metadata.distribution(name).locate_file("fairseq"))).resolve() == place.resolve():
+            return replace(fairseq, version=version, detail=f"from {name}")
+    written = place / "version.txt"
+    number = written.read_text().strip() if written.is_file() else fairseq.version
+    return replace(fairseq, version=number, detail=f"a checkout, {place.parent}")

@@ -1,0 +1,33 @@
+"""The package ``fairseq_parp``, the command ``fairseq-parp`` and their extras."""
+
+import runpy
+
+from setuptools import find_packages, setup
+
+# Neither torch nor fairseq is required, and nothing is pinned: installed into an environment that has
+# them, this package must not replace them by another distribution, version or CUDA build. The extra
+# "fairseq" names the right distribution; `make setup` builds a whole environment from constraints.txt.
+REQUIRES = ["editdistance", "numpy", "omegaconf", "safetensors", "soundfile", "soxr", "tqdm"]
+
+EXTRAS = {
+    "fairseq": ['fairseq-fixed; python_version >= "3.11"', 'fairseq==0.12.2; python_version < "3.11"', "torch"],
+    "demo": ["espeakng-loader", "matplotlib"],
+    "plot": ["matplotlib"],
+    "test": ["hypothesis", "mypy", "pre-commit", "pytest", "ruff"],
+}
+
+setup(
+    name="fairseq-parp",
+    version=runpy.run_path("fairseq_parp/__init__.py")["__version__"],
+    description="Finetune wav2vec 2.0 with PARP pruning, as a fairseq user-dir plugin",
+    long_description="Finetune wav2vec 2.0 with PARP (prune, adjust, re-prune), as a fairseq user-dir plugin.",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=[*find_packages(include=["fairseq_parp", "fairseq_parp.*"]), "fairseq_parp.configs"],
+    # In the repository the YAMLs lie at the top, where fairseq's --config-dir wants a plain folder.
+    package_dir={"fairseq_parp.configs": "configs"},
+    package_data={"fairseq_parp": ["py.typed", "demo/*.pt"], "fairseq_parp.configs": ["*.yaml"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["fairseq-parp = fairseq_parp.cli:main"]},
+)

@@ -1,0 +1,57 @@
+import subprocess
+import sys
+from importlib.metadata import PathDistribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from fairseq_parp import __version__
+from fairseq_parp.environment.choices import fairseq_distribution
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Metadata and package as setuptools makes them; nothing is written to the repository."""
+    folder = tmp_path_factory.mktemp("built")
+    steps = ["egg_info", "--egg-base", str(folder), "build_py", "--build-lib", str(folder / "lib")]
+    subprocess.run([sys.executable, "setup.py", "-q", *steps], cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def distribution(built):
+    return PathDistribution(built / "fairseq_parp.egg-info")
+
+
+def wanted(distribution, **environment):
+    requirements = [Requirement(line) for line in distribution.requires]
+    return {r.name: r for r in requirements if not r.marker or r.marker.evaluate({"extra": "", **environment})}
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.13"])
+def test_a_plain_install_cannot_touch_torch_or_fairseq_or_any_version(distribution, python):
+    plain = wanted(distribution, python_version=python)
+    assert not [name for name in plain if "fairseq" in name or "torch" in name or "hydra" in name]
+    assert not [str(requirement) for requirement in plain.values() if str(requirement.specifier)]
+
+
+@pytest.mark.parametrize("python", [(3, 10), (3, 11), (3, 13)])
+def test_the_extra_names_the_distribution_that_the_set_up_chooses(distribution, python):
+    extra = wanted(distribution, extra="fairseq", python_version=".".join(map(str, python)))
+    assert [name for name in extra if name.startswith("fairseq")] == [fairseq_distribution(python)]
+
+
+def test_the_command_and_the_version(distribution):
+    assert [(e.name, e.value) for e in distribution.entry_points] == [("fairseq-parp", "fairseq_parp.cli:main")]
+    assert distribution.version == __version__
+
+
+def test_the_package_holds_every_module_and_what_the_demo_reads(built):
+    for pattern in ("**/*.py", "demo/*.pt", "py.typed"):
+        for file in (ROOT / "fairseq_parp").glob(pattern):
+            assert (built / "lib" / file.relative_to(ROOT)).is_file(), file
+    for file in (ROOT / "configs").glob("*.yaml"):
+        assert (built / "lib" / "fairseq_parp" / "configs" / file.name).is_file(), file
