@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,41 +86,69 @@ _HISTORY = {
 }
 
 
-def command(name: str) -> list[str]:
-    """Return how to start one of fairseq's commands in this environment."""
-    module = {"fairseq-hydra-train": "fairseq_cli.hydra_train", "fairseq-generate": "fairseq_cli.generate"}[name]
-    return [sys.executable, "-m", module]
+@dataclass
+class Done:
+    """A command that ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line of standard error."""
+        return self.err.strip().splitlines()[-1] if self.err.strip() else ""
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a run: one thread, no installed plugin needed."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "TQDM_DISABLE": "1"}
+    """Return the environment of a run: one thread, and no installed plugin needed."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
 
 
-def train(where: Path, data: Path, pretrained: Path, *overrides: str, save: str = "run", config: Path | None = None,
-          expect: int | None = 0) -> subprocess.CompletedProcess[str]:
-    """Run fairseq-hydra-train in ``where``; saves go to ``where/save``."""
+class Commands:
+    """Starts fairseq's commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        server = [sys.executable, str(Path(__file__).with_name("command_server.py"))]
+        pipe = subprocess.PIPE
+        self._server = subprocess.Popen(server, stdin=pipe, stdout=pipe, text=True, env=environment(), cwd=folder)
+
+    def run(self, module: str, arguments: list[str], cwd: Path, expect: int | None = 0, **env: str) -> Done:
+        """Run one command to its end; ``expect`` is its exit status, None for any."""
+        out, err = self._folder / "stdout", self._folder / "stderr"
+        request = {"module": module, "arguments": arguments, "cwd": str(cwd), "out": str(out), "err": str(err)}
+        assert self._server.stdin and self._server.stdout
+        print(json.dumps({**request, "env": env}), file=self._server.stdin, flush=True)
+        done = Done(int(self._server.stdout.readline()), out.read_text(), err.read_text())
+        if expect is not None and done.status != expect:
+            raise AssertionError(f"exit {done.status}\n{done.out[-3000:]}\n{done.err[-6000:]}")
+        return done
+
+    def train(self, cwd: Path, arguments: list[str], expect: int | None = 0, **env: str) -> Done:
+        """Run fairseq-hydra-train with ``arguments`` from :func:`training`."""
+        return self.run("fairseq_cli.hydra_train", arguments, cwd, expect, **env)
+
+    def generate(self, data: Path, checkpoint: Path, results: Path, *options: str, expect: int | None = 0) -> Done:
+        """Run fairseq-generate on the test split."""
+        arguments = [
+            str(data), "--user-dir", str(PLUGIN), "--task", "parp_finetuning", "--path", str(checkpoint),
+            "--gen-subset", "test", "--post-process", "letter", "--scoring", "wer", "--cpu",
+            "--results-path", str(results), *options,
+        ]  # fmt: skip
+        return self.run("fairseq_cli.generate", arguments, data, expect)
+
+    def close(self) -> None:
+        """End the server."""
+        assert self._server.stdin
+        self._server.stdin.close()
+        self._server.wait(timeout=30)
+
+
+def training(save: Path, data: Path, pretrained: Path, *overrides: str, config: Path | None = None) -> list[str]:
+    """Return the arguments of fairseq-hydra-train for the tiny recipe."""
     source = config or Path(__file__).with_name("tiny.yaml")
-    arguments = [
-        *command("fairseq-hydra-train"), "--config-dir", str(source.parent), "--config-name", source.stem,
-        f"common.user_dir={PLUGIN}", f"task.data={data}", f"model.w2v_path={pretrained}",
-        f"checkpoint.save_dir={where / save}", *overrides,
+    return [
+        "--config-dir", str(source.parent), "--config-name", source.stem, f"common.user_dir={PLUGIN}",
+        f"task.data={data}", f"model.w2v_path={pretrained}", f"checkpoint.save_dir={save}", *overrides,
     ]  # fmt: skip
-    done = subprocess.run(arguments, cwd=where, env=environment(), capture_output=True, text=True, check=False)
-    if expect is not None and done.returncode != expect:
-        raise AssertionError(f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
-    return done
-
-
-def generate(data: Path, checkpoint: Path, results: Path, *options: str, expect: int | None = 0,
-             ) -> subprocess.CompletedProcess[str]:
-    """Run fairseq-generate on the test split."""
-    arguments = [
-        *command("fairseq-generate"), str(data), "--user-dir", str(PLUGIN), "--task", "parp_finetuning",
-        "--path", str(checkpoint), "--gen-subset", "test", "--post-process", "letter", "--scoring", "wer",
-        "--cpu", "--results-path", str(results), *options,
-    ]  # fmt: skip
-    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
-    if expect is not None and done.returncode != expect:
-        raise AssertionError(f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
-    return done

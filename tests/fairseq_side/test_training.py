@@ -1,0 +1,251 @@
+"""Real fairseq trainings of a tiny model: exact zeros, cadence, resume, against stock fairseq."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from fairseq_parp import checkpoints
+from fairseq_parp.report import report
+from fairseq_parp.sparsity.counting import zero_count
+
+NOT_COMPARED = {"none"}
+
+
+def differences(one: Any, other: Any, where: str = "") -> list[str]:
+    """List where two nested structures differ, tensors compared bit by bit."""
+    if isinstance(one, torch.Tensor):
+        return [] if one.dtype == other.dtype and torch.equal(one, other) else [where]
+    if isinstance(one, dict):
+        if set(one) != set(other):
+            return [f"{where}: keys"]
+        return [d for key in one if key not in NOT_COMPARED for d in differences(one[key], other[key], f"{where}.{key}")]
+    if isinstance(one, (list, tuple)):
+        return [d for i, (a, b) in enumerate(zip(one, other, strict=True)) for d in differences(a, b, f"{where}.{i}")]
+    return [] if one == other else [where]
+
+
+def compare(one: Path, other: Path) -> list[str]:
+    """List the differences of two checkpoints in weights, optimizer state, and the mask and what it displaced."""
+    first, second = checkpoints.read(one), checkpoints.read(other)
+    parts = [(state["model"], state.get("last_optimizer_state"), state["extra_state"].get("ParpFinetuningTask"))
+             for state in (first, second)]  # fmt: skip
+    return differences(*parts)
+
+
+def logged(log: str, tag: str) -> list[dict[str, str]]:
+    return [json.loads(line.split(f"[{tag}][INFO] - ")[1]) for line in log.splitlines() if f"[{tag}][INFO]" in line]
+
+
+def test_every_checkpoint_has_exactly_k_zeros(finetuned: Path) -> None:
+    files = sorted(finetuned.glob("*.pt"))
+    assert {file.name for file in files} >= {"checkpoint_best.pt", "checkpoint_last.pt", "checkpoint_2_3.pt"}
+    for file in files:
+        counted = report(file).prunable
+        assert counted.zeros == zero_count(0.5, counted.size), file.name
+
+
+def test_the_log_tells_sparsity_zeros_churn_and_blanks(finetuned: Path) -> None:
+    log = (finetuned / "log").read_text()
+    lines = {int(line["num_updates"]): line for line in logged(log, "train_inner")}
+    assert sorted(lines) == list(range(1, 18))
+    assert all(float(line["sparsity"]) == 0.5 and "churn" in line and "prune_ms" in line for line in lines.values())
+    assert float(lines[7]["zeros"]) == float(lines[14]["zeros"]) == float(lines[17]["zeros"]) == 0.5
+    assert float(lines[8]["zeros"]) < 0.4
+    valid = logged(log, "valid")
+    assert valid
+    assert all(0 <= float(line["valid_blank"]) <= 1 for line in valid)
+
+
+def test_every_utterance_is_trained_on_and_validated(finetuned: Path) -> None:
+    log = (finetuned / "log").read_text()
+    assert len(re.findall(r'"train_loss"', log)) >= 8
+    first = logged(log, "train")[0]
+    updates = int(first["train_num_updates"])
+    assert float(first["train_nsentences"]) * updates == 13
+
+
+def test_cadence_of_validation_and_saving_changes_nothing(
+    commands: tiny.Commands, data: Path, pretrained: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    never = ["checkpoint.save_interval_updates=0", "checkpoint.save_interval=99", "dataset.validate_interval=99"]
+    commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *never))
+    assert not list(tmp_path.glob("checkpoint_*_*.pt"))
+    assert compare(tmp_path / "checkpoint_last.pt", finetuned / "checkpoint_last.pt") == []
+
+
+@pytest.mark.parametrize("name", ["checkpoint_2_3.pt", "checkpoint3.pt", "checkpoint_5_9.pt"])
+def test_stopped_between_reprunes_or_at_an_epochs_end_and_resumed(
+    commands: tiny.Commands, data: Path, pretrained: Path, finetuned: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copy(finetuned / name, tmp_path / "checkpoint_last.pt")
+    commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, "checkpoint.no_epoch_checkpoints=false"))
+    assert compare(tmp_path / "checkpoint_last.pt", finetuned / "checkpoint_last.pt") == []
+
+
+def killed_and_resumed(folder: Path, arguments: list[str], moments: list[str]) -> None:
+    """Run a training, SIGKILL it as soon as its log shows each of ``moments``, repeat it, and let it end."""
+    program = [sys.executable, "-m", "fairseq_cli.hydra_train", *arguments]
+    for moment in [*moments, None]:
+        with subprocess.Popen(program, cwd=folder, env=tiny.environment(), stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.DEVNULL) as process:  # fmt: skip
+            assert process.stdout
+            seen = False
+            for line in process.stdout:
+                if moment is not None and moment in line:
+                    process.send_signal(signal.SIGKILL)
+                    seen = True
+                    break
+        assert process.returncode == (-signal.SIGKILL if moment else 0)
+        assert seen == (moment is not None)
+        time.sleep(0.2)
+
+
+MOMENTS = ["Saved checkpoint {folder}/checkpoint_2_3.pt", '"num_updates": "11"']
+
+
+@pytest.mark.parametrize("method", ["parp", "parp_p"])
+def test_killed_and_resumed_equals_never_killed(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, method: str
+) -> None:
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    for folder in (straight, broken):
+        folder.mkdir()
+    method_key = f"task.pruning.method={method}"
+    commands.train(straight, tiny.training(straight, data, pretrained, method_key))
+    arguments = tiny.training(broken, data, pretrained, method_key)
+    killed_and_resumed(broken, arguments, [moment.format(folder=broken) for moment in MOMENTS])
+    assert compare(broken / "checkpoint_last.pt", straight / "checkpoint_last.pt") == []
+    counted = report(straight / "checkpoint_last.pt").prunable
+    assert counted.zeros == zero_count(0.5, counted.size)
+
+
+def stock_recipe(folder: Path) -> Path:
+    """Turn the tiny PARP recipe back into a stock one: two names and one key."""
+    text = Path(tiny.__file__).with_name("tiny.yaml").read_text()
+    text = text.replace("parp_finetuning", "audio_finetuning").replace("parp_wav2vec_ctc", "wav2vec_ctc")
+    text = re.sub(r"  pruning:\n(    .*\n)+", "", text)
+    path = folder / "stock.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_stock_fairseq_fails_the_same_comparison(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    """The check bites: stock fairseq, helped over loading, ends elsewhere after a kill."""
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    for folder in (straight, broken):
+        folder.mkdir()
+    config = stock_recipe(tmp_path)
+    commands.train(straight, tiny.training(straight, data, pretrained, config=config))
+    arguments = tiny.training(broken, data, pretrained, config=config)
+    killed_and_resumed(broken, arguments, [MOMENTS[1]])
+    different = compare(broken / "checkpoint_last.pt", straight / "checkpoint_last.pt")
+    assert len([name for name in different if "encoder.layers" in name]) > 10
+
+
+def test_repeating_a_finished_command_trains_no_further(
+    commands: tiny.Commands, data: Path, pretrained: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    shutil.copy(finetuned / "checkpoint_last.pt", tmp_path)
+    before = (tmp_path / "checkpoint_last.pt").read_bytes()
+    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained))
+    assert "the checkpoint has all 17 updates; nothing is left to train" in done.out
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+
+
+def test_parp_p_ends_at_its_sparsity_and_says_when_it_stops_early(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    keys = ["task.pruning.method=parp_p", "task.pruning.sparsity=0.9", "+task.pruning.start_sparsity=0.2"]
+    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
+    counted = report(tmp_path / "checkpoint_last.pt").prunable
+    assert counted.zeros == zero_count(0.9, counted.size)
+    # 0.2 + 0.7 * 7 / 17, the ramp at the last re-prune before update 9
+    early = report(tmp_path / "checkpoint_5_9.pt").prunable
+    assert early.zeros == zero_count("83/170", counted.size)
+    assert "the checkpoint of update 9 has sparsity 0.4882; parp_p reaches 0.9 at update 17" in done.out
+
+
+def test_a_crash_checkpoint_is_sparse(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    """Losses that are not finite end stock fairseq in crash.pt, whose weights bypass the task's own saving."""
+    keys = ["optimization.lr=[1e30]", "task.pruning.interval=50", "criterion.zero_infinity=false"]
+    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys), expect=None)
+    assert done.status != 0
+    counted = report(tmp_path / "crash.pt").prunable
+    assert counted.zeros >= zero_count(0.5, counted.size)
+
+
+def test_finetune_from_model_takes_its_first_mask_after_loading(
+    commands: tiny.Commands, data: Path, pretrained: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    keys = [f"checkpoint.finetune_from_model={finetuned / 'checkpoint_last.pt'}", "optimization.max_update=1"]
+    keys += ["task.pruning.sparsity=0.7", "optimization.lr=[0.0]"]
+    commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
+    ours = checkpoints.read(tmp_path / "checkpoint_last.pt")["model"]
+    source = checkpoints.read(finetuned / "checkpoint_last.pt")["model"]
+    counted = report(tmp_path / "checkpoint_last.pt").prunable
+    assert counted.zeros == zero_count(0.7, counted.size)
+    for name, tensor in ours.items():
+        kept = tensor != 0
+        assert torch.equal(tensor[kept], source[name][kept]), name
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["common.bf16=true"],
+        ["common.fp16=true", "common.fp16_no_flatten_grads=true"],
+        ["common.fp16=true", "common.memory_efficient_fp16=true"],
+        # starts so high that the first steps overflow, which stock fairseq does not survive on a CPU
+        ["common.fp16=true", "common.fp16_no_flatten_grads=true", "common.fp16_init_scale=65536"],
+    ],
+    ids=["bf16", "fp16", "memory-efficient", "overflow"],
+)
+def test_half_precisions_hold_their_zeros(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, keys: list[str]
+) -> None:
+    keys = [*keys, "optimization.max_update=8", "task.pruning.interval=3", "checkpoint.save_interval_updates=1"]
+    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
+    files = list(tmp_path.glob("*.pt"))
+    assert len(files) >= 4
+    for file in files:
+        counted = report(file).prunable
+        assert counted.zeros == zero_count(0.5, counted.size), file.name
+    zeros = {int(line["num_updates"]): float(line["zeros"]) for line in logged(done.out, "train_inner")}
+    assert zeros[3] == zeros[6] == zeros[8] == 0.5
+    # the masters were zeroed too: a master that was not would bring nearly all weights back at the next step
+    if "init_scale" in keys[-4]:
+        assert "gradient overflow detected" in done.out
+
+
+def test_layerdrop_and_masking_differ_between_micro_batches() -> None:
+    import numpy as np
+
+    from fairseq_parp.randomness import derived
+
+    def draw(*numbers: int) -> tuple[float, float, float]:
+        with derived(*numbers):
+            return float(np.random.rand()), float(np.random.default_rng().random()), float(np.random.default_rng().random())
+
+    seen = {draw(seed, update, micro, rank) for seed in (1, 2) for update in (0, 1) for micro in (0, 1) for rank in (0, 1)}
+    assert len(seen) == 16
+    assert len({number for numbers in seen for number in numbers}) == 48
+    assert draw(1, 2, 3, 4) == draw(1, 2, 3, 4)
+    state = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
+    draw(5)
+    assert np.random.get_state()[1].tolist() == state  # type: ignore[index, union-attr]
