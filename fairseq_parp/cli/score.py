@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--units",
         choices=("letters", "symbols"),
         help="what a unit is: letters of words (--post-process letter), or symbols between spaces; "
-        "default: as the configuration logged in FILE says",
+        "default: what fits the number of positional scores in FILE",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object; rates in percent")
 

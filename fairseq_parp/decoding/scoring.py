@@ -11,10 +11,8 @@ import editdistance
 
 from fairseq_parp.errors import ConfigError, ParpError, absolute, listing
 
-_LINE = re.compile(r"([TDH])-(\d+)\t(.*)")
-_POST_PROCESS = re.compile(r"'common_eval': \{.*?'post_process': '?(\w+)'?")
+_LINE = re.compile(r"([TDHP])-(\d+)\t(.*)")
 _LETTER = re.compile(r"<unk>|<pad>|.")
-_UNITS_OF = {"letter": "letters", "none": "symbols", "None": "symbols"}
 
 
 class ResultsError(ParpError):
@@ -52,6 +50,15 @@ class Score:
     words: ErrorRate | None
 
 
+@dataclass(frozen=True)
+class _Results:
+    """The lines of a result file, by utterance number; hypotheses are the best ones."""
+
+    references: Mapping[int, str]
+    hypotheses: Mapping[int, str]
+    tokens: Mapping[int, int]  # as many as there are positional scores
+
+
 def score_file(path: str | Path, units: str | None = None) -> Score:
     """Score the best hypothesis of every utterance.
 
@@ -67,17 +74,17 @@ def score_file(path: str | Path, units: str | None = None) -> Score:
 
     Args:
         path: ``generate-SUBSET.txt`` of ``--results-path``, or fairseq-generate's standard output.
-        units: ``letters`` or ``symbols``; by default as the configuration logged in the file says.
+        units: ``letters`` or ``symbols``. By default symbols if a reference has the symbol ``|``;
+            else what fits the number of positional scores (P- lines), if one does and the other not.
 
     Raises:
         ResultsError: no such file, no references, all of them empty, or an utterance twice or
             without hypothesis.
         ConfigError: ``units`` is something else, or is not given and the file does not tell.
     """
-    text = _read(path)
-    split = _splitter(units or _logged_units(text))
-    references, hypotheses = _pairs(path, text)
-    pairs = [(split(references[key]), split(hypotheses[key])) for key in references]
+    results = _parse(path, _read(path))
+    split = _splitter(units or _units_of(results))
+    pairs = [(split(text), split(results.hypotheses[key])) for key, text in results.references.items()]
     words = [(_words(reference), _words(hypothesis)) for reference, hypothesis in pairs]
     rate = _rate(pairs)
     if not rate.total:
@@ -95,13 +102,37 @@ def _read(path: str | Path) -> str:
         raise ResultsError(path, f"cannot be read ({reason})") from error
 
 
-def _logged_units(text: str) -> str:
-    """Find the kind of units in the configuration that fairseq-generate logs at the top."""
-    found = _POST_PROCESS.search(text)
-    if found is None or found[1] not in _UNITS_OF:
-        said = "no logged configuration" if found is None else f"--post-process {found[1]}"
-        raise ConfigError("units", None, f"the file has {said}; say letters or symbols")
-    return _UNITS_OF[found[1]]
+def _parse(path: str | Path, text: str) -> _Results:
+    """Sort the lines; the first hypothesis of an utterance is its best (``--nbest``)."""
+    found: dict[str, dict[int, str]] = {kind: {} for kind in "TDHP"}
+    # Not splitlines: it also cuts at characters that a transcript may hold.
+    for kind, number, rest in (match.groups() for match in map(_LINE.fullmatch, text.split("\n")) if match):
+        if kind == "T" and int(number) in found["T"]:
+            raise ResultsError(path, f"T-{number} is there twice")
+        found[kind].setdefault(int(number), rest)
+    # fairseq writes the unknown symbol of references in its own way, so that it never matches.
+    references = {key: line.replace("<<unk>>", "<unk>") for key, line in found["T"].items()}
+    hypotheses = {key: line.partition("\t")[2] for key, line in (found["D"] or found["H"]).items()}
+    if not references:
+        raise ResultsError(path, "has no references (T- lines); fairseq-generate writes them unless --quiet is given")
+    if missing := sorted(references.keys() - hypotheses.keys()):
+        raise ResultsError(path, f"no hypothesis (D- or H- line) for utterance {listing(missing)}")
+    return _Results(references, hypotheses, {key: len(line.split()) for key, line in found["P"].items()})
+
+
+def _units_of(results: _Results) -> str:
+    """Tell letters from symbols, or say that it cannot be told."""
+    if any("|" in line.split() for line in results.references.values()):
+        return "symbols"
+    both = [(line, results.tokens[key]) for key, line in results.hypotheses.items() if key in results.tokens]
+    fits = {
+        # Boundaries at the edges are tokens that the text does not show.
+        "letters": all(len(_LETTER.findall(line)) <= tokens for line, tokens in both),
+        "symbols": all(len(line.split()) == tokens for line, tokens in both),
+    }
+    if fits["letters"] == fits["symbols"]:
+        raise ConfigError("units", None, "the file does not tell; say letters or symbols")
+    return "letters" if fits["letters"] else "symbols"
 
 
 def _splitter(units: str) -> Callable[[str], list[str]]:
@@ -131,25 +162,3 @@ def _rate(pairs: Iterable[tuple[list[str], list[str]]]) -> ErrorRate:
     """Sum the edit distances of (reference, hypothesis) pairs."""
     counts = [(editdistance.eval(hypothesis, reference), len(reference)) for reference, hypothesis in pairs]
     return ErrorRate(sum(errors for errors, _ in counts), sum(total for _, total in counts))
-
-
-def _pairs(path: str | Path, text: str) -> tuple[Mapping[int, str], Mapping[int, str]]:
-    """Return references and best hypotheses by utterance number."""
-    references: dict[int, str] = {}
-    found: dict[str, dict[int, str]] = {"H": {}, "D": {}}
-    # Not splitlines: it also cuts at characters that a transcript may hold.
-    for kind, number, rest in (match.groups() for match in map(_LINE.fullmatch, text.split("\n")) if match):
-        if kind == "T":
-            if int(number) in references:
-                raise ResultsError(path, f"T-{number} is there twice")
-            # fairseq writes the unknown symbol of references in its own way, so that it never matches.
-            references[int(number)] = rest.replace("<<unk>>", "<unk>")
-        else:
-            # With --nbest, the first line of an utterance is its best hypothesis.
-            found[kind].setdefault(int(number), rest.partition("\t")[2])
-    hypotheses = found["D"] or found["H"]
-    if not references:
-        raise ResultsError(path, "has no references (T- lines); fairseq-generate writes them unless --quiet is given")
-    if missing := sorted(references.keys() - hypotheses.keys()):
-        raise ResultsError(path, f"no hypothesis (D- or H- line) for utterance {listing(missing)}")
-    return references, hypotheses

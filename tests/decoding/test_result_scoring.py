@@ -20,16 +20,10 @@ from fairseq_parp.decoding import build_generator
 from fairseq_parp.decoding.scoring import ErrorRate, ResultsError, Score, score_file
 from fairseq_parp.errors import ConfigError
 
-LOG = (
-    "2024-01-01 | INFO | fairseq_cli.generate | {'_name': None, 'common': {'seed': 1}, 'common_eval': {'_name': None, "
-)
-LOG += "'path': 'a.pt', 'post_process': %s, 'quiet': False, 'model_overrides': '{}'}, 'task': {'_name': 'parp'}}"
 
-
-def results(folder: Path, *lines: str, post_process: str | None = None) -> Path:
+def results(folder: Path, *lines: str) -> Path:
     path = folder / "generate-test.txt"
-    head = [] if post_process is None else [LOG % post_process]
-    path.write_text("\n".join([*head, *lines, "Generate test with beam=1: WER: 0.00", ""]))
+    path.write_text("\n".join([*lines, "Generate test with beam=1: WER: 0.00", ""]))
     return path
 
 
@@ -37,38 +31,39 @@ LETTERS = (
     "T-1\tAN APPLE",
     "H-1\t-3.5\tA APPEL",
     "D-1\t-3.5\tA APPEL",
-    "P-1\t-1.0 -2.5",
+    "P-1\t-1.0 -2.5 -0.1 -0.1 -0.1 -0.1 -0.1 -0.1",
     "T-0\tNO",
     "H-0\t-1.25\t",
     "D-0\t-1.25\t",
     "P-0\t",
 )
 SYMBOLS = ("T-0\taa b | k", "H-0\t-1.0\taa | k", "D-0\t-1.0\taa | k", "T-1\tb |", "H-1\t-2\tb |", "D-1\t-2\tb |")
-PHONES = ("T-0\taa b k", "H-0\t-1.0\taa k k", "T-1\tb", "H-1\t-2\tb")
+PHONES = ("T-0\taa b k", "H-0\t-1.0\taa k k", "P-0\t-1 -1 -1", "T-1\tb", "H-1\t-2\tb", "P-1\t-1")
 
 
 @pytest.mark.parametrize(
-    ("lines", "post_process", "units", "expected"),
+    ("lines", "units", "expected"),
     [
         # AN|APPLE| against A|APPEL|: N lost, LE for EL is two; NO| against nothing: three.
-        (LETTERS, "'letter'", None, Score(2, ErrorRate(6, 12), ErrorRate(3, 3))),
-        (LETTERS, None, "letters", Score(2, ErrorRate(6, 12), ErrorRate(3, 3))),
-        (SYMBOLS, "None", None, Score(2, ErrorRate(1, 6), ErrorRate(1, 3))),
-        (SYMBOLS, "'letter'", "symbols", Score(2, ErrorRate(1, 6), ErrorRate(1, 3))),
-        (PHONES, "'none'", None, Score(2, ErrorRate(1, 4), None)),
+        (LETTERS, "letters", Score(2, ErrorRate(6, 12), ErrorRate(3, 3))),
+        (SYMBOLS, "symbols", Score(2, ErrorRate(1, 6), ErrorRate(1, 3))),
+        (PHONES, "symbols", Score(2, ErrorRate(1, 4), None)),
         # The unknown symbol is one unit, and the same in references and hypotheses.
-        (("T-0\tA<<unk>> B", "D-0\t-1\tA<unk> C"), "'letter'", None, Score(1, ErrorRate(1, 5), ErrorRate(1, 2))),
+        (("T-0\tA<<unk>> B", "D-0\t-1\tA<unk> C"), "letters", Score(1, ErrorRate(1, 5), ErrorRate(1, 2))),
         # With --nbest the first hypothesis counts; an inner double boundary is two units.
-        (("T-7\tA B", "D-7\t-1\tA  B", "D-7\t-2\tA B"), "'letter'", None, Score(1, ErrorRate(1, 4), ErrorRate(0, 2))),
+        (("T-7\tA B", "D-7\t-1\tA  B", "D-7\t-2\tA B"), "letters", Score(1, ErrorRate(1, 4), ErrorRate(0, 2))),
         # What the tokenizer or BPE made of it (D-) is the text, where the two differ.
-        (("T-0\ta b", "H-0\t-1\ta@@ b", "D-0\t-1\ta b"), "None", None, Score(1, ErrorRate(0, 2), None)),
-        (("T-0\t", "D-0\t-1\tA", "T-1\tB", "D-1\t-1\tB"), "'letter'", None, Score(2, ErrorRate(2, 2), ErrorRate(1, 1))),
+        (("T-0\ta b", "H-0\t-1\ta@@ b", "D-0\t-1\ta b"), "symbols", Score(1, ErrorRate(0, 2), None)),
+        (("T-0\t", "D-0\t-1\tA", "T-1\tB", "D-1\t-1\tB"), "letters", Score(2, ErrorRate(2, 2), ErrorRate(1, 1))),
     ],
 )
-def test_golden(
-    tmp_path: Path, lines: tuple[str, ...], post_process: str | None, units: str | None, expected: Score
-) -> None:
-    assert score_file(results(tmp_path, *lines, post_process=post_process), units) == expected
+def test_golden(tmp_path: Path, lines: tuple[str, ...], units: str, expected: Score) -> None:
+    assert score_file(results(tmp_path, *lines), units) == expected
+
+
+@pytest.mark.parametrize(("lines", "units"), [(LETTERS, "letters"), (SYMBOLS, "symbols"), (PHONES, "symbols")])
+def test_the_kind_of_units_shows_in_the_file(tmp_path: Path, lines: tuple[str, ...], units: str) -> None:
+    assert score_file(results(tmp_path, *lines)) == score_file(results(tmp_path, *lines), units)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +77,7 @@ def test_golden(
 )
 def test_damaged_files_are_refused(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
     with pytest.raises(ResultsError, match=message):
-        score_file(results(tmp_path, *lines, post_process="None"))
+        score_file(results(tmp_path, *lines), "letters")
 
 
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:
@@ -93,23 +88,21 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         score_file(tmp_path / "binary")
 
 
-@pytest.mark.parametrize(
-    ("post_process", "units", "message"),
-    [
-        (None, None, "the file has no logged configuration"),
-        ("'sentencepiece'", None, "the file has --post-process sentencepiece"),
-        (None, "words", "units='words': must be letters or symbols"),
-    ],
-)
-def test_units_are_never_guessed(tmp_path: Path, post_process: str | None, units: str | None, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        score_file(results(tmp_path, "T-0\tA", "D-0\t-1\tA", post_process=post_process), units)
+@pytest.mark.parametrize("lines", [("D-0\t-1\t", "P-0\t"), ("D-0\t-1\tA", "P-0\t-1"), ("D-0\t-1\tA B",)])
+def test_the_kind_of_units_is_never_guessed(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="units=None: the file does not tell; say letters or symbols"):
+        score_file(results(tmp_path, "T-0\tAB CD", *lines))
+
+
+def test_unknown_units_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="units='words': must be letters or symbols"):
+        score_file(results(tmp_path, *LETTERS), "words")
 
 
 def test_the_command_prints_rates_with_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parser = ArgumentParser()
     command.add_arguments(parser)
-    letters = str(results(tmp_path, *LETTERS, post_process="'letter'"))
+    letters = str(results(tmp_path, *LETTERS))
     assert command.run(parser.parse_args([letters])) == 0
     assert capsys.readouterr().out.splitlines() == [
         "utterances  2",
@@ -168,6 +161,6 @@ def test_symbols_agree_with_fairseqs_own_validation(tmp_path: Path) -> None:
         shown = dictionary.string(target[number], escape_unk=True, extra_symbols_to_ignore=stripped)
         hypothesis = dictionary.string(best[0]["tokens"], extra_symbols_to_ignore=stripped)
         lines += [f"T-{number}\t{shown}", f"H-{number}\t-1\t{hypothesis}", f"D-{number}\t-1\t{hypothesis}"]
-    score = score_file(results(tmp_path, *lines, post_process="None"))
+    score = score_file(results(tmp_path, *lines))
     assert score.units == ErrorRate(logged["c_errors"], logged["c_total"])
     assert score.words == ErrorRate(logged["w_errors"], logged["w_total"])
