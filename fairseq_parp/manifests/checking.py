@@ -31,6 +31,7 @@ from fairseq_parp.manifests.reading import (
     read_vocabulary,
     shown,
 )
+from fairseq_parp.manifests.transcripts import is_table
 
 
 class Report(NamedTuple):
@@ -87,7 +88,7 @@ def check_folder(
     """Check splits of a data folder in full.
 
     Args:
-        splits: names of manifests; None means every ``*.tsv`` in the folder.
+        splits: names of manifests; None means all that are in the folder.
         labels: label kind; None means each kind that has a dictionary in the folder.
 
     Raises:
@@ -96,11 +97,21 @@ def check_folder(
     path = Path(folder)
     if not path.is_dir():
         raise ManifestError([f"{absolute(path)}: no such data folder"])
-    names = sorted(file.stem for file in path.glob("*.tsv")) if splits is None else list(splits)
+    names = splits_in(path) if splits is None else list(splits)
     if not names:
         raise ManifestError([f"{absolute(path)}: no manifest in this folder, such as train.tsv"])
-    kinds = [labels] if labels else sorted(file.name[len("dict.") : -len(".txt")] for file in path.glob("dict.*.txt"))
+    kinds = [labels] if labels else kinds_in(path)
     return [_inspect(path, name, kinds, True, None, CONVOLUTIONS) for name in names]
+
+
+def splits_in(folder: Path) -> list[str]:
+    """Return the names of the manifests in a folder; a table of transcripts beside them is none."""
+    return sorted(file.stem for file in folder.glob("*.tsv") if not is_table(file))
+
+
+def kinds_in(folder: Path) -> list[str]:
+    """Return the label kinds that have a dictionary in a folder."""
+    return sorted(file.name[len("dict.") : -len(".txt")] for file in folder.glob("dict.*.txt"))
 
 
 def _inspect(

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from fairseq_parp.errors import AudioError, ConfigError, ManifestError, absolute
+from fairseq_parp.errors import AudioError, ConfigError, ManifestError, absolute, listing
 from fairseq_parp.manifests.audio import RATE, read_headers
+from fairseq_parp.manifests.checking import kinds_in, splits_in
 from fairseq_parp.manifests.ctc import ctc_fault
 from fairseq_parp.manifests.labelling import LABELLERS, dictionary, words
 from fairseq_parp.manifests.reading import locate, shown
@@ -23,7 +24,6 @@ from fairseq_parp.manifests.transcripts import Row, read_transcripts
 from fairseq_parp.manifests.writing import (
     Utterance,
     dictionary_file,
-    refuse_leftovers,
     split_files,
     write_together,
 )
@@ -89,10 +89,18 @@ def write_table(
     files = dictionary_file(labels, symbols)
     for split, members in splits.items():
         files |= split_files(folder, split, labels, members)
-    refuse_leftovers(Path(out), files)
+    _refuse_leftovers(Path(out), files)
     write_together(Path(out), files)
     trained = dictionary(utterance.labels for utterance in splits.get("train", utterances))
     return Written(splits, symbols, speakers, [symbol for symbol in symbols if symbol not in trained], table.unused)
+
+
+def _refuse_leftovers(out: Path, files: Mapping[str, str]) -> None:
+    """Refuse a folder whose other manifests would stay beside the new files and may no longer fit them."""
+    there = {f"{split}.tsv" for split in splits_in(out)} | {f"dict.{kind}.txt" for kind in kinds_in(out)}
+    if left := sorted(there - files.keys()):
+        reason = f"holds {listing(left)} of another manifest; choose another folder, or remove that manifest first"
+        raise ManifestError([f"{absolute(out)}: {reason}"])
 
 
 def _utterances(rows: Sequence[Row], root: str, kind: str) -> tuple[list[Utterance], list[tuple[int, str]]]:

@@ -54,6 +54,12 @@ def read_transcripts(file: Path, root: str) -> Transcripts:
     return Transcripts(file, tuple(rows), unused, tuple(problems + shown(file, faults)))
 
 
+def is_table(file: Path) -> bool:
+    """Tell a table of transcripts from a manifest, whose first line is a folder: both end in ``.tsv``."""
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        return set(REQUIRED) <= set(lines.readline().rstrip("\n").split("\t"))
+
+
 def _header_faults(columns: Sequence[str]) -> list[str]:
     missing = [f"column {name!r} is missing; line 1 names the columns" for name in REQUIRED if name not in columns]
     twice = [f"column {name!r} occurs twice" for name in USED if columns.count(name) > 1]

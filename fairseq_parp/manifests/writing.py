@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fairseq_parp.errors import ManifestError, absolute, listing
+from fairseq_parp.errors import ManifestError, absolute
 
 
 class Utterance(NamedTuple):
@@ -53,19 +53,6 @@ def write_together(folder: Path, files: Mapping[str, str]) -> None:
                 Path(staging, name).replace(folder / name)
     except OSError as error:
         raise ManifestError([f"{absolute(folder)}: cannot write there ({error.strerror or error})"]) from error
-
-
-def refuse_leftovers(folder: Path, files: Mapping[str, str]) -> None:
-    """Refuse a folder whose other manifests would stay beside ``files``, and no longer fit them.
-
-    Raises:
-        ManifestError: the folder holds a manifest or a dictionary that ``files`` does not replace.
-    """
-    there = {file.name for pattern in ("*.tsv", "dict.*.txt") for file in folder.glob(pattern)}
-    if left := sorted(there - files.keys()):
-        raise ManifestError(
-            [f"{absolute(folder)}: holds {listing(left)} of another manifest; choose another folder, or delete them"]
-        )
 
 
 def _write(file: Path, text: str) -> None:

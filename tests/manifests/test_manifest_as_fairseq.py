@@ -12,7 +12,7 @@ from fairseq_parp.manifests.reading import SPECIALS, locate, read_labels, read_m
 
 pytest.importorskip("fairseq")
 
-EXAMPLES = settings(max_examples=300, deadline=None)
+EXAMPLES = settings(max_examples=200, deadline=None)
 ODD = st.text("aB|1./:é\x85\u2028\ufeff \t\r", max_size=4)
 NAME = st.text("aB|é.", min_size=1, max_size=4) | ODD
 NUMBER = st.sampled_from(["1", "160", "7", "16000", "0", "1_6", "x"])

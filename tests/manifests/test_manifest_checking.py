@@ -165,6 +165,9 @@ def test_symbols_of_a_checkpoint_stand_in_for_the_dictionary(folder: Path) -> No
     require(folder, "train", "ltr", symbols=["<s>", "<pad>", "</s>", "<unk>", *"|HELOWRDT"])
     with pytest.raises(ManifestError, match="symbol 'D' is not in the dictionary"):
         require(folder, "train", "ltr", symbols="|HELOWRT")
+    (folder / "train.ltr").write_text("H E | <s> |\nT W O |\nO H |\n")
+    with pytest.raises(ManifestError, match="symbol '<s>' is not in the dictionary"):  # it is the CTC blank
+        require(folder, "train", "ltr", symbols=["<s>", "<pad>", "</s>", "<unk>", *"|HELOWRTD"])
 
 
 def test_without_labels_only_the_audio_counts(folder: Path) -> None:
