@@ -1,0 +1,170 @@
+"""The demo: the real commands, dense beside PARP, from speech to a table and a picture."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fairseq_parp.decoding.scoring import Score, score_file
+from fairseq_parp.demo import corpus
+from fairseq_parp.demo.commands import Command, records, run_together
+from fairseq_parp.demo.pack import pack
+from fairseq_parp.demo.plot import Curve, draw
+from fairseq_parp.errors import ConfigError, MissingToolError, absolute
+from fairseq_parp.manifests.table import write_table
+from fairseq_parp.report import Report, report
+
+PLUGIN = Path(__file__).resolve().parent.parent
+CONFIGS = PLUGIN.parent / "configs"
+PRETRAINED = Path(__file__).with_name("pretrained.pt")
+METHODS = ("dense", "parp")
+SEED = 1
+PRETRAINING_UTTERANCES = 2560
+"""Two hours of the training voices, for pretraining; the finetuning corpus is much smaller."""
+
+_MARK = ".fairseq-parp-demo"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the demo found for one method."""
+
+    method: str
+    zeros: Report
+    score: Score
+    updates_per_second: float
+
+
+def demo(out: Path, *, from_random: bool = False) -> list[Result]:
+    """Finetune dense and with PARP, decode both, print the table, draw the picture.
+
+    Args:
+        out: Folder for everything that is made; what an earlier demo left there is replaced.
+        from_random: Start from random weights instead of the pretrained ones.
+
+    Raises:
+        ConfigError: ``out`` holds something that no demo made.
+        CommandError: One of the commands failed.
+    """
+    _prepare(out)
+    _synthesise(out, corpus.UTTERANCES)
+    run_together([_training(out, method, from_random) for method in METHODS])
+    run_together([_decoding(out, method) for method in METHODS])
+    results = [_result(out, method) for method in METHODS]
+    picture = out / "demo.png"
+    draw({result.method: _curve(out, result) for result in results}, _config().task.pruning.sparsity, picture)
+    print(
+        f"\n{_table(results)}\n\n{_verdict(*results)}\nSynthetic speech and a small model: this is no result of PARP."
+    )
+    print(f"picture: {absolute(picture)}")
+    return results
+
+
+def pretrain(out: Path) -> Path:
+    """Make the checkpoint that the demo starts from; return its path."""
+    _prepare(out)
+    _synthesise(out, {**corpus.UTTERANCES, "train": PRETRAINING_UTTERANCES})
+    settings = [f"task.data={_short(out / 'data')}", f"checkpoint.save_dir={_short(out / 'pretraining')}"]
+    run_together([_hydra_train("pretrain_small", "pretraining", out, settings)])
+    packed = out / PRETRAINED.name
+    pack(out / "pretraining" / "checkpoint_last.pt", packed)
+    print(f"checkpoint: {absolute(packed)} ({packed.stat().st_size / 1e6:.1f} MB)")
+    return packed
+
+
+def _prepare(out: Path) -> None:
+    """Empty ``out``, but only if an earlier demo made it."""
+    if not CONFIGS.is_dir():
+        raise MissingToolError(f"{CONFIGS}: no such folder; run the demo from a checkout of the repository")
+    if out.exists() and not (out / _MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError("--out", absolute(out), "holds something that no demo made; name a new or empty folder")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / _MARK).touch()
+
+
+def _synthesise(out: Path, utterances: dict[str, int]) -> None:
+    rows = corpus.plan(SEED, utterances)
+    print(f"\nsynthesising {len(rows)} utterances into {absolute(out / 'speech')}", flush=True)
+    corpus.write(out / "speech", rows, SEED)
+    write_table(out / "speech" / "transcripts.tsv", out / "data")
+
+
+def _training(out: Path, method: str, from_random: bool) -> Command:
+    settings = [
+        f"task.data={_short(out / 'data')}",
+        f"model.w2v_path={_short(PRETRAINED)}",
+        f"task.pruning.method={method}",
+        f"checkpoint.save_dir={_short(out / method)}",
+    ]
+    return _hydra_train("demo", method, out, settings + ["+model.no_pretrained_weights=true"] * from_random)
+
+
+def _hydra_train(config: str, title: str, out: Path, settings: Sequence[str]) -> Command:
+    words = ["fairseq-hydra-train", "--config-dir", _short(CONFIGS), "--config-name", config]
+    words += [f"common.user_dir={_short(PLUGIN)}", *settings]
+    return Command(title, words, out / "logs" / f"train_{title}.log", _config(config).optimization.max_update)
+
+
+def _decoding(out: Path, method: str) -> Command:
+    words = f"fairseq-generate {_short(out / 'data')} --user-dir {_short(PLUGIN)} --task parp_finetuning --labels ltr"
+    words += f" --path {_short(_checkpoint(out, method))} --gen-subset test --post-process letter --scoring wer"
+    words += f" --max-tokens 1280000 --beam 1 --results-path {_short(out / 'decoded' / method)}"
+    return Command(f"decode {method}", words.split(), out / "logs" / f"decode_{method}.log")
+
+
+def _result(out: Path, method: str) -> Result:
+    speed = statistics.harmonic_mean(record["ups"] for record in records(_log(out, method), "train_inner"))
+    score = score_file(out / "decoded" / method / "generate-test.txt", "letters")
+    return Result(method, report(_checkpoint(out, method)), score, speed)
+
+
+def _curve(out: Path, result: Result) -> Curve:
+    valid = records(_log(out, result.method), "valid")
+    updates = [int(record["valid_num_updates"]) for record in valid]
+    layers = {name.rpartition(".")[2]: count.sparsity for name, count in result.zeros.layers.items()}
+    return Curve(updates, [record["valid_uer"] for record in valid], layers)
+
+
+def _table(results: Sequence[Result]) -> str:
+    lines = [f"{'method':<8} {'sparsity':>8} {'UER, %':>8} {'WER, %':>8} {'updates/s':>10}"]
+    for result in results:
+        words = result.score.words.percent if result.score.words else float("nan")
+        units = result.score.units.percent
+        lines.append(
+            f"{result.method:<8} {result.zeros.prunable.sparsity:>8.4f} {units:>8.2f} {words:>8.2f}"
+            f" {result.updates_per_second:>10.2f}"
+        )
+    return "\n".join(lines)
+
+
+def _verdict(dense: Result, parp: Result) -> str:
+    """Say who won, in the metric that is steadier on a few minutes of speech."""
+    difference = parp.score.units.percent - dense.score.units.percent
+    if not difference:
+        return "PARP and dense have the same UER here."
+    return f"PARP is {'worse' if difference > 0 else 'better'} than dense here, by {abs(difference):.2f} points of UER."
+
+
+def _checkpoint(out: Path, method: str) -> Path:
+    return out / method / "checkpoint_best.pt"
+
+
+def _log(out: Path, method: str) -> Path:
+    return out / "logs" / f"train_{method}.log"
+
+
+def _config(name: str = "demo") -> Any:
+    return OmegaConf.load(CONFIGS / f"{name}.yaml")
+
+
+def _short(path: Path) -> str:
+    """Return ``path`` as one would type it here: relative where that is shorter."""
+    return min(os.path.relpath(path), absolute(path), key=len)
