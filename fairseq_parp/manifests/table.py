@@ -78,10 +78,10 @@ def write_table(
     if root is not None and not Path(folder).is_dir():
         raise ManifestError([f"{folder}: no such root folder"])
     table = read_transcripts(file, folder)
-    speakers = _choose_speakers(table.rows, valid_speakers, seed)
     utterances, faults = _utterances(table.rows, folder, labels)
     if problems := [*table.problems, *shown(file, faults)]:
         raise ManifestError(problems)
+    speakers = _choose_speakers(table.rows, valid_speakers, seed)
     symbols = dictionary(utterance.labels for utterance in utterances)
     splits = _splits(table.rows, utterances, speakers)
     if minutes is not None:

@@ -169,9 +169,10 @@ def test_every_bad_row_is_named(table: Path, audio) -> None:
 )
 def test_faults_of_the_table(table: Path, content: str, expected: list[str]) -> None:
     table.write_bytes(content.encode())
-    problems = problems_of(table)
-    assert len(problems) == len(expected)
-    assert all(map(str.startswith, problems, expected)), problems
+    for options in ({}, {"valid_speakers": 1, "minutes": 1}):
+        problems = problems_of(table, **options)
+        assert len(problems) == len(expected)
+        assert all(map(str.startswith, problems, expected)), problems
 
 
 def test_a_phone_may_not_be_the_blank(table: Path) -> None:
