@@ -99,6 +99,9 @@ def test_table_shows_every_bad_row(table: Path, tmp_path: Path, capsys: pytest.C
         f"{table}:4: {tmp_path}/audio/ben/2.wav: no such file",
         "fairseq-parp manifest: 2 problem(s)",
     ]
+
+
+def test_table_refuses_an_option_in_one_line(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(capsys, "table", table, "--out", tmp_path / "out", "--valid-speakers", "9")
     assert (status, err) == (2, "fairseq-parp manifest: --valid-speakers=9: from 1 to 1; train has 2 speakers\n")
 
