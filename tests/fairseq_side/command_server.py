@@ -23,6 +23,7 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             become(request)
+        print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

@@ -6,9 +6,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ from fairseq_parp import checkpoints
 from fairseq_parp.report import report
 from fairseq_parp.sparsity.counting import zero_count
 
-NOT_COMPARED = {"none"}
 
 
 def differences(one: Any, other: Any, where: str = "") -> list[str]:
@@ -30,7 +26,7 @@ def differences(one: Any, other: Any, where: str = "") -> list[str]:
     if isinstance(one, dict):
         if set(one) != set(other):
             return [f"{where}: keys"]
-        return [d for key in one if key not in NOT_COMPARED for d in differences(one[key], other[key], f"{where}.{key}")]
+        return [d for key in one for d in differences(one[key], other[key], f"{where}.{key}")]
     if isinstance(one, (list, tuple)):
         return [d for i, (a, b) in enumerate(zip(one, other, strict=True)) for d in differences(a, b, f"{where}.{i}")]
     return [] if one == other else [where]
@@ -94,22 +90,11 @@ def test_stopped_between_reprunes_or_at_an_epochs_end_and_resumed(
     assert compare(tmp_path / "checkpoint_last.pt", finetuned / "checkpoint_last.pt") == []
 
 
-def killed_and_resumed(folder: Path, arguments: list[str], moments: list[str]) -> None:
+def killed_and_resumed(commands: tiny.Commands, folder: Path, arguments: list[str], moments: list[str]) -> None:
     """Run a training, SIGKILL it as soon as its log shows each of ``moments``, repeat it, and let it end."""
-    program = [sys.executable, "-m", "fairseq_cli.hydra_train", *arguments]
-    for moment in [*moments, None]:
-        with subprocess.Popen(program, cwd=folder, env=tiny.environment(), stdout=subprocess.PIPE, text=True,
-                              stderr=subprocess.DEVNULL) as process:  # fmt: skip
-            assert process.stdout
-            seen = False
-            for line in process.stdout:
-                if moment is not None and moment in line:
-                    process.send_signal(signal.SIGKILL)
-                    seen = True
-                    break
-        assert process.returncode == (-signal.SIGKILL if moment else 0)
-        assert seen == (moment is not None)
-        time.sleep(0.2)
+    for moment in moments:
+        commands.train(folder, arguments, expect=-signal.SIGKILL, kill_at=moment)
+    commands.train(folder, arguments)
 
 
 MOMENTS = ["Saved checkpoint {folder}/checkpoint_2_3.pt", '"num_updates": "11"']
@@ -125,7 +110,7 @@ def test_killed_and_resumed_equals_never_killed(
     method_key = f"task.pruning.method={method}"
     commands.train(straight, tiny.training(straight, data, pretrained, method_key))
     arguments = tiny.training(broken, data, pretrained, method_key)
-    killed_and_resumed(broken, arguments, [moment.format(folder=broken) for moment in MOMENTS])
+    killed_and_resumed(commands, broken, arguments, [moment.format(folder=broken) for moment in MOMENTS])
     assert compare(broken / "checkpoint_last.pt", straight / "checkpoint_last.pt") == []
     counted = report(straight / "checkpoint_last.pt").prunable
     assert counted.zeros == zero_count(0.5, counted.size)
@@ -151,7 +136,7 @@ def test_stock_fairseq_fails_the_same_comparison(
     config = stock_recipe(tmp_path)
     commands.train(straight, tiny.training(straight, data, pretrained, config=config))
     arguments = tiny.training(broken, data, pretrained, config=config)
-    killed_and_resumed(broken, arguments, [MOMENTS[1]])
+    killed_and_resumed(commands, broken, arguments, [MOMENTS[1]])
     different = compare(broken / "checkpoint_last.pt", straight / "checkpoint_last.pt")
     assert len([name for name in different if "encoder.layers" in name]) > 10
 
@@ -193,7 +178,7 @@ def test_a_crash_checkpoint_is_sparse(
 def test_finetune_from_model_takes_its_first_mask_after_loading(
     commands: tiny.Commands, data: Path, pretrained: Path, finetuned: Path, tmp_path: Path
 ) -> None:
-    keys = [f"checkpoint.finetune_from_model={finetuned / 'checkpoint_last.pt'}", "optimization.max_update=1"]
+    keys = [f"checkpoint.finetune_from_model={finetuned / 'checkpoint_last.pt'}", "optimization.max_update=4"]
     keys += ["task.pruning.sparsity=0.7", "optimization.lr=[0.0]"]
     commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
     ours = checkpoints.read(tmp_path / "checkpoint_last.pt")["model"]

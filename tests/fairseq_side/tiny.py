@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,20 +116,29 @@ class Commands:
         pipe = subprocess.PIPE
         self._server = subprocess.Popen(server, stdin=pipe, stdout=pipe, text=True, env=environment(), cwd=folder)
 
-    def run(self, module: str, arguments: list[str], cwd: Path, expect: int | None = 0, **env: str) -> Done:
-        """Run one command to its end; ``expect`` is its exit status, None for any."""
+    def run(
+        self, module: str, arguments: list[str], cwd: Path, expect: int | None = 0, kill_at: str = "", **env: str
+    ) -> Done:
+        """Run one command to its end; ``expect`` is its exit status, None for any.
+
+        With ``kill_at`` it is killed (SIGKILL) as soon as its standard output holds that text.
+        """
         out, err = self._folder / "stdout", self._folder / "stderr"
+        out.unlink(missing_ok=True)
         request = {"module": module, "arguments": arguments, "cwd": str(cwd), "out": str(out), "err": str(err)}
         assert self._server.stdin and self._server.stdout
         print(json.dumps({**request, "env": env}), file=self._server.stdin, flush=True)
+        process = int(self._server.stdout.readline())
+        if kill_at:
+            _kill_at(process, out, kill_at)
         done = Done(int(self._server.stdout.readline()), out.read_text(), err.read_text())
         if expect is not None and done.status != expect:
             raise AssertionError(f"exit {done.status}\n{done.out[-3000:]}\n{done.err[-6000:]}")
         return done
 
-    def train(self, cwd: Path, arguments: list[str], expect: int | None = 0, **env: str) -> Done:
+    def train(self, cwd: Path, arguments: list[str], expect: int | None = 0, **options: str) -> Done:
         """Run fairseq-hydra-train with ``arguments`` from :func:`training`."""
-        return self.run("fairseq_cli.hydra_train", arguments, cwd, expect, **env)
+        return self.run("fairseq_cli.hydra_train", arguments, cwd, expect, **options)
 
     def generate(self, data: Path, checkpoint: Path, results: Path, *options: str, expect: int | None = 0) -> Done:
         """Run fairseq-generate on the test split."""
@@ -143,6 +154,15 @@ class Commands:
         assert self._server.stdin
         self._server.stdin.close()
         self._server.wait(timeout=30)
+
+
+def _kill_at(process: int, out: Path, text: str) -> None:
+    for _ in range(60_000):
+        if out.exists() and text in out.read_text():
+            os.kill(process, signal.SIGKILL)
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"{text!r} did not appear in ten minutes")
 
 
 def training(save: Path, data: Path, pretrained: Path, *overrides: str, config: Path | None = None) -> list[str]:
