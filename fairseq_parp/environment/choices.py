@@ -39,6 +39,19 @@ def fairseq_distribution(python: tuple[int, int]) -> str:
     return "fairseq-fixed" if python >= (3, 11) else "fairseq"
 
 
+def fairseq_arguments(python: tuple[int, int]) -> list[str]:
+    """Return pip's arguments for fairseq.
+
+    fairseq-fixed has to see the installed torch while it is built, or pip fetches another one first.
+    The official sdist must not see one: it lacks the sources of the extensions that it would add then.
+
+    >>> fairseq_arguments((3, 11))
+    ['--no-deps', '--no-build-isolation', 'fairseq-fixed']
+    """
+    name = fairseq_distribution(python)
+    return ["--no-deps", name] if name == "fairseq" else ["--no-deps", "--no-build-isolation", name]
+
+
 def is_compiled_here(python: tuple[int, int], machine: str) -> bool:
     """Say whether fairseq has to be compiled: its one current wheel is for Python 3.12 on x86-64.
 

@@ -5,7 +5,6 @@ Each check looks at the libraries and yields the problems of one kind.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import sys
@@ -13,13 +12,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from fairseq_parp.environment import libraries
-from fairseq_parp.environment.choices import CPU_INDEX, OLDEST_PYTHON, fairseq_distribution, has_gpu
+from fairseq_parp.environment.choices import CPU_INDEX, OLDEST_PYTHON, TOOLCHAIN, fairseq_arguments, has_gpu
 from fairseq_parp.environment.libraries import Library, numbers
 
 PYTHON = (sys.version_info.major, sys.version_info.minor)
 SAFE_TORCH = (2, 6)
 EXTENSIONS = ("fairseq.data.data_utils_fast", "fairseq.data.token_block_utils_fast")
-GET_FAIRSEQ = f"make setup, or beside an installed torch: pip install --no-deps {fairseq_distribution(PYTHON)}"
+GET_FAIRSEQ = (
+    f"make setup; or, where torch is installed: pip install {' '.join(TOOLCHAIN[1:])}, "
+    f"then pip install {' '.join(fairseq_arguments(PYTHON))}"
+)
 
 # The versions that a fairseq was written for: from the first up to, not including, the second.
 WRITTEN_FOR = {
@@ -126,25 +128,27 @@ def check_companions(facts: Facts) -> Iterator[Problem]:
             yield Problem(what, f"pip install '{name}>={low},<{high}'", harmless=fairseq.works)
 
 
-def check_extensions(facts: Facts) -> Iterator[Problem]:
+def check_parts(facts: Facts) -> Iterator[Problem]:
     """The compiled parts of fairseq that batching needs."""
-    missing = [name for name in EXTENSIONS if facts.library["fairseq"].works and not importlib.util.find_spec(name)]
-    if missing:
-        mend = "in a checkout: python setup.py build_ext --inplace; else reinstall fairseq with a C++ compiler at hand"
-        yield Problem(f"{' and '.join(missing)} are not compiled", mend)
+    for name in EXTENSIONS if facts.library["fairseq"].works else ():
+        if error := libraries.try_import(name)[1]:
+            mend = "in a checkout: python setup.py build_ext --inplace; else reinstall fairseq with a C++ compiler"
+            yield Problem(f"{name}, a compiled part of fairseq, does not import ({error})", mend)
 
 
 def check_hooks(facts: Facts) -> Iterator[Problem]:
     """The hook that lets a task add to a checkpoint, through which an exact resume goes."""
-    if facts.library["fairseq"].works:
-        from fairseq import checkpoint_utils
-
-        if "get_checkpoint_dict" not in inspect.getsource(checkpoint_utils.save_checkpoint):
-            yield Problem(
-                "this fairseq never asks a task for its part of a checkpoint (get_checkpoint_dict)",
-                "to resume bit for bit between two re-prunes, use fairseq-fixed or fairseq's main branch",
-                harmless=True,
-            )
+    if not facts.library["fairseq"].works:
+        return
+    module, error = libraries.try_import("fairseq.checkpoint_utils")
+    if module is None:
+        yield Problem(f"fairseq.checkpoint_utils does not import ({error})", GET_FAIRSEQ)
+    elif "get_checkpoint_dict" not in inspect.getsource(module):
+        yield Problem(
+            "this fairseq never asks a task for its part of a checkpoint (get_checkpoint_dict)",
+            "to resume bit for bit between two re-prunes, use fairseq-fixed or fairseq's main branch",
+            harmless=True,
+        )
 
 
 def check_others(facts: Facts) -> Iterator[Problem]:
@@ -171,7 +175,7 @@ CHECKS: tuple[Check, ...] = (
     check_torch,
     check_fairseq,
     check_companions,
-    check_extensions,
+    check_parts,
     check_hooks,
     check_others,
     check_torchaudio,

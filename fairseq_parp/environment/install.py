@@ -23,9 +23,23 @@ from fairseq_parp.environment.compiler import find_compilers
 from fairseq_parp.errors import MissingToolError, ParpError, absolute
 
 ROOT = Path(__file__).resolve().parents[2]
+CONSTRAINTS = "constraints.txt"  # relative to ROOT, where every stage runs: PIP_CONSTRAINT allows no spaces
 PYTHON = (sys.version_info.major, sys.version_info.minor)
 MARKER = ".ready"
 SIGN_OF_LIFE = 20  # seconds between two lines of a long stage
+
+# pip would compile 11,000 modules to bytecode, for half a minute; these first imports leave the
+# bytecode of the 3,000 that training and decoding use (an optimizer loads much of torch and all of sympy).
+FIRST_USE = """
+import sys
+from fairseq_parp.cli import main
+status = main(["doctor"])
+if status == 0:
+    import torch
+    from fairseq_cli import generate, hydra_train
+    torch.optim.Adam([torch.nn.Parameter(torch.ones(1))])
+sys.exit(status)
+"""
 
 
 class Stage:
@@ -91,6 +105,7 @@ def build_environment(environ: Mapping[str, str], compilers: Mapping[str, str]) 
             **compilers,
             "CFLAGS": f"{environ.get('CFLAGS', '')} -O1 -g0".strip(),
             "DIST_EXTRA_CONFIG": str(options),
+            "PIP_CONSTRAINT": CONSTRAINTS,  # also for what pip installs just to build
             "PATH": f"{folder}{os.pathsep}{environ.get('PATH', os.defpath)}",
         }
 
@@ -106,11 +121,10 @@ class Environment:
         log = self.folder / f"{name.split()[0]}.log"
         return Stage(name, [self.folder / "bin" / "python", *arguments], log, environ or self.environ)
 
-    def pip(self, name: str, requirements: Sequence[str], environ: Mapping[str, str] | None = None) -> Stage:
-        """Start ``pip install`` with the pinned versions and without a build environment of its own."""
-        quiet = ("--no-input", "--progress-bar", "off", "--disable-pip-version-check")
-        fixed = ("--no-build-isolation", "-c", str(ROOT / "constraints.txt"))
-        return self.stage(name, ["-m", "pip", "install", *quiet, *fixed, *requirements], environ)
+    def pip(self, name: str, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> Stage:
+        """Start ``pip install`` with the pinned versions."""
+        quiet = ("--no-input", "--no-compile", "--progress-bar", "off", "--disable-pip-version-check")
+        return self.stage(name, ["-m", "pip", "install", *quiet, "-c", CONSTRAINTS, *arguments], environ)
 
     def create(self) -> None:
         """Make the empty environment, over whatever an interrupted attempt left there."""
@@ -120,7 +134,7 @@ class Environment:
 
     def install_torch(self) -> None:
         """Install torch, and what fairseq's compilation needs beside it."""
-        version = choices.pinned("torch", (ROOT / "constraints.txt").read_text())
+        version = choices.pinned("torch", (ROOT / CONSTRAINTS).read_text())
         asked, gpu = os.environ.get("TORCH", ""), choices.has_gpu()
         attempts = choices.torch_choices(version, gpu=gpu, system=platform.system(), asked=asked)
         for attempt in attempts:
@@ -137,18 +151,19 @@ class Environment:
 
     def install_rest(self, compilers: Mapping[str, str]) -> None:
         """Build fairseq; meanwhile install its requirements, and this project with its extras."""
-        fairseq = choices.fairseq_distribution(PYTHON)
+        name = choices.fairseq_distribution(PYTHON)
         how = "compiled here, the longest stage" if compilers else "a ready wheel"
         with build_environment(self.environ, compilers) as environ:
-            building = self.pip(f"{fairseq} ({how})", ["--no-deps", fairseq], environ)
-            adding = self.pip("requirements and the project", ["-e", ".[demo,test]", *choices.FAIRSEQ_NEEDS])
+            building = self.pip(f"{name} ({how})", choices.fairseq_arguments(PYTHON), environ)
+            rest = ["--no-build-isolation", "-e", ".[demo,test]", *choices.FAIRSEQ_NEEDS]
+            adding = self.pip("requirements and the project", rest)
             failed = [stage for stage in (adding, building) if not stage.succeeds()]
         if failed:
             raise failed[0].failure()
 
     def check(self) -> None:
-        """Let the doctor look at the result; its imports also leave compiled bytecode behind."""
-        stage = self.stage("check (fairseq-parp doctor)", ["-m", "fairseq_parp", "doctor"])
+        """Let the doctor look at the result, and import once what training and decoding use."""
+        stage = self.stage("check and first imports", ["-c", FIRST_USE])
         if not stage.succeeds():
             raise stage.failure()
 

@@ -58,20 +58,24 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3])
 
 
+def try_import(module: str) -> tuple[ModuleType | None, str | None]:
+    """Import a module, whatever it raises; return it, or the reason why it does not import."""
+    try:
+        with redirect_stdout(sys.stderr):  # some print while they load, and standard output is the report's
+            return importlib.import_module(module), None
+    except (Exception, SystemExit) as error:
+        return None, " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def look_at(name: str, module: str) -> Library:
-    """Find and import one library; a broken one is described, whatever it raises."""
+    """Describe one library, absent, broken or well."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:  # without an origin it is just a folder of that name
         return Library(name)
-    version, folder = installed_version(name), str(Path(spec.origin).parent)
-    try:
-        with redirect_stdout(sys.stderr):  # some print while they load, and standard output is the report's
-            imported = importlib.import_module(module)
-    except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return Library(name, version or "unknown", reason, folder)
-    known = version or str(getattr(imported, "__version__", "unknown"))
-    return Library(name, known, None, folder, torch_build(imported) if name == "torch" else "")
+    imported, error = try_import(module)
+    version = installed_version(name) or str(getattr(imported, "__version__", "unknown"))
+    detail = torch_build(imported) if name == "torch" and imported else ""
+    return Library(name, version, error, str(Path(spec.origin).parent), detail)
 
 
 def installed_version(distribution: str) -> str | None:
@@ -84,8 +88,10 @@ def installed_version(distribution: str) -> str | None:
 
 def torch_build(torch: ModuleType) -> str:
     """Say what this torch was built for."""
-    builds = {"CUDA": torch.version.cuda, "ROCm": getattr(torch.version, "hip", None)}
-    return next((f"{name} {version} build" for name, version in builds.items() if version), "CPU build")
+    for name, attribute in (("CUDA", "cuda"), ("ROCm", "hip")):
+        if version := getattr(getattr(torch, "version", None), attribute, None):
+            return f"{name} {version} build"
+    return "CPU build"
 
 
 def fairseq_distributions() -> dict[str, str]:

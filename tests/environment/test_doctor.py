@@ -144,6 +144,11 @@ def test_extensions_that_were_not_compiled(site):
     assert "build_ext --inplace" in missing["mend"]
 
 
+def test_a_hollow_fairseq_is_described_and_not_tripped_over(site):
+    (site.folder / "fairseq" / "checkpoint_utils.py").unlink()
+    assert "fairseq.checkpoint_utils does not import" in problem(site.report())["what"]
+
+
 def test_a_fairseq_without_the_checkpoint_hook_still_works(site):
     site.write("fairseq/checkpoint_utils.py", "def save_checkpoint(trainer):\n    pass\n")
     assert problem(site.report())["harmless"]
