@@ -38,6 +38,8 @@ def read_audio(path: str | Path, sample_rate: int, normalize: bool) -> Tensor:
 
 def _read(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """Return (samples, channels) and the rate in Hz."""
+    if not Path(path).is_file():
+        raise AudioError(absolute(path), "no such file")
     try:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
     # A TypeError is soundfile's way to say that a headerless .raw file tells neither rate nor channels.
