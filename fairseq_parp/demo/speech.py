@@ -100,4 +100,4 @@ def _recorded(clean: Audio, draw: np.random.Generator) -> Audio:
     loudness = draw.uniform(0.03, 0.09) / np.sqrt(np.mean(clean**2))
     signal_to_noise = 10 ** (draw.uniform(15, 30) / 20)
     noise = draw.standard_normal(len(clean)) * np.sqrt(np.mean(clean**2)) / signal_to_noise
-    return np.clip((clean + noise) * loudness, -1, 1).astype(np.float32)
+    return np.asarray(np.clip((clean + noise) * loudness, -1, 1), dtype=np.float32)
