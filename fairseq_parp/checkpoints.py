@@ -64,11 +64,11 @@ def _allowed(with_fairseq: bool) -> list[Any]:
 
 
 def _refusal(message: str) -> str:
-    refused = re.search(r"(?:GLOBAL|Unsupported class|type) ([\w.]+)", message)
-    if "Unsupported global" in message or "Unsupported class" in message:
-        what = refused.group(1) if refused else "something unknown"
-        return f"refused: its pickle asks for {what}; only tensors, argparse.Namespace and Dictionary are loaded"
-    return f"refused or damaged: {message.strip().splitlines()[-1] if message.strip() else 'unpickling failed'}"
+    asked = re.search(r"(?:unsupported|Unsupported)\s+(?:global: )?(?:GLOBAL|class) ([\w.]+)", message)
+    if asked:
+        return f"refused: its pickle asks for {asked[1]}; only tensors, argparse.Namespace and Dictionary are loaded"
+    detail = re.search(r"WeightsUnpickler error: (.*)", message)
+    return f"refused or damaged: its pickle cannot be read safely ({detail[1] if detail else 'unpickling failed'})"
 
 
 def _first_line(error: Exception) -> str:

@@ -29,7 +29,7 @@ def derived(*numbers: int) -> Iterator[None]:
         return original(seed)
 
     np.random.seed(source.generate_state(8))
-    np.random.default_rng = default_rng  # type: ignore[assignment]
+    np.random.default_rng = default_rng
     try:
         yield
     finally:

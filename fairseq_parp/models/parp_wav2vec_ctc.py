@@ -10,6 +10,7 @@ from typing import Any
 
 from fairseq.models import register_model
 from fairseq.models.wav2vec.wav2vec2_asr import Wav2Vec2CtcConfig, Wav2VecCtc
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from fairseq_parp.errors import CheckpointError, ConfigError, absolute
@@ -43,9 +44,8 @@ class ParpWav2VecCtc(Wav2VecCtc):
             CheckpointError: the file is not there, or is not a pretrained wav2vec 2.0.
         """
         with one_line_errors():
-            embedded = cfg.w2v_args is not None
-            if not embedded and not isinstance(cfg.w2v_path, str):
-                raise ConfigError("model.w2v_path", None, "must be the path of a pretrained wav2vec 2.0 checkpoint")
+            if cfg.w2v_args is None and OmegaConf.is_missing(cfg, "w2v_path"):
+                raise ConfigError("model.w2v_path", "???", "must be the path of a pretrained wav2vec 2.0 checkpoint")
             # fairseq prints the whole model to standard output while it loads the weights.
             with contextlib.redirect_stdout(io.StringIO()):
                 return cls._build(cfg, task)
@@ -53,7 +53,7 @@ class ParpWav2VecCtc(Wav2VecCtc):
     @classmethod
     def _build(cls, cfg: ParpWav2VecCtcConfig, task: Any) -> "ParpWav2VecCtc":
         try:
-            return super().build_model(cfg, task)
+            return super().build_model(cfg, task)  # type: ignore[no-any-return]
         except OneLineExit as stop:
             raise stop.error from None
         except AssertionError as error:

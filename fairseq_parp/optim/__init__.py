@@ -1,0 +1,1 @@
+"""What the optimizers hold beside the model."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from fairseq_parp.errors import MaskError, absolute, listing
+from fairseq_parp.errors import MaskError, MissingToolError, absolute, listing
 from fairseq_parp.files import write_whole
 from fairseq_parp.sparsity.select import CHUNK, chunks
 
@@ -117,7 +117,10 @@ class MaskSet:
     def save(self, path: str | Path, **notes: str) -> None:
         """Write the masks to ``path`` as safetensors, whole or not at all; ``notes`` go into its metadata."""
         metadata = {"format": FORMAT, "shapes": json.dumps(self.shapes), **notes}
-        write_whole(path, save({name: bits.cpu() for name, bits in self.bits.items()}, metadata))
+        write_whole(
+            path,
+            _safetensors("safetensors.torch").save({name: bits.cpu() for name, bits in self.bits.items()}, metadata),
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> MaskSet:
@@ -128,11 +131,12 @@ class MaskSet:
         """
         if not Path(path).is_file():
             raise MaskError(f"no mask file at {absolute(path)}")
+        library = _safetensors("safetensors")
         try:
-            with safe_open(str(path), framework="pt") as file:
+            with library.safe_open(str(path), framework="pt") as file:
                 metadata = file.metadata() or {}
                 bits = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except (SafetensorError, ValueError, OSError) as error:
+        except (library.SafetensorError, ValueError, OSError) as error:
             raise MaskError(f"{absolute(path)}: not a safetensors file: {error}") from None
         return cls._checked(path, bits, metadata)
 
@@ -149,6 +153,14 @@ class MaskSet:
         for name, shape in shapes.items():
             _require_length(path, name, bits[name], shape)
         return cls({name: bits[name] for name in shapes}, shapes)
+
+
+def _safetensors(module: str) -> Any:
+    """Import safetensors where a mask file is read or written: training without one does not need it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingToolError(f"mask files need safetensors: pip install safetensors ({error})") from None
 
 
 def _ones(bits: Tensor) -> int:

@@ -189,7 +189,9 @@ class Pruner:
             if was != value:
                 raise ResumeError(f"{PREFIX}.{key}", was, value)
         if self.config.method == "parp_p" and state["last_update"] != self.last_update:
-            raise ResumeError("optimization.max_update (where parp_p's ramp ends)", state["last_update"], self.last_update)
+            raise ResumeError(
+                "optimization.max_update (where parp_p's ramp ends)", state["last_update"], self.last_update
+            )
         if set(state["mask"]) != set(self.targets):
             raise ResumeError(f"{PREFIX}.scope", f"{len(state['mask'])} parameters", f"{len(self.targets)} others")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from torch import nn
@@ -111,7 +111,11 @@ def kind_of(name: str) -> str:
     return match.group(1) if match else name.rpartition(".")[0]
 
 
-GRANULARITIES = {"global": lambda _name: "", "layer": layer_of, "tensor": lambda name: name}
+GRANULARITIES: dict[str, Callable[[str], str]] = {
+    "global": lambda _name: "",
+    "layer": layer_of,
+    "tensor": lambda name: name,
+}
 
 
 def groups(named: Mapping[str, T], granularity: str) -> list[dict[str, T]]:

@@ -43,8 +43,8 @@ class ParpFinetuningConfig(AudioFinetuningConfig):
     pruning: Any = None
 
     # What the run is like, read from the other groups of the config; not for users to set.
-    max_update: Any = II("optimization.max_update")
-    path: Any = II("common_eval.path")
+    max_update: Any = II("optimization.max_update")  # noqa: RUF009 (a string)
+    path: Any = II("common_eval.path")  # noqa: RUF009 (a string)
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
     amp: bool = II("common.amp")
@@ -55,7 +55,7 @@ class ParpFinetuningConfig(AudioFinetuningConfig):
 
 
 @register_task("parp_finetuning", dataclass=ParpFinetuningConfig)
-class ParpFinetuningTask(AudioFinetuningTask):  # type: ignore[misc]
+class ParpFinetuningTask(AudioFinetuningTask):
     """CTC finetuning that prunes; decoding that does not."""
 
     cfg: ParpFinetuningConfig
@@ -70,8 +70,10 @@ class ParpFinetuningTask(AudioFinetuningTask):  # type: ignore[misc]
     @classmethod
     def setup_task(cls, cfg: ParpFinetuningConfig, **kwargs: Any) -> "ParpFinetuningTask":
         """Make the task; where it decodes and no labels are named, the checkpoint's own are used."""
-        if cfg.path and not cfg.labels:
-            with one_line_errors():
+        with one_line_errors():
+            if OmegaConf.is_missing(cfg, "data"):
+                raise ConfigError("task.data", "???", "must be the folder of the manifests")
+            if cfg.path and not cfg.labels:
                 cfg.labels = _checkpoint_labels(cfg.path)
         return super().setup_task(cfg, **kwargs)  # type: ignore[no-any-return]
 
@@ -205,7 +207,7 @@ class ParpFinetuningTask(AudioFinetuningTask):  # type: ignore[misc]
 
     # --- decoding ---------------------------------------------------------------------------------------------
 
-    def build_generator(self, models: Any, args: Any, **_unused: Any) -> CTCGenerator:
+    def build_generator(self, _models: Any, args: Any, **_unused: Any) -> CTCGenerator:
         """Return the CTC decoder that fairseq-generate calls: greedy for ``--beam 1``, else prefix beam search."""
         with one_line_errors():
             return build_generator(self.target_dictionary, args)
@@ -268,5 +270,3 @@ def _log(pruner: Pruner) -> None:
         metrics.log_scalar("sparsity", report.zeros / report.size, weight=0, priority=600, round=6)
         metrics.log_scalar("churn", report.churn, weight=0, priority=610)
         metrics.log_scalar("prune_ms", report.milliseconds, weight=0, priority=620, round=1)
-
-

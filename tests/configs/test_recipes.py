@@ -82,7 +82,9 @@ def test_numbers_of_the_base_recipes(name: str) -> None:
     for key, expected in (COMMON | special).items():
         assert value(config, key) == expected, key
     header = (CONFIGS / f"{name}.yaml").read_text()
-    assert f"task.pruning.method=parp_p task.pruning.interval={p_interval} optimization.max_update={p_updates}" in header
+    assert (
+        f"task.pruning.method=parp_p task.pruning.interval={p_interval} optimization.max_update={p_updates}" in header
+    )
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

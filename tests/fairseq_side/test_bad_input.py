@@ -23,7 +23,8 @@ BAD_KEYS = {
     "normalize": (["task.normalize=true"], "task.normalize=True: the pretrained model has normalize=False"),
     "no data": (["task.data=nowhere"], "{cwd}/nowhere"),
     "no checkpoint": (["model.w2v_path=none.pt"], "{cwd}/none.pt: no such file"),
-    "no checkpoint named": (["model.w2v_path=null"], "model.w2v_path=None: must be the path"),
+    "no checkpoint named": (["model.w2v_path=???"], "model.w2v_path='???': must be the path"),
+    "no data named": (["task.data=???"], "task.data='???': must be the folder of the manifests"),
     "flat fp16": (["common.fp16=true"], "common.fp16=true keeps one flat master copy on a CUDA device"),
     "amp": (["common.amp=true"], "common.amp=true does nothing on a CPU"),
     "ema": (["ema.store_ema=true"], "ema.store_ema=True: must be false"),
@@ -81,7 +82,10 @@ BAD_DATA = {
     "no manifest": (lambda d: (d / "valid.tsv").unlink(), "valid.tsv"),
     "no dictionary": (lambda d: (d / "dict.ltr.txt").unlink(), "dict.ltr.txt"),
     "label count": (lambda d: drop_line(d / "train.ltr"), "train.ltr:13: 12 lines for 13 utterances"),
-    "symbol": (lambda d: (d / "train.ltr").write_text("A Z |\n" * 13), "train.ltr:1: symbol 'Z' is not in the dictionary"),
+    "symbol": (
+        lambda d: (d / "train.ltr").write_text("A Z |\n" * 13),
+        "train.ltr:1: symbol 'Z' is not in the dictionary",
+    ),
 }
 
 
@@ -114,7 +118,10 @@ BAD_CHECKPOINTS = {
     "truncated": (truncated, "truncated, damaged or not a checkpoint"),
     "text": (lambda path, _good: path.write_text("hello"), "pretrained.pt: "),
     "empty": (lambda path, _good: path.write_bytes(b""), "truncated, damaged or not a checkpoint"),
-    "foreign": (lambda path, _good: torch.save({"state_dict": {}}, path), "not a fairseq checkpoint; it holds: state_dict"),
+    "foreign": (
+        lambda path, _good: torch.save({"state_dict": {}}, path),
+        "not a fairseq checkpoint; it holds: state_dict",
+    ),
     "a tensor": (lambda path, _good: torch.save(torch.ones(3), path), "holds a Tensor, not a fairseq checkpoint"),
     "code": (
         lambda path, _good: torch.save({"model": {}, "cfg": RunsCode(path.with_name("mark"))}, path),
@@ -124,9 +131,7 @@ BAD_CHECKPOINTS = {
 
 
 @pytest.mark.parametrize("case", BAD_CHECKPOINTS)
-def test_bad_pretrained_files(
-    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, case: str
-) -> None:
+def test_bad_pretrained_files(commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, case: str) -> None:
     damage, expected = BAD_CHECKPOINTS[case]
     damage(tmp_path / "pretrained.pt", pretrained)
     arguments = tiny.training(tmp_path / "run", data, tmp_path / "pretrained.pt")
@@ -144,15 +149,21 @@ def test_a_finetuned_checkpoint_is_no_pretrained_one(
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        (["task.pruning.method=dense"], "task.pruning.method: the checkpoint was trained with 'parp', this command asks for 'dense'"),
-        (["task.pruning.sparsity=0.6"], "task.pruning.sparsity: the checkpoint was trained with 0.5, this command asks for 0.6"),
-        (["task.pruning.interval=5"], "task.pruning.interval: the checkpoint was trained with 7, this command asks for 5"),
-        (["+task.pruning.scope=['.*fc1.*']"], "task.pruning.scope: the checkpoint was trained with 'paper', this command asks for"),
+        (["task.pruning.method=dense"], "method: the checkpoint was trained with 'parp', this command asks for 'dense'"),
+        (["task.pruning.sparsity=0.6"], "sparsity: the checkpoint was trained with 0.5, this command asks for 0.6"),
+        (["task.pruning.interval=5"], "interval: the checkpoint was trained with 7, this command asks for 5"),
+        (["+task.pruning.scope=['.*fc1.*']"], "scope: the checkpoint was trained with 'paper', this command asks for"),
     ],
     ids=["method", "sparsity", "interval", "scope"],
 )  # fmt: skip
 def test_resuming_as_another_run_is_refused(
-    commands: tiny.Commands, data: Path, pretrained: Path, finetuned: Path, tmp_path: Path, keys: list[str], expected: str
+    commands: tiny.Commands,
+    data: Path,
+    pretrained: Path,
+    finetuned: Path,
+    tmp_path: Path,
+    keys: list[str],
+    expected: str,
 ) -> None:
     shutil.copy(finetuned / "checkpoint_2_3.pt", tmp_path / "checkpoint_last.pt")
     before = (tmp_path / "checkpoint_last.pt").read_bytes()
@@ -178,7 +189,7 @@ def test_weights_that_are_not_finite(commands: tiny.Commands, data: Path, tmp_pa
 DECODING = {
     "no checkpoint": ([], "none.pt: no such file"),
     "nbest": (["--nbest", "9"], "nbest=9: must be from 1 to beam"),
-    "an option that CTC cannot honour": (["--sampling"], "sampling=True"),
+    "an option that CTC cannot honour": (["--lenpen", "2"], "lenpen=2.0: CTC decoding cannot honour this option"),
     "max_tokens": (["--max-tokens", "9000"], "max_tokens=9000: the longest utterance has"),
 }
 

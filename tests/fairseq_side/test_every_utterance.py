@@ -54,5 +54,3 @@ def test_batches_are_otherwise_fairseqs_own(sizes: Path) -> None:
 def test_an_empty_selection_makes_no_batches(sizes: Path) -> None:
     _, dataset = task_and_split(sizes, "s5", "parp_finetuning")
     assert dataset.batch_by_size([], max_tokens=16_000, required_batch_size_multiple=8) == []
-
-

@@ -20,7 +20,9 @@ ADAM = {"_name": "adam", "lr": [0.01], "adam_betas": "(0.9, 0.98)", "adam_eps": 
 
 def network() -> nn.ModuleDict:
     torch.manual_seed(0)
-    layers = [nn.ModuleDict({"norm": nn.LayerNorm(6), "fc1": nn.Linear(6, 8), "fc2": nn.Linear(8, 6)}) for _ in range(2)]
+    layers = [
+        nn.ModuleDict({"norm": nn.LayerNorm(6), "fc1": nn.Linear(6, 8), "fc2": nn.Linear(8, 6)}) for _ in range(2)
+    ]
     return nn.ModuleDict({"layers": nn.ModuleList(layers)}).half()
 
 

@@ -18,7 +18,6 @@ from fairseq_parp.report import report
 from fairseq_parp.sparsity.counting import zero_count
 
 
-
 def differences(one: Any, other: Any, where: str = "") -> list[str]:
     """List where two nested structures differ, tensors compared bit by bit."""
     if isinstance(one, torch.Tensor):
@@ -164,9 +163,7 @@ def test_parp_p_ends_at_its_sparsity_and_says_when_it_stops_early(
     assert "the checkpoint of update 9 has sparsity 0.4882; parp_p reaches 0.9 at update 17" in done.out
 
 
-def test_a_crash_checkpoint_is_sparse(
-    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
-) -> None:
+def test_a_crash_checkpoint_is_sparse(commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path) -> None:
     """Losses that are not finite end stock fairseq in crash.pt, whose weights bypass the task's own saving."""
     keys = ["optimization.lr=[1e30]", "task.pruning.interval=50", "criterion.zero_infinity=false"]
     done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys), expect=None)
@@ -225,9 +222,15 @@ def test_layerdrop_and_masking_differ_between_micro_batches() -> None:
 
     def draw(*numbers: int) -> tuple[float, float, float]:
         with derived(*numbers):
-            return float(np.random.rand()), float(np.random.default_rng().random()), float(np.random.default_rng().random())
+            return (
+                float(np.random.rand()),
+                float(np.random.default_rng().random()),
+                float(np.random.default_rng().random()),
+            )
 
-    seen = {draw(seed, update, micro, rank) for seed in (1, 2) for update in (0, 1) for micro in (0, 1) for rank in (0, 1)}
+    seen = {
+        draw(seed, update, micro, rank) for seed in (1, 2) for update in (0, 1) for micro in (0, 1) for rank in (0, 1)
+    }
     assert len(seen) == 16
     assert len({number for numbers in seen for number in numbers}) == 48
     assert draw(1, 2, 3, 4) == draw(1, 2, 3, 4)

@@ -126,7 +126,8 @@ class Commands:
         out, err = self._folder / "stdout", self._folder / "stderr"
         out.unlink(missing_ok=True)
         request = {"module": module, "arguments": arguments, "cwd": str(cwd), "out": str(out), "err": str(err)}
-        assert self._server.stdin and self._server.stdout
+        assert self._server.stdin
+        assert self._server.stdout
         print(json.dumps({**request, "env": env}), file=self._server.stdin, flush=True)
         process = int(self._server.stdout.readline())
         if kill_at:

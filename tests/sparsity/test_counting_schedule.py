@@ -68,11 +68,11 @@ def test_parp_p_rises_linearly_and_ends_exactly() -> None:
         ({"scope": []}, "task.pruning.scope=(): must be 'paper', or a list of parameter names and regular expressions"),
         ({"scope": 3}, "task.pruning.scope=3: must be 'paper', or a list of parameter names and regular expressions"),
         ({"start_sparsity": 0.1}, "task.pruning.start_sparsity=0.1: is for method parp_p, not parp; leave it null"),
-        ({"method": "parp_p", "start_sparsity": 0.6}, "task.pruning.start_sparsity=0.6: must not exceed "
-         "task.pruning.sparsity=0.5"),
+        ({"method": "parp_p", "start_sparsity": 0.6}, ("task.pruning.start_sparsity=0.6: must not exceed "
+         "task.pruning.sparsity=0.5")),
         ({"mask": 5}, "task.pruning.mask=5: must be the path of a mask file, or null"),
-        ({"sparsty": 0.5}, "task.pruning.sparsty=0.5: no such key; did you mean sparsity? Known keys: method, "
-         "sparsity, interval, start_sparsity, scope, granularity, mask"),
+        ({"sparsty": 0.5}, ("task.pruning.sparsty=0.5: no such key; did you mean sparsity? Known keys: method, "
+         "sparsity, interval, start_sparsity, scope, granularity, mask")),
     ],
 )  # fmt: skip
 def test_bad_values_name_key_value_and_what_is_allowed(keys: dict[str, object], line: str) -> None:

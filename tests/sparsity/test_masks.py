@@ -81,18 +81,18 @@ def header(shapes: object = '{"a": [3]}', *, dtype: str = "U8", shape: tuple[int
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        (dict(header=header("no json")), "its shapes cannot be read"),
-        (dict(header=header(form="v9")), "format 'fairseq_parp.mask.v9', expected 'fairseq_parp.mask.v1'"),
-        (dict(header=header("[3]")), "its shapes cannot be read"),
-        (dict(header=header('{"b": [3]}')), "different names"),
-        (dict(header=header('{"a": [9]}')), "does not have the bits of shape"),
-        (dict(header=header('{"a": [-1]}')), "does not have the bits of shape"),
-        (dict(header=header('{"a": [99999999999, 99999999999]}')), "does not have the bits of shape"),
-        (dict(header=header(dtype="I8")), "does not have the bits of shape"),
-        (dict(header=header(), body=b"\xf8"), "does not have the bits of shape"),  # bits beyond the third
-        (dict(header=header(), length=1 << 60), "not a safetensors file"),
-        (dict(header=header(), body=b""), "not a safetensors file"),
-        (dict(header="text"), "not a safetensors file"),
+        ({"header": header("no json")}, "its shapes cannot be read"),
+        ({"header": header(form="v9")}, "format 'fairseq_parp.mask.v9', expected 'fairseq_parp.mask.v1'"),
+        ({"header": header("[3]")}, "its shapes cannot be read"),
+        ({"header": header('{"b": [3]}')}, "different names"),
+        ({"header": header('{"a": [9]}')}, "does not have the bits of shape"),
+        ({"header": header('{"a": [-1]}')}, "does not have the bits of shape"),
+        ({"header": header('{"a": [99999999999, 99999999999]}')}, "does not have the bits of shape"),
+        ({"header": header(dtype="I8")}, "does not have the bits of shape"),
+        ({"header": header(), "body": b"\xf8"}, "does not have the bits of shape"),  # bits beyond the third
+        ({"header": header(), "length": 1 << 60}, "not a safetensors file"),
+        ({"header": header(), "body": b""}, "not a safetensors file"),
+        ({"header": "text"}, "not a safetensors file"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, case: dict[str, object], message: str) -> None:

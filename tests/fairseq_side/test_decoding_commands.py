@@ -1,0 +1,113 @@
+"""Real fairseq-generate: every utterance, the checkpoint's own labels, no pretrained file, nothing pruned."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from fairseq_parp import checkpoints
+from fairseq_parp.decoding.scoring import score_file
+from fairseq_parp.report import report
+
+
+def hypotheses(results: Path) -> dict[int, list[tuple[float, str]]]:
+    found: dict[int, list[tuple[float, str]]] = {}
+    for line in (results / "generate-test.txt").read_text().splitlines():
+        match = re.match(r"H-(\d+)\t(\S+)\t(.*)", line)
+        if match:
+            found.setdefault(int(match[1]), []).append((float(match[2]), match[3]))
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 5, 13, 36])
+def test_every_utterance_is_decoded_at_default_settings(
+    commands: tiny.Commands, finetuned: Path, tmp_path: Path, size: int
+) -> None:
+    data = tiny.make_corpus(tmp_path / "data", {"test": size}, (0.1, 0.2))
+    commands.generate(data, finetuned / "checkpoint_last.pt", tmp_path)
+    assert sorted(hypotheses(tmp_path)) == list(range(size))
+
+
+@pytest.mark.parametrize("options", [["--beam", "1"], ["--beam", "4", "--nbest", "3"]], ids=["greedy", "beam"])
+def test_positional_scores_sum_to_the_score(
+    commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path, options: list[str]
+) -> None:
+    commands.generate(data, finetuned / "checkpoint_last.pt", tmp_path, "--labels", "ltr", *options)
+    text = (tmp_path / "generate-test.txt").read_text()
+    scores = [float(line.split("\t")[1]) for line in text.splitlines() if line.startswith("H-")]
+    positional = [
+        [float(x) for x in line.split("\t")[1].split()] for line in text.splitlines() if line.startswith("P-")
+    ]
+    assert len(scores) == len(positional) == 5 * (3 if "--nbest" in options else 1)
+    for score, parts in zip(scores, positional, strict=True):
+        assert math.isclose(score, sum(parts), abs_tol=1e-3 * max(1, len(parts)))
+
+
+def test_greedy_equals_the_models_best_path(
+    commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    import soundfile
+
+    commands.generate(data, finetuned / "checkpoint_last.pt", tmp_path, "--beam", "1")
+    loaded = checkpoints.load_finetuned(finetuned / "checkpoint_last.pt")
+    for number in range(5):
+        audio, _ = soundfile.read(data / f"test-{number}.flac", dtype="float32")
+        with torch.no_grad():
+            output = loaded.model(source=torch.from_numpy(audio)[None], padding_mask=None)
+            probabilities = loaded.model.get_normalized_probs(output, log_probs=True)[:, 0]
+        best = probabilities.argmax(-1).unique_consecutive()
+        text = loaded.dictionary.string(best[best != 0], "letter")
+        ((score, line),) = hypotheses(tmp_path)[number]
+        assert line == text
+        assert math.isclose(score, probabilities.max(-1).values.sum().item() / math.log(2), rel_tol=1e-4)
+
+
+def test_decoding_needs_neither_the_pretrained_file_nor_the_mask_nor_the_dictionary(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "pretrained.pt"
+    shutil.copy(pretrained, copied)
+    keys = ["optimization.max_update=4", "+task.pruning.granularity=layer"]
+    commands.train(tmp_path, tiny.training(tmp_path / "run", data, copied, *keys))
+    checkpoint = tmp_path / "run" / "checkpoint_last.pt"
+    state = torch.load(checkpoint, weights_only=False)
+    state["cfg"]["task"]["pruning"]["mask"] = str(tmp_path / "gone.safetensors")
+    torch.save(state, checkpoint)
+    copied.unlink()
+    before = report(checkpoint).prunable
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("test.tsv", "test.ltr"):
+        shutil.copy(data / name, bare)
+    commands.generate(bare, checkpoint, tmp_path)
+    assert len(hypotheses(tmp_path)) == 5
+    assert report(checkpoint).prunable == before
+    assert checkpoints.load_finetuned(checkpoint).labels == "ltr"
+
+
+def test_scores_of_the_results(commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path) -> None:
+    commands.generate(data, finetuned / "checkpoint_last.pt", tmp_path, "--beam", "1")
+    text = (tmp_path / "generate-test.txt").read_text()
+    printed = re.search(r"Generate test with beam=1: WER: ([\d.]+)", text)
+    assert printed
+    assert math.isclose(score_file(tmp_path / "generate-test.txt").words.percent, float(printed[1]), abs_tol=0.01)
+
+
+def test_an_old_style_checkpoint_is_finetuned(commands: tiny.Commands, data: Path, tmp_path: Path) -> None:
+    """The first wav2vec 2.0 releases hold an ``argparse.Namespace`` instead of a config."""
+    old = tiny.make_pretrained(tmp_path / "old.pt", old_style=True)
+    commands.train(tmp_path, tiny.training(tmp_path / "run", data, old, "optimization.max_update=4"))
+    counted = report(tmp_path / "run" / "checkpoint_last.pt").prunable
+    assert counted.zeros == counted.size // 2
+
+
+def test_a_frozen_start_is_warned_of(commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path) -> None:
+    keys = ["optimization.max_update=4", "model.freeze_finetune_updates=3"]
+    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
+    assert "model.freeze_finetune_updates=3: the Transformer does not train for 3 updates" in done.out
