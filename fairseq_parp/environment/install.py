@@ -114,7 +114,7 @@ class Environment:
     """The virtual environment in the making, and the commands that fill it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.environ = folder, clean_environment()
+        self.folder, self.environ = folder.absolute(), clean_environment()
 
     def stage(self, name: str, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> Stage:
         """Start ``python ARGUMENTS`` of the environment; the log's name is the stage's first word."""
@@ -130,7 +130,7 @@ class Environment:
         """Make the empty environment, over whatever an interrupted attempt left there."""
         started = time.monotonic()
         venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(self.folder)
-        say(f"virtual environment {self.folder}: done, {time.monotonic() - started:.0f} s")
+        say(f"virtual environment {self.folder.name}: done, {time.monotonic() - started:.0f} s")
 
     def install_torch(self) -> None:
         """Install torch, and what fairseq's compilation needs beside it."""
@@ -201,6 +201,9 @@ def main(arguments: Sequence[str]) -> int:
     except ParpError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("set-up: interrupted; repeat the command to start again", file=sys.stderr)
+        return 130
     say(f"ready after {time.monotonic() - started:.0f} s")
     return 0
 
