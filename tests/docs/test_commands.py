@@ -1,0 +1,91 @@
+"""The commands in README and docs: those that can run here run as written, the others are at least well-formed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fairseq_parp import cli
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "fairseq_side"))
+
+import tiny  # noqa: E402
+
+PAGES = [ROOT / "README.md", ROOT / "manifests" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """Yield the commands of fenced blocks, split as a shell does; lines that end in a backslash go on."""
+    for block in re.findall(r"^```(?:sh|bash)?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            words = shlex.split(line, comments=True) if re.match(r"(fairseq|make|pip)", line) else []
+            if words:
+                yield words
+
+
+EVERY = [(page.relative_to(ROOT), words) for page in PAGES for words in commands_in(page.read_text())]
+
+
+def test_there_are_commands() -> None:
+    assert len(EVERY) > 15
+    assert {words[0] for _, words in EVERY} >= {"make", "fairseq-parp", "fairseq-hydra-train", "fairseq-generate"}
+
+
+@pytest.mark.parametrize(("page", "words"), EVERY, ids=lambda value: str(value) if isinstance(value, Path) else value[0])
+def test_commands_are_well_formed(page: Path, words: list[str]) -> None:
+    if words[0] == "fairseq-parp":
+        cli.parse(words[1:])
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    if words[0] == "fairseq-hydra-train":
+        folder, name = (Path(words[words.index(key) + 1]) for key in ("--config-dir", "--config-name"))
+        if not str(name).isupper():
+            assert (ROOT / folder / f"{name}.yaml").is_file(), page
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the README's reader has it: the repository, a table of transcripts, a pretrained checkpoint."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("configs", "fairseq_parp"):
+        (folder / name).symlink_to(ROOT / name)
+    source = tiny.make_corpus(folder / "audio", {"train": 5, "dev_other": 3, "test": 3})
+    rows = ["path\ttext\tsplit"]
+    for split in ("train", "dev_other", "test"):
+        labels = (source / f"{split}.ltr").read_text().splitlines()
+        texts = [label.replace("|", " ").replace(" ", "") for label in labels]
+        rows += [f"audio/{split}-{number}.flac\t{text}\t{split}" for number, text in enumerate(texts)]
+    (folder / "TRANSCRIPTS.tsv").write_text("\n".join(rows) + "\n")
+    (folder / "FILE.wav").write_bytes((source / "test-0.flac").read_bytes())
+    tiny.make_pretrained(folder / "wav2vec_small.pt")
+    return folder
+
+
+def use_section() -> str:
+    return (ROOT / "README.md").read_text().split("## Use")[1].split("\n## ")[0]
+
+
+def test_the_readmes_use_runs_as_written(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    server = tiny.Commands(tmp_path)
+    # Only made shorter, and narrower masks for a narrower model.
+    shorter = ["optimization.max_update=4", "common.cpu=true", "model.mask_channel_prob=0.0", "dataset.num_workers=0"]
+    for words in commands_in(use_section()):
+        if words[0] == "fairseq-hydra-train":
+            server.train(place, [*words[1:], *shorter, "dataset.validate_interval_updates=4"])
+        elif words[0] == "fairseq-generate":
+            server.run("fairseq_cli.generate", words[1:], place)
+        else:
+            assert cli.main(words[1:]) == 0, words
+    server.close()
+    shown = capsys.readouterr().out
+    assert "UER" in shown
+    assert "sparsity 0.5" in shown
