@@ -111,6 +111,8 @@ class Pruner:
         if self.first_mask is not None:
             for name, target in self.targets.items():
                 self.first_mask.zero_(name, target.weight)
+                if target.master is not None:
+                    self.first_mask.zero_(name, target.master)
         return self.prune(update)
 
     def step(self, update: int) -> PruneReport | None:
@@ -126,7 +128,7 @@ class Pruner:
         """
         start = time.perf_counter()
         self._pruned_at = update
-        self._zero_smallest()
+        self._zero_smallest(update)
         for target in self.targets.values():
             if target.master is not None:
                 target.master.masked_fill_(target.weight == 0, 0)
@@ -137,11 +139,15 @@ class Pruner:
         return self.report
 
     @torch.no_grad()
-    def make_sparse(self) -> None:
-        """Show the sparse model: prune at the current sparsity, setting aside what that displaces."""
-        if self._displaced is not None:
+    def make_sparse(self, update: int | None = None) -> None:
+        """Show the sparse model: prune at the current sparsity, setting aside what that displaces.
+
+        Raises:
+            WeightsError: a weight is NaN or infinite (at ``update``); nothing has been zeroed then.
+        """
+        if self._displaced is not None or not self.sparsity:
             return
-        self._displaced = self._zero_smallest(keep=True)
+        self._displaced = self._zero_smallest(update, keep=True)
 
     @torch.no_grad()
     def make_dense(self) -> None:
@@ -201,13 +207,13 @@ class Pruner:
     def _device(self, name: str) -> torch.device:
         return self.targets[name].weight.device
 
-    def _zero_smallest(self, keep: bool = False) -> dict[str, Tensor]:
+    def _zero_smallest(self, update: int | None, keep: bool = False) -> dict[str, Tensor]:
         """Zero k weights in every group; return by name what that displaced, if it is to be kept.
 
         All cuts are found before anything is zeroed, so that an error leaves the weights as they were.
         """
         parts = groups(self.targets, self.config.granularity)
-        cuts = [self._find_cut(part) for part in parts]
+        cuts = [self._find_cut(part, update) for part in parts]
         displaced = {}
         for part, cut in zip(parts, cuts, strict=True):
             for name, target in part.items():
@@ -218,9 +224,9 @@ class Pruner:
                     displaced[name] = _displaced(dense, weight)
         return displaced
 
-    def _find_cut(self, part: Mapping[str, Target]) -> Cut:
+    def _find_cut(self, part: Mapping[str, Target], update: int | None) -> Cut:
         ranked = {name: target.ranked.detach() for name, target in part.items()}
-        return find_cut(ranked, self._zeros_of(part), self._pruned_at)
+        return find_cut(ranked, self._zeros_of(part), update)
 
     def _zeros_of(self, group: Mapping[str, Target]) -> int:
         size = sum(target.weight.numel() for target in group.values())

@@ -16,7 +16,7 @@ from omegaconf import II, DictConfig, OmegaConf
 from fairseq_parp import checkpoints, compat
 from fairseq_parp.data.every_utterance import EveryUtterance
 from fairseq_parp.decoding import CTCGenerator, build_generator
-from fairseq_parp.errors import ConfigError, ManifestError, absolute
+from fairseq_parp.errors import ConfigError, ManifestError, WeightsError, absolute
 from fairseq_parp.glue import one_line_errors, unwrapped
 from fairseq_parp.manifests.checking import require
 from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed
@@ -117,7 +117,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             logger.info(f"pruning {len(self.pruner.targets)} tensors, {self.pruner.size:,} weights: {pruning}")
             _warn_if_frozen(model_cfg, self.pruner)
             # Whoever asks for the weights to save them, crash.pt included, gets the sparse model.
-            model.register_state_dict_pre_hook(lambda *_: self._show_sparse())
+            model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())
             return model
 
     def begin_epoch(self, epoch: int, model: Any) -> None:
@@ -167,14 +167,22 @@ class ParpFinetuningTask(AudioFinetuningTask):
 
     def _show_sparse(self) -> None:
         if self.pruner is not None and self.pruner.mask is not None:
-            self.pruner.make_sparse()
+            self.pruner.make_sparse(self._updates)
+
+    def _show_sparse_or_warn(self) -> None:
+        """For crash.pt: weights that are not finite must not hide the error that the run ended with."""
+        try:
+            self._show_sparse()
+        except WeightsError as error:
+            logger.warning(f"saving the weights as they are: {error}")
 
     # --- validation and checkpoints ---------------------------------------------------------------------------
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
         """Validate the sparse model, whatever the cadence."""
         super().begin_valid_epoch(epoch, model)
-        self._show_sparse()
+        with one_line_errors():
+            self._show_sparse()
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
         """Validate on one batch; the logging output counts blank frames."""
@@ -194,7 +202,8 @@ class ParpFinetuningTask(AudioFinetuningTask):
         """Return what to save beside the model: the mask, and the values that saving the sparse model displaces."""
         if self.pruner is None or self.pruner.mask is None:
             return {}
-        self._show_sparse()
+        with one_line_errors():
+            self._show_sparse()
         _say_if_short_of_the_ramp(self.pruner, self._updates)
         return {type(self).__name__: {"updates": self._updates, "pruning": self.pruner.state_dict()}}
 

@@ -254,6 +254,19 @@ def test_start_from_a_mask_file(tmp_path: Path) -> None:
         make(model(), sparsity=0.4, mask=str(tmp_path / "m.safetensors"))
 
 
+def test_a_mask_file_zeroes_the_masters_too(tmp_path: Path) -> None:
+    other = make(model(4), sparsity=0.5)
+    other.begin(0)
+    assert other.mask is not None
+    other.mask.save(tmp_path / "m.safetensors")
+    pruner = make(model(), sparsity=0.5, mask=str(tmp_path / "m.safetensors"))
+    masters = half(pruner, torch.float16, flat=True)
+    pruner.begin(0)
+    assert pruner.mask is not None
+    assert pruner.mask.churn(other.mask) == 0
+    assert sum(int((master == 0).sum()) for master in masters.values()) == pruner.live_zeros() == pruner.size // 2
+
+
 def test_a_mask_of_another_model_is_refused(tmp_path: Path) -> None:
     MaskSet.of_nonzero({"w": torch.ones(3)}).save(tmp_path / "m.safetensors")
     with pytest.raises(MaskError, match="the mask is of another model than the model to prune"):
