@@ -30,6 +30,10 @@ PRETRAINING_UTTERANCES = 2560
 """Two hours of the training voices, for pretraining; the finetuning corpus is much smaller."""
 
 _MARK = ".fairseq-parp-demo"
+_DECODING = (
+    "--task parp_finetuning --labels ltr --gen-subset test --post-process letter --scoring wer"
+    " --max-tokens 1280000 --beam 1"
+)
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,7 @@ def demo(out: Path, *, from_random: bool = False) -> list[Result]:
     results = [_result(out, method) for method in METHODS]
     picture = out / "demo.png"
     draw({result.method: _curve(out, result) for result in results}, _config().task.pruning.sparsity, picture)
-    print(
-        f"\n{_table(results)}\n\n{_verdict(*results)}\nSynthetic speech and a small model: this is no result of PARP."
-    )
+    print(f"\n{_table(results)}\n\n{_verdict(*results)} Synthetic speech, small scale: no evidence about real speech.")
     print(f"picture: {absolute(picture)}")
     return results
 
@@ -114,10 +116,9 @@ def _hydra_train(config: str, title: str, out: Path, settings: Sequence[str]) ->
 
 
 def _decoding(out: Path, method: str) -> Command:
-    words = f"fairseq-generate {_short(out / 'data')} --user-dir {_short(PLUGIN)} --task parp_finetuning --labels ltr"
-    words += f" --path {_short(_checkpoint(out, method))} --gen-subset test --post-process letter --scoring wer"
-    words += f" --max-tokens 1280000 --beam 1 --results-path {_short(out / 'decoded' / method)}"
-    return Command(f"decode {method}", words.split(), out / "logs" / f"decode_{method}.log")
+    words = ["fairseq-generate", _short(out / "data"), "--user-dir", _short(PLUGIN), *_DECODING.split()]
+    words += ["--path", _short(_checkpoint(out, method)), "--results-path", _short(out / "decoded" / method)]
+    return Command(f"decode {method}", words, out / "logs" / f"decode_{method}.log")
 
 
 def _result(out: Path, method: str) -> Result:

@@ -76,3 +76,9 @@ def test_only_a_folder_of_its_own_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no demo made"):
         run._prepare(tmp_path)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_the_commands_survive_a_folder_with_a_space(tmp_path: Path) -> None:
+    out = tmp_path / "my demo"
+    assert str(out / "data") in run._decoding(out, "parp").words
+    assert f"task.data={out / 'data'}" in run._training(out, "parp", from_random=True).words
