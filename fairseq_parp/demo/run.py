@@ -17,12 +17,13 @@ from fairseq_parp.demo import corpus
 from fairseq_parp.demo.commands import Command, records, run_together
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, draw
-from fairseq_parp.errors import ConfigError, MissingToolError, absolute
+from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.manifests.table import write_table
 from fairseq_parp.report import Report, report
 
 PLUGIN = Path(__file__).resolve().parent.parent
-CONFIGS = PLUGIN.parent / "configs"
+# Inside the package where it is installed, beside it in a checkout.
+CONFIGS = PLUGIN / "configs" if (PLUGIN / "configs").is_dir() else PLUGIN.parent / "configs"
 PRETRAINED = Path(__file__).with_name("pretrained.pt")
 METHODS = ("dense", "parp")
 SEED = 1
@@ -83,8 +84,6 @@ def pretrain(out: Path) -> Path:
 
 def _prepare(out: Path) -> None:
     """Empty ``out``, but only if an earlier demo made it."""
-    if not CONFIGS.is_dir():
-        raise MissingToolError(f"{CONFIGS}: no such folder; run the demo from a checkout of the repository")
     if out.exists() and not (out / _MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError("--out", absolute(out), "holds something that no demo made; name a new or empty folder")
     shutil.rmtree(out, ignore_errors=True)
