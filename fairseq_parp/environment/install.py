@@ -103,7 +103,8 @@ def build_environment(environ: Mapping[str, str], compilers: Mapping[str, str]) 
         yield {
             **{key: value for key, value in environ.items() if key != "CUDA_HOME"},
             **compilers,
-            "CFLAGS": f"{environ.get('CFLAGS', '')} -O1 -g0".strip(),
+            # Which of the two C++ is compiled with depends on the version of setuptools.
+            **{flags: f"{environ.get(flags, '')} -O1 -g0".strip() for flags in ("CFLAGS", "CXXFLAGS")},
             "DIST_EXTRA_CONFIG": str(options),
             "PIP_CONSTRAINT": CONSTRAINTS,  # also for what pip installs just to build
             "PATH": f"{folder}{os.pathsep}{environ.get('PATH', os.defpath)}",

@@ -37,7 +37,7 @@ def test_there_are_commands() -> None:
     assert {words[0] for _, words in EVERY} >= {"make", "fairseq-parp", "fairseq-hydra-train", "fairseq-generate"}
 
 
-@pytest.mark.parametrize(("page", "words"), EVERY, ids=lambda value: str(value) if isinstance(value, Path) else value[0])
+@pytest.mark.parametrize(("page", "words"), EVERY)
 def test_commands_are_well_formed(page: Path, words: list[str]) -> None:
     if words[0] == "fairseq-parp":
         cli.parse(words[1:])

@@ -103,6 +103,7 @@ def test_the_build_runs_side_by_side_without_ninja_or_cuda():
     with install.build_environment(environ, {"CC": "gcc", "CXX": "g++"}) as build:
         assert "parallel = " in Path(build["DIST_EXTRA_CONFIG"]).read_text()
         assert build["CFLAGS"].split() == ["-march=native", "-O1", "-g0"]
+        assert build["CXXFLAGS"].split() == ["-O1", "-g0"]
         assert "CUDA_HOME" not in build
         assert build["CXX"] == "g++"
         ninja = subprocess.run(["ninja", "--version"], env=build, check=False)

@@ -149,8 +149,8 @@ def test_a_finetuned_checkpoint_is_no_pretrained_one(
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        (["task.pruning.method=dense"], "method: the checkpoint was trained with 'parp', this command asks for 'dense'"),
-        (["task.pruning.sparsity=0.6"], "sparsity: the checkpoint was trained with 0.5, this command asks for 0.6"),
+        (["task.pruning.method=dense"], "trained with 'parp', this command asks for 'dense'"),
+        (["task.pruning.sparsity=0.6"], "trained with 0.5, this command asks for 0.6"),
         (["task.pruning.interval=5"], "interval: the checkpoint was trained with 7, this command asks for 5"),
         (["+task.pruning.scope=['.*fc1.*']"], "scope: the checkpoint was trained with 'paper', this command asks for"),
     ],
