@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = "constraints.txt"  # relative to ROOT, where every stage runs: PIP_CONSTRAINT allows no spaces
 PYTHON = (sys.version_info.major, sys.version_info.minor)
 MARKER = ".ready"
+CHEAP_FLAGS = "-DNDEBUG -fwrapv -O1 -g0"
 SIGN_OF_LIFE = 20  # seconds between two lines of a long stage
 
 # pip would compile 11,000 modules to bytecode, for half a minute; these first imports leave the
@@ -59,7 +60,7 @@ class Stage:
             except subprocess.TimeoutExpired:
                 say(f"{self.name} ... {self.seconds:.0f} s")
             else:
-                say(f"{self.name}: {'done' if status == 0 else 'failed'}, {self.seconds:.0f} s")
+                say(f"{self.name}: {f'failed (status {status})' if status else 'done'}, {self.seconds:.0f} s")
                 return status == 0
 
     @property
@@ -103,8 +104,9 @@ def build_environment(environ: Mapping[str, str], compilers: Mapping[str, str]) 
         yield {
             **{key: value for key, value in environ.items() if key != "CUDA_HOME"},
             **compilers,
-            # Which of the two C++ is compiled with depends on the version of setuptools.
-            **{flags: f"{environ.get(flags, '')} -O1 -g0".strip() for flags in ("CFLAGS", "CXXFLAGS")},
+            # Which of the two C++ is compiled with depends on the version of setuptools, and whether
+            # it comes on top of Python's own flags too.
+            **{flags: f"{environ.get(flags, '')} {CHEAP_FLAGS}".strip() for flags in ("CFLAGS", "CXXFLAGS")},
             "DIST_EXTRA_CONFIG": str(options),
             "PIP_CONSTRAINT": CONSTRAINTS,  # also for what pip installs just to build
             "PATH": f"{folder}{os.pathsep}{environ.get('PATH', os.defpath)}",
