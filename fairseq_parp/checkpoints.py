@@ -29,6 +29,17 @@ class DictionaryStandIn:
 def read(source: str | Path | IO[bytes], name: str | None = None, *, with_fairseq: bool = True) -> dict[str, Any]:
     """Read a fairseq checkpoint on the CPU, old (``args`` Namespace) or new (``cfg``) style.
 
+    Raises:
+        CheckpointError: as :func:`load`; or the file holds something else than a fairseq checkpoint.
+    """
+    state = load(source, name, with_fairseq=with_fairseq)
+    _require_fairseq(state, absolute(str(source) if name is None else name))
+    return dict(state)
+
+
+def load(source: str | Path | IO[bytes], name: str | None = None, *, with_fairseq: bool = True) -> Any:
+    """Read any file that ``torch.save`` wrote, on the CPU, without running what is inside it.
+
     Beside tensors and plain values only ``argparse.Namespace`` and fairseq's ``Dictionary`` are allowed.
 
     Args:
@@ -44,15 +55,13 @@ def read(source: str | Path | IO[bytes], name: str | None = None, *, with_fairse
         raise CheckpointError(shown, "no such file")
     try:
         with torch.serialization.safe_globals(_allowed(with_fairseq)):
-            state = torch.load(source, map_location="cpu", weights_only=True)
+            return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(shown, _refusal(str(error))) from None
     except MemoryError:
         raise
     except Exception as error:  # a damaged file can fail in any way inside the unpickler
         raise CheckpointError(shown, f"truncated, damaged or not a checkpoint ({_first_line(error)})") from None
-    _require_fairseq(state, shown)
-    return dict(state)
 
 
 def _allowed(with_fairseq: bool) -> list[Any]:

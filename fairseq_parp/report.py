@@ -1,17 +1,19 @@
-"""How sparse a checkpoint is, from the file alone."""
+"""How sparse a checkpoint or a mask is: overall, per layer, per kind of module."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from fairseq_parp import checkpoints
 from fairseq_parp.errors import CheckpointError, absolute
-from fairseq_parp.sparsity.scope import in_paper_scope, kind_of, layer_of
+from fairseq_parp.mask_files.reading import pruned_names, saved_pruning, tensors_of
+from fairseq_parp.sparsity import MaskSet
+from fairseq_parp.sparsity.scope import kind_of, layer_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,38 @@ class Count:
         """Fraction of zeros; 0 where there are no weights."""
         return self.zeros / max(1, self.size)
 
+    def to_json(self) -> dict[str, float]:
+        """Return plain values, the sparsity among them."""
+        return {"zeros": self.zeros, "size": self.size, "sparsity": self.sparsity}
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """The zeros among the prunable weights.
+
+    Attributes:
+        overall: all of them.
+        layers: by layer.
+        kinds: by kind of module (``q_proj``, ``fc1``, ...).
+    """
+
+    overall: Count
+    layers: dict[str, Count]
+    kinds: dict[str, Count]
+
+    @classmethod
+    def of(cls, counts: Mapping[str, Count]) -> Zeros:
+        """Add up counts by parameter name."""
+        return cls(_add(counts.values()), _group(counts, layer_of), _group(counts, kind_of))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "prunable": self.overall.to_json(),
+            "layers": {name: count.to_json() for name, count in self.layers.items()},
+            "kinds": {name: count.to_json() for name, count in self.kinds.items()},
+        }
+
 
 @dataclass(frozen=True)
 class Report:
@@ -36,28 +70,24 @@ class Report:
         updates: updates it was trained for; None where the file does not say.
         pruning: what the run was asked for (``task.pruning``); None for a model that this project did not train.
         model: all parameters and buffers of the model.
-        prunable: the pruned set: the run's own scope, or the paper's.
-        layers: by layer, within the pruned set.
-        kinds: by kind of module (``q_proj``, ``fc1``, ...), within the pruned set.
+        zeros: of the pruned set: the run's own scope, or the paper's.
     """
 
     path: str
     updates: int | None
     pruning: dict[str, Any] | None
     model: Count
-    prunable: Count
-    layers: dict[str, Count]
-    kinds: dict[str, Count]
+    zeros: Zeros
+
+    @property
+    def prunable(self) -> Count:
+        """The whole pruned set."""
+        return self.zeros.overall
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values; every count carries its sparsity."""
-        plain = asdict(self)
-        for name in ("model", "prunable"):
-            plain[name]["sparsity"] = getattr(self, name).sparsity
-        for name in ("layers", "kinds"):
-            for key, count in getattr(self, name).items():
-                plain[name][key]["sparsity"] = count.sparsity
-        return plain
+        """Return plain values."""
+        head = {"path": self.path, "updates": self.updates, "pruning": self.pruning, "model": self.model.to_json()}
+        return head | self.zeros.to_json()
 
 
 def report(path: str | Path) -> Report:
@@ -67,35 +97,30 @@ def report(path: str | Path) -> Report:
         CheckpointError: the file cannot be read safely, or its model has none of the layers that PARP prunes.
     """
     state = checkpoints.read(path, with_fairseq=False)
-    tensors = {name: value for name, value in state["model"].items() if isinstance(value, torch.Tensor)}
-    saved = _saved_pruning(state)
-    names = [name for name in (saved.get("mask") or in_paper_scope(tensors)) if name in tensors]
+    tensors = tensors_of(state)
+    names = pruned_names(state, tensors)
     if not names:
         raise CheckpointError(absolute(path), "its model has no Transformer or conformer layer to report on")
-    counts = {name: _count([tensors[name]]) for name in names}
     history = state.get("optimizer_history") or [{}]
     return Report(
         path=absolute(path),
         updates=history[-1].get("num_updates"),
-        pruning=saved.get("config"),
-        model=_count(tensors.values()),
-        prunable=_add(counts.values()),
-        layers=_group(counts, layer_of),
-        kinds=_group(counts, kind_of),
+        pruning=saved_pruning(state).get("config"),
+        model=_add(map(_count, tensors.values())),
+        zeros=Zeros.of({name: _count(tensors[name]) for name in names}),
     )
 
 
-def _saved_pruning(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    task = (state.get("extra_state") or {}).get("ParpFinetuningTask") or {}
-    pruning: Mapping[str, Any] = task.get("pruning") or {}
-    return pruning
+def zeros_of(mask: MaskSet) -> Zeros:
+    """Count the zeros of a mask."""
+    return Zeros.of({name: Count(mask.zeros(name), mask.size(name)) for name in mask.bits})
 
 
-def _count(tensors: Any) -> Count:
-    return _add(Count(int((tensor == 0).sum()), tensor.numel()) for tensor in tensors)
+def _count(tensor: Tensor) -> Count:
+    return Count(int((tensor == 0).sum()), tensor.numel())
 
 
-def _add(counts: Any) -> Count:
+def _add(counts: Iterable[Count]) -> Count:
     every = list(counts)
     return Count(sum(count.zeros for count in every), sum(count.size for count in every))
 

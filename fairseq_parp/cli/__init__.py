@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ VERBS = {
     "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
     "doctor": "show versions, say what is broken here and how to mend it",
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
+    "mask": "make, show, compare and apply masks",
     "report": "sparsity of a checkpoint: overall, per layer, per kind of module",
     "score": "UER and WER of a fairseq-generate result file",
     "transcribe": "print the text of audio files",
@@ -44,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ParpError as error:
         print(f"fairseq-parp {verb}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever reads the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(f"fairseq-parp {verb}: interrupted", file=sys.stderr)
         return 130

@@ -6,7 +6,8 @@ import argparse
 import json
 from collections.abc import Mapping
 
-from fairseq_parp.report import Count, Report, report
+from fairseq_parp.cli.tables import line, table
+from fairseq_parp.report import Report, report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,21 +30,11 @@ def render(found: Report) -> str:
         f"checkpoint  {found.path}",
         f"updates     {'not stated' if found.updates is None else found.updates}",
         f"pruning     {asked}",
-        f"prunable    {_line(found.prunable)}",
-        f"all of it   {_line(found.model)}",
+        f"prunable    {line(found.prunable)}",
+        f"all of it   {line(found.model)}",
     ]
-    return "\n".join([*head, "", *_table("layer", found.layers), "", *_table("kind", found.kinds)])
+    return "\n".join([*head, "", *table("layer", found.zeros.layers), "", *table("kind", found.zeros.kinds)])
 
 
 def _asked(pruning: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in pruning.items() if value is not None)
-
-
-def _line(count: Count) -> str:
-    return f"{count.zeros:,} zeros of {count.size:,} weights, sparsity {count.sparsity:.6f}"
-
-
-def _table(title: str, rows: Mapping[str, Count]) -> list[str]:
-    width = max(len(title), *(len(name) for name in rows))
-    lines = [f"{title:{width}}  sparsity        zeros      weights"]
-    return lines + [f"{name:{width}}  {c.sparsity:8.6f} {c.zeros:12,} {c.size:12,}" for name, c in rows.items()]

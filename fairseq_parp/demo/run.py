@@ -42,7 +42,7 @@ class Result:
     """What the demo found for one method."""
 
     method: str
-    zeros: Report
+    report: Report
     score: Score
     updates_per_second: float
 
@@ -129,7 +129,7 @@ def _result(out: Path, method: str) -> Result:
 def _curve(out: Path, result: Result) -> Curve:
     valid = records(_log(out, result.method), "valid")
     updates = [int(record["valid_num_updates"]) for record in valid]
-    layers = {name.rpartition(".")[2]: count.sparsity for name, count in result.zeros.layers.items()}
+    layers = {name.rpartition(".")[2]: count.sparsity for name, count in result.report.zeros.layers.items()}
     return Curve(updates, [record["valid_uer"] for record in valid], layers)
 
 
@@ -139,7 +139,7 @@ def _table(results: Sequence[Result]) -> str:
         words = result.score.words.percent if result.score.words else float("nan")
         units = result.score.units.percent
         lines.append(
-            f"{result.method:<8} {result.zeros.prunable.sparsity:>8.4f} {units:>8.2f} {words:>8.2f}"
+            f"{result.method:<8} {result.report.prunable.sparsity:>8.4f} {units:>8.2f} {words:>8.2f}"
             f" {result.updates_per_second:>10.2f}"
         )
     return "\n".join(lines)

@@ -23,7 +23,8 @@ class PruningConfig:
     """
 
     method: str = "parp"
-    """``dense`` (nothing is pruned), ``parp``, or ``parp_p`` (sparsity rises over the run)."""
+    """``dense`` (nothing is pruned), ``parp``, ``parp_p`` (sparsity rises over the run); or a mask that is held:
+    ``mpi`` (magnitude of the initial weights), ``rp`` (of a freshly initialised model), ``fixed`` (a mask file)."""
 
     sparsity: float = 0.5
     """Fraction of zeros within the scope, in [0, 1)."""
@@ -41,7 +42,8 @@ class PruningConfig:
     """What shares one threshold: ``global`` (all of the scope, as in the paper), ``layer`` or ``tensor``."""
 
     mask: str | None = None
-    """Mask file to start from, instead of the magnitude of the initial weights."""
+    """``parp``, ``parp_p``, ``fixed``: mask file, or sparse checkpoint, to start from instead of the initial weights'
+    magnitudes; ``fixed`` keeps it."""
 
     def __post_init__(self) -> None:
         self._choice("method", sorted(METHODS))
@@ -73,7 +75,7 @@ class PruningConfig:
     def identity(self) -> dict[str, Any]:
         """Return what a resumed run must share with the run it continues.
 
-        The mask file is left out: it has done its work once the first mask is taken.
+        The mask file is left out: a resumed run has its mask already, wherever the file is now.
         """
         values = asdict(self)
         del values["mask"]

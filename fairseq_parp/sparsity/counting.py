@@ -23,3 +23,14 @@ def zero_count(sparsity: float | str | Fraction, size: int) -> int:
     (42508800, 1, 7)
     """
     return int(exact(sparsity) * size + Fraction(1, 2))
+
+
+def written_sparsity(zeros: int, size: int) -> str:
+    """Return the shortest decimal that means ``zeros`` among ``size`` weights.
+
+    >>> written_sparsity(42_508_800, 85_017_600), written_sparsity(42_508_801, 85_017_600)
+    ('0.5', '0.500000012')
+    """
+    exactly = zeros / max(1, size)
+    rounded = (f"{exactly:.{digits}f}" for digits in range(1, 18))
+    return next((text for text in rounded if zero_count(text, size) == zeros), repr(exactly))

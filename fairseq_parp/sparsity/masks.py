@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,25 @@ from fairseq_parp.sparsity.select import CHUNK, chunks
 FORMAT = "fairseq_parp.mask.v1"
 
 _POPCOUNT = torch.tensor([bin(byte).count("1") for byte in range(256)])
-_BIT = torch.arange(8, dtype=torch.uint8)
+
+# Row b holds byte b's eight bits as eight bytes of 0 or 1, lowest first: unpacking is looking up.
+_EIGHT_BITS = ((torch.arange(256).unsqueeze(1) >> torch.arange(8)) & 1).to(torch.uint8).view(torch.int64).view(-1)
 
 
 def pack_nonzero(tensor: Tensor) -> Tensor:
     """Return bits that are 1 where ``tensor`` is not zero: uint8, ``ceil(n / 8)`` bytes, lowest bit first."""
-    packed = [_pack(values != 0) for values in chunks(tensor)]
-    return torch.cat(packed) if packed else torch.zeros(0, dtype=torch.uint8, device=tensor.device)
+    return pack((values != 0 for values in chunks(tensor)), tensor.device)
+
+
+def pack(kept: Iterable[Tensor], device: torch.device) -> Tensor:
+    """Return the bits of flat booleans that come in chunks; all chunks but the last are multiples of 8 long."""
+    packed = [_pack(chunk) for chunk in kept]
+    return torch.cat(packed) if packed else torch.zeros(0, dtype=torch.uint8, device=device)
 
 
 def unpack(bits: Tensor, size: int) -> Tensor:
     """Return ``size`` booleans from packed bits, flat."""
-    return ((bits.unsqueeze(1) >> _BIT.to(bits.device)) & 1).view(-1)[:size].bool()
+    return _EIGHT_BITS.to(bits.device)[bits.int()].view(torch.bool)[:size]
 
 
 def _pack(kept: Tensor) -> Tensor:
@@ -72,7 +79,7 @@ class MaskSet:
     def zeros(self, name: str | None = None) -> int:
         """Return the number of zeros, of one parameter's mask or of all."""
         names = self.bits if name is None else [name]
-        return self.size(name) - sum(_ones(self.bits[each]) for each in names)
+        return self.size(name) - sum(ones(self.bits[each]) for each in names)
 
     @property
     def sparsity(self) -> float:
@@ -91,7 +98,26 @@ class MaskSet:
     def churn(self, other: MaskSet) -> int:
         """Return how many weights are on different sides in the two masks."""
         self.require_same_model(other.shapes, "the other mask")
-        return sum(_ones(bits ^ other.bits[name].to(bits.device)) for name, bits in self.bits.items())
+        return sum(ones(bits ^ other.bits[name].to(bits.device)) for name, bits in self.bits.items())
+
+    def renamed(self, names: Iterable[str]) -> MaskSet:
+        """Return these masks under the names that a model has, where those differ by one leading part.
+
+        So the mask of a pretrained model (``encoder.layers...``) fits the model that is finetuned from it
+        (``w2v_encoder.w2v_model.encoder.layers...``), and the other way round. Where there is no such part, or more
+        than one, the masks stay as they are.
+        """
+        there = set(names)
+        if not self.bits or set(self.bits) <= there:
+            return self
+        first = next(iter(self.bits))
+        fitting = [new for name in there if set((new := _led(self.bits, first, name)).values()) <= there and new]
+        if len(fitting) != 1:
+            return self
+        return MaskSet(
+            {fitting[0][name]: bits for name, bits in self.bits.items()},
+            {fitting[0][name]: shape for name, shape in self.shapes.items()},
+        )
 
     def require_same_model(self, shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
         """Check that this mask is for parameters of exactly these names and shapes.
@@ -163,7 +189,17 @@ def _safetensors(module: str) -> Any:
         raise MissingToolError(f"mask files need safetensors: pip install safetensors ({error})") from None
 
 
-def _ones(bits: Tensor) -> int:
+def _led(names: Iterable[str], first: str, other: str) -> dict[str, str]:
+    """Return ``names`` changed by the leading part in which ``first`` differs from ``other``; {} if it is not one."""
+    if other.endswith("." + first):
+        return {name: other.removesuffix(first) + name for name in names}
+    if first.endswith("." + other):
+        return {name: name.removeprefix(first.removesuffix(other)) for name in names}
+    return {}
+
+
+def ones(bits: Tensor) -> int:
+    """Count the 1s in packed bits."""
     return int((torch.bincount(bits, minlength=256).cpu() * _POPCOUNT).sum())
 
 

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairseq_parp.errors import MaskError, ResumeError
+from fairseq_parp.errors import ConfigError, MaskError, ResumeError
 from fairseq_parp.sparsity.config import PREFIX, PruningConfig
-from fairseq_parp.sparsity.counting import zero_count
+from fairseq_parp.sparsity.counting import written_sparsity, zero_count
+from fairseq_parp.sparsity.magnitude import magnitude_mask
 from fairseq_parp.sparsity.masks import MaskSet
 from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.sparsity.scope import find_parameters, groups
@@ -61,11 +62,14 @@ class Pruner:
         targets: the prunable parameters by name, in the model's order.
         config: what to do.
         last_update: update after which the run ends; None where that is not known.
+        first_mask: mask to start from. None reads the mask file that the config names; where it names none, the
+            magnitudes of the initial weights decide.
     """
 
     targets: dict[str, Target]
     config: PruningConfig
     last_update: int | None = None
+    first_mask: MaskSet | None = None
     mask: MaskSet | None = field(default=None, init=False)
     report: PruneReport | None = field(default=None, init=False)
     _pruned_at: int = field(default=0, init=False)
@@ -74,15 +78,30 @@ class Pruner:
 
     def __post_init__(self) -> None:
         self.method = build_method(self.config, self.last_update)
-        self.first_mask = None if self.config.mask is None else MaskSet.load(self.config.mask)
+        if self.first_mask is None and self.method.fresh:
+            allowed = "needs first_mask, which the weights of a freshly initialised model give"
+            raise ConfigError(f"{PREFIX}.method", self.config.method, allowed)
+        if self.first_mask is None and self.config.mask is not None:
+            self.first_mask = MaskSet.load(self.config.mask)
         if self.first_mask is not None:
+            self.first_mask = self.first_mask.renamed(self.targets)
             self._check_first_mask(self.first_mask)
 
     @classmethod
-    def of_model(cls, model: nn.Module, config: PruningConfig, last_update: int | None = None) -> Pruner:
-        """Make a pruner of the parameters that ``config.scope`` finds in ``model``."""
+    def of_model(
+        cls,
+        model: nn.Module,
+        config: PruningConfig,
+        last_update: int | None = None,
+        first_mask: MaskSet | None = None,
+    ) -> Pruner:
+        """Make a pruner of the parameters that ``config.scope`` finds in ``model``.
+
+        Raises:
+            MaskError: the first mask is of another model, or of another sparsity than the method starts at.
+        """
         found = find_parameters(model, config.scope)
-        return cls({name: Target(parameter) for name, parameter in found.items()}, config, last_update)
+        return cls({name: Target(parameter) for name, parameter in found.items()}, config, last_update, first_mask)
 
     @property
     def size(self) -> int:
@@ -104,20 +123,35 @@ class Pruner:
         for name, target in self.targets.items():
             target.master = masters.get(name)
 
+    @torch.no_grad()
     def begin(self, update: int) -> PruneReport | None:
-        """Take the first mask, once; does nothing in a run that already has one."""
+        """Take the first mask, once; does nothing in a run that already has one.
+
+        Raises:
+            WeightsError: a weight is NaN or infinite; nothing has been zeroed then.
+        """
         if self.mask is not None:
             return None
+        if self.method.held:
+            return self._hold_first_mask(update)
         if self.first_mask is not None:
-            for name, target in self.targets.items():
-                self.first_mask.zero_(name, target.weight)
-                if target.master is not None:
-                    self.first_mask.zero_(name, target.master)
+            self._zero(self.first_mask)
         return self.prune(update)
 
+    @torch.no_grad()
     def step(self, update: int) -> PruneReport | None:
-        """Re-prune if the method does so after ``update`` updates; call it once after every update."""
+        """Do what the method does after an update: re-prune if it is time, or hold the mask. Call it after each one."""
+        if self.method.held and self.mask is not None:
+            self._zero(self.mask)
         return self.prune(update) if self.method.reprunes_after(update) else None
+
+    @torch.no_grad()
+    def mask_gradients(self) -> None:
+        """Zero the gradients of held zeros, so that clipping and the gradient norm see the sparse model's alone."""
+        if self.method.held and self.mask is not None:
+            for name, target in self.targets.items():
+                if target.weight.grad is not None:
+                    self.mask.zero_(name, target.weight.grad)
 
     @torch.no_grad()
     def prune(self, update: int) -> PruneReport:
@@ -145,7 +179,7 @@ class Pruner:
         Raises:
             WeightsError: a weight is NaN or infinite (at ``update``); nothing has been zeroed then.
         """
-        if self._displaced is not None or not self.sparsity:
+        if self._displaced is not None or self.method.held or not self.sparsity:
             return
         self._displaced = self._zero_smallest(update, keep=True)
 
@@ -188,6 +222,24 @@ class Pruner:
         self._displaced = dict(state["displaced"])
         self._masters_stale = True
 
+    def _hold_first_mask(self, update: int) -> PruneReport:
+        start = time.perf_counter()
+        self._pruned_at = update
+        ranked = {name: target.ranked.detach() for name, target in self.targets.items()}
+        sparsity = self.method.schedule.at(update)
+        mask = self.first_mask or magnitude_mask(ranked, sparsity, self.config.granularity, update)
+        self.mask = MaskSet({name: bits.to(self._device(name)) for name, bits in mask.bits.items()}, mask.shapes)
+        self._zero(self.mask)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        self.report = PruneReport(update, self.mask.size(), self.mask.zeros(), 0, milliseconds)
+        return self.report
+
+    def _zero(self, mask: MaskSet) -> None:
+        for name, target in self.targets.items():
+            mask.zero_(name, target.weight)
+            if target.master is not None:
+                mask.zero_(name, target.master)
+
     def _require_same_run(self, state: Mapping[str, Any]) -> None:
         saved, asked = state["config"], self.config.identity()
         for key, value in asked.items():
@@ -200,6 +252,10 @@ class Pruner:
             )
         if set(state["mask"]) != set(self.targets):
             raise ResumeError(f"{PREFIX}.scope", f"{len(state['mask'])} parameters", f"{len(self.targets)} others")
+        if self.method.held and self.first_mask is not None:
+            moved = self.first_mask.churn(MaskSet(dict(state["mask"]), self.first_mask.shapes))
+            if moved:
+                raise ResumeError(f"{PREFIX}.mask", "a mask that it holds", f"another, {moved} weights apart")
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: target.weight.detach() for name, target in self.targets.items()}
@@ -239,7 +295,8 @@ class Pruner:
             if asked != has:
                 raise MaskError(
                     f"{PREFIX}.mask={self.config.mask!r} has {has} zeros where sparsity {self.sparsity} means {asked} "
-                    f"(granularity {self.config.granularity}); ask for sparsity {mask.sparsity:.6g}, or another mask"
+                    f"(granularity {self.config.granularity}); ask for sparsity "
+                    f"{written_sparsity(mask.zeros(), mask.size())}, or another mask"
                 )
 
 

@@ -47,8 +47,18 @@ def find_parameters(model: nn.Module, scope: str | Iterable[str] = "paper") -> d
         ScopeError: an expression finds nothing, or two expressions find the same parameter.
     """
     named = dict(model.named_parameters())
+    return {name: named[name] for name in find_names(named, scope)}
+
+
+def find_names(names: Iterable[str], scope: str | Iterable[str] = "paper") -> list[str]:
+    """Return the ``names`` that are in ``scope``, in their own order; see :func:`find_parameters`.
+
+    Raises:
+        ScopeError: an expression finds nothing, or two expressions find the same name.
+    """
+    named = dict.fromkeys(names)
     found = _paper(named) if scope == "paper" else _custom(named, [scope] if isinstance(scope, str) else list(scope))
-    return {name: parameter for name, parameter in named.items() if name in found}
+    return [name for name in named if name in found]
 
 
 def in_paper_scope(names: Iterable[str]) -> list[str]:

@@ -86,12 +86,18 @@ def zero_smallest_(ranked: Tensor, targets: Tensor, cut: Cut) -> None:
 
     Ties that are used up are taken off ``cut``: call it tensor by tensor, in order.
     """
-    for values, target in zip(chunks(ranked), chunks(targets), strict=True):
+    for below, target in zip(below_cut(ranked, cut), chunks(targets), strict=True):
+        target.masked_fill_(below, 0)
+
+
+def below_cut(ranked: Tensor, cut: Cut) -> Iterator[Tensor]:
+    """Yield booleans, chunk by chunk: is this one of the k smallest? Uses up ties as :func:`zero_smallest_` does."""
+    for values in chunks(ranked):
         keys = magnitude_keys(values)
         below = keys < cut.key
         if cut.ties:
             _take_ties(keys, below, cut)
-        target.masked_fill_(below, 0)
+        yield below
 
 
 def _take_ties(keys: Tensor, below: Tensor, cut: Cut) -> None:

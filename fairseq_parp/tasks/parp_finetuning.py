@@ -19,9 +19,13 @@ from fairseq_parp.decoding import CTCGenerator, build_generator
 from fairseq_parp.errors import ConfigError, ManifestError, WeightsError, absolute
 from fairseq_parp.glue import one_line_errors, unwrapped
 from fairseq_parp.manifests.checking import require
+from fairseq_parp.mask_files.fresh import fresh_weights
+from fairseq_parp.mask_files.reading import read_mask
 from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed
 from fairseq_parp.randomness import derived
-from fairseq_parp.sparsity import Pruner, PruningConfig
+from fairseq_parp.sparsity import MaskSet, Pruner, PruningConfig, find_parameters
+from fairseq_parp.sparsity.magnitude import magnitude_mask
+from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.tasks._precision import require_supported
 
 logger = logging.getLogger(__name__)
@@ -113,12 +117,21 @@ class ParpFinetuningTask(AudioFinetuningTask):
             pruning = PruningConfig.read(_plain(self.cfg.pruning))
             require_supported(self.cfg, model_cfg)
             model = super().build_model(model_cfg, from_checkpoint)
-            self.pruner = Pruner.of_model(model, pruning, int(self.cfg.max_update or 0) or None)
+            last_update = int(self.cfg.max_update or 0) or None
+            self.pruner = Pruner.of_model(model, pruning, last_update, self._first_mask(pruning, model, last_update))
             logger.info(f"pruning {len(self.pruner.targets)} tensors, {self.pruner.size:,} weights: {pruning}")
             _warn_if_frozen(model_cfg, self.pruner)
             # Whoever asks for the weights to save them, crash.pt included, gets the sparse model.
             model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())
             return model
+
+    def _first_mask(self, pruning: PruningConfig, model: Any, last_update: int | None) -> MaskSet | None:
+        method = build_method(pruning, last_update)
+        if method.fresh:
+            names = find_parameters(model, pruning.scope)
+            fresh = fresh_weights(model.cfg.w2v_args, names, self.cfg.seed)
+            return magnitude_mask(fresh, method.schedule.start, pruning.granularity)
+        return None if pruning.mask is None else read_mask(pruning.mask)
 
     def begin_epoch(self, epoch: int, model: Any) -> None:
         """End a repeated command that has nothing left to train: fairseq would train one update more."""
@@ -137,7 +150,10 @@ class ParpFinetuningTask(AudioFinetuningTask):
         self._micro_batch = (update_num, index + 1 if seen == update_num else 0)
         rank = distributed_utils.get_data_parallel_rank() if torch.distributed.is_initialized() else 0
         with derived(self.cfg.seed, update_num, self._micro_batch[1], rank):
-            return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+            result = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        if self.pruner is not None:
+            self.pruner.mask_gradients()
+        return result
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """Take the optimizer's step, then re-prune if it is time. An AMP step that overflowed is none."""

@@ -9,13 +9,13 @@ from fairseq_parp.demo import run
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, draw
 from fairseq_parp.errors import ConfigError
-from fairseq_parp.report import Count, Report
+from fairseq_parp.report import Count, Report, Zeros
 
 
 def result(method: str, zeros: int, errors: int) -> run.Result:
     layer = "w2v_encoder.w2v_model.encoder.layers.0"
     count = Count(zeros, 100)
-    report = Report("x.pt", 300, None, count, count, {layer: count}, {"fc1": count})
+    report = Report("x.pt", 300, None, count, Zeros(count, {layer: count}, {"fc1": count}))
     return run.Result(method, report, Score(4, ErrorRate(errors, 200), ErrorRate(errors, 50)), 1.5)
 
 

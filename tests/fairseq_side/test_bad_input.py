@@ -14,7 +14,10 @@ from fairseq_parp.sparsity import MaskSet
 BAD_KEYS = {
     "sparsity": (["task.pruning.sparsity=1.5"], "task.pruning.sparsity=1.5: must be a number in [0, 1)"),
     "interval": (["task.pruning.interval=0"], "task.pruning.interval=0: must be a whole number of updates >= 1"),
-    "method": (["task.pruning.method=magic"], "task.pruning.method='magic': must be one of dense, parp, parp_p"),
+    "method": (
+        ["task.pruning.method=magic"],
+        "task.pruning.method='magic': must be one of dense, fixed, mpi",
+    ),
     "misspelt": (["+task.pruning.sparsty=0.5"], "task.pruning.sparsty=0.5: no such key; did you mean sparsity?"),
     "wrong type": (["task.pruning.sparsity=half"], "task.pruning.sparsity='half': must be a number in [0, 1)"),
     "not a mapping": (["task.pruning=parp"], "task.pruning='parp': must be a mapping"),

@@ -162,8 +162,10 @@ def _kill_at(process: int, out: Path, text: str) -> None:
         if out.exists() and text in out.read_text():
             os.kill(process, signal.SIGKILL)
             return
+        if not Path(f"/proc/{process}").exists():
+            raise AssertionError(f"the command ended before {text!r} appeared")
         time.sleep(0.005)
-    raise AssertionError(f"{text!r} did not appear in ten minutes")
+    raise AssertionError(f"{text!r} did not appear in five minutes")
 
 
 def training(save: Path, data: Path, pretrained: Path, *overrides: str, config: Path | None = None) -> list[str]:

@@ -56,7 +56,7 @@ def test_parp_p_rises_linearly_and_ends_exactly() -> None:
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({"method": "prap"}, "task.pruning.method='prap': must be one of dense, parp, parp_p"),
+        ({"method": "prap"}, "task.pruning.method='prap': must be one of dense, fixed, mpi, parp, parp_p, rp"),
         ({"sparsity": 1.0}, "task.pruning.sparsity=1.0: must be a number in [0, 1)"),
         ({"sparsity": -0.1}, "task.pruning.sparsity=-0.1: must be a number in [0, 1)"),
         ({"sparsity": float("nan")}, "task.pruning.sparsity=nan: must be a number in [0, 1)"),

@@ -120,3 +120,24 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         masks().save(path, source="another")
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def named(*names: str) -> MaskSet:
+    return MaskSet.of_nonzero({name: torch.ones(2) for name in names})
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        (["w.m.e.a", "w.m.e.b", "w.proj"], ["w.m.e.a", "w.m.e.b"]),
+        (["a", "b"], ["a", "b"]),
+        (["e.a", "e.b", "c"], ["e.a", "e.b"]),
+        (["e.a", "e.c"], ["e.a", "e.b"]),
+        (["one.e.a", "one.e.b", "two.e.a", "two.e.b"], ["e.a", "e.b"]),
+        (["xe.a", "xe.b"], ["e.a", "e.b"]),
+    ],
+    ids=["wrapped", "unwrapped", "as it is", "another model", "ambiguous", "not at a dot"],
+)
+def test_renamed_by_one_leading_part(there: list[str], expected: list[str]) -> None:
+    found = named("e.a", "e.b").renamed(there)
+    assert sorted(found.bits) == sorted(found.shapes) == expected

@@ -1,0 +1,1 @@
+"""Masks in files: read from any kind of file, made from a checkpoint, applied to one, compared."""

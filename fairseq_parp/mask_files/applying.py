@@ -1,0 +1,40 @@
+"""A checkpoint with a mask applied: the same content, with zeros."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+
+from fairseq_parp import checkpoints
+from fairseq_parp.errors import CheckpointError, absolute
+from fairseq_parp.files import write_whole
+from fairseq_parp.mask_files.reading import tensors_of
+from fairseq_parp.sparsity import MaskSet
+
+
+def apply_mask(checkpoint: str | Path, mask: MaskSet, out: str | Path) -> int:
+    """Write ``checkpoint`` to ``out``, its weights zeroed where the mask has a 0; return the number of those zeros.
+
+    Everything else is kept, but for what a PARP run saved to be resumed: that run had other weights.
+
+    Raises:
+        CheckpointError: the file cannot be read safely, or ``out`` is the same file.
+        MaskError: the mask is of another model; nothing is written.
+    """
+    if Path(out).exists() and Path(out).samefile(checkpoint):
+        raise CheckpointError(absolute(out), "is the checkpoint itself, which is not overwritten; name another file")
+    state = checkpoints.read(checkpoint)
+    tensors = tensors_of(state)
+    fitting = mask.renamed(tensors)
+    there = {name: tuple(tensors[name].shape) for name in fitting.bits if name in tensors}
+    fitting.require_same_model(there, absolute(checkpoint))
+    for name in fitting.bits:
+        state["model"][name] = tensors[name].clone(memory_format=torch.contiguous_format)
+        fitting.zero_(name, state["model"][name])
+    (state.get("extra_state") or {}).pop("ParpFinetuningTask", None)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_whole(out, buffer.getvalue())
+    return fitting.zeros()

@@ -1,0 +1,54 @@
+"""A freshly initialised model of a checkpoint's shape: what the baseline RP takes its mask from."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from fairseq import tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from fairseq_parp.errors import ScopeError
+
+
+def encoder_config(state: Mapping[str, Any]) -> Any:
+    """Return the config of the pretrained encoder in a checkpoint: its own, or the one that a finetuned one embeds."""
+    cfg = state.get("cfg")
+    cfg = convert_namespace_to_omegaconf(state["args"]) if cfg is None else OmegaConf.create(cfg)
+    embedded = cfg.model.get("w2v_args")
+    return cfg if embedded is None else embedded
+
+
+def fresh_weights(encoder: Any, names: Iterable[str], seed: int) -> dict[str, Tensor]:
+    """Build the pretrained encoder anew, with fairseq's own initialiser, and return its weights.
+
+    Args:
+        encoder: config with ``model`` and ``task``, as :func:`encoder_config` returns it or ``model.w2v_args`` is.
+        names: of the parameters wanted, as the encoder has them or with more in front.
+        seed: of the initialisation; torch's global state is left as it was.
+
+    Raises:
+        ScopeError: one of the names is not of the encoder: nothing says how it is initialised.
+    """
+    if isinstance(encoder, Namespace):
+        encoder = convert_namespace_to_omegaconf(encoder)
+    task = tasks.setup_task(encoder.task, from_checkpoint=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = task.build_model(encoder.model, from_checkpoint=True)
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    return {name: weights[_own(name, weights)] for name in names}
+
+
+def _own(name: str, weights: Mapping[str, Tensor]) -> str:
+    """Return the encoder's name for ``name``: its longest ending that the encoder knows."""
+    parts = name.split(".")
+    endings = (".".join(parts[start:]) for start in range(len(parts)))
+    found = next((ending for ending in endings if ending in weights), None)
+    if found is None:
+        raise ScopeError(f"{name} is not part of the pretrained encoder: there is no fresh weight to take a mask from")
+    return found

@@ -1,0 +1,83 @@
+"""Any file that says which weights are zero, as a mask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fairseq_parp import checkpoints
+from fairseq_parp.errors import MaskError, absolute
+from fairseq_parp.sparsity import MaskSet
+from fairseq_parp.sparsity.scope import in_paper_scope
+
+_PRUNED = re.compile(r"(.*(?:weight|bias))_mask")
+"""What ``torch.nn.utils.prune`` calls the mask of a parameter."""
+
+_TORCH_SAVED = (b"PK\x03\x04", b"\x80")
+"""How a file begins that ``torch.save`` wrote: a zip, or (before torch 1.6) a pickle."""
+
+
+def read_mask(path: str | Path) -> MaskSet:
+    """Read a mask from whatever says it.
+
+    That is a mask file of this project; a checkpoint or state dict pruned by ``torch.nn.utils.prune``, as the released
+    PARP scripts wrote them (``weight_mask`` beside ``weight_orig``); or the zeros of any other checkpoint, within the
+    scope that it was pruned in, or else the paper's.
+
+    Raises:
+        MaskError: no such file, or none of these.
+        CheckpointError: the file is damaged, or would run code when loaded.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise MaskError(f"no mask file at {absolute(file)}")
+    with file.open("rb") as opened:
+        start = opened.read(4)
+    if not start.startswith(_TORCH_SAVED):
+        return MaskSet.load(file)
+    state = checkpoints.load(file, with_fairseq=False)
+    tensors = tensors_of(state)
+    return _of_prune(tensors, file) if any(map(_PRUNED.fullmatch, tensors)) else _of_zeros(state, tensors, file)
+
+
+def tensors_of(state: Any) -> dict[str, Tensor]:
+    """Return the model's tensors in what ``torch.save`` wrote: a checkpoint with ``model``, or a bare state dict."""
+    model = state.get("model", state) if isinstance(state, Mapping) else {}
+    return {str(name): value for name, value in model.items() if isinstance(value, Tensor)}
+
+
+def pruned_names(state: Any, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names that a checkpoint's run pruned; the paper's scope for another's checkpoint; may be empty."""
+    saved = saved_pruning(state).get("mask") or in_paper_scope(tensors)
+    return [name for name in saved if name in tensors]
+
+
+def saved_pruning(state: Any) -> Mapping[str, Any]:
+    """Return what a training of this project saved about its pruning; empty for other checkpoints."""
+    pruning = state
+    for key in ("extra_state", "ParpFinetuningTask", "pruning"):
+        pruning = pruning.get(key) if isinstance(pruning, Mapping) else None
+    return pruning if isinstance(pruning, Mapping) else {}
+
+
+def _of_prune(tensors: Mapping[str, Tensor], file: Path) -> MaskSet:
+    masks = {match[1]: tensor for name, tensor in tensors.items() if (match := _PRUNED.fullmatch(name))}
+    for name, mask in masks.items():
+        original = tensors.get(f"{name}_orig")
+        if original is not None and original.shape != mask.shape:
+            was = f"{tuple(mask.shape)}, {name}_orig has {tuple(original.shape)}"
+            raise MaskError(f"{absolute(file)}: {name}_mask has shape {was}")
+        if not bool(((mask == 0) | (mask == 1)).all()):
+            raise MaskError(f"{absolute(file)}: {name}_mask has values other than 0 and 1")
+    return MaskSet.of_nonzero(masks)
+
+
+def _of_zeros(state: Any, tensors: Mapping[str, Tensor], file: Path) -> MaskSet:
+    names = pruned_names(state, tensors)
+    if not names:
+        raise MaskError(f"{absolute(file)}: no mask, and no Transformer or conformer layer whose zeros could be one")
+    return MaskSet.of_nonzero({name: tensors[name].contiguous() for name in names})

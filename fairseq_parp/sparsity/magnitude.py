@@ -1,0 +1,56 @@
+"""Masks of one sparsity, chosen without training: by magnitude, or at random."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from fairseq_parp.sparsity.counting import zero_count
+from fairseq_parp.sparsity.masks import MaskSet, pack
+from fairseq_parp.sparsity.scope import groups
+from fairseq_parp.sparsity.select import below_cut, find_cut
+
+
+@torch.no_grad()
+def magnitude_mask(
+    scores: Mapping[str, Tensor], sparsity: float | Fraction, granularity: str = "global", update: int | None = None
+) -> MaskSet:
+    """Return the mask that drops the smallest magnitudes: of pretrained weights this is MPI (paper, section 2).
+
+    Exactly k are dropped in every group, k = :func:`~fairseq_parp.sparsity.counting.zero_count`. Among equal magnitudes
+    the first go: in the order of ``scores``, then by position.
+
+    Args:
+        scores: by parameter name, of any shapes.
+        sparsity: fraction to drop, in [0, 1].
+        granularity: what shares one threshold: ``global``, ``layer`` or ``tensor``.
+        update: named in the error message.
+
+    Raises:
+        WeightsError: a score is NaN or infinite.
+    """
+    bits = {}
+    for group in groups(scores, granularity):
+        cut = find_cut(group, zero_count(sparsity, sum(values.numel() for values in group.values())), update)
+        for name, values in group.items():
+            bits[name] = pack((~below for below in below_cut(values, cut)), values.device)
+    shapes = {name: tuple(values.shape) for name, values in scores.items()}
+    return MaskSet({name: bits[name] for name in shapes}, shapes)
+
+
+def random_mask(
+    shapes: Mapping[str, tuple[int, ...]], sparsity: float | Fraction, seed: int, granularity: str = "global"
+) -> MaskSet:
+    """Return a mask that drops exactly k weights of every group, each k of them equally likely.
+
+    Args:
+        shapes: the parameters' shapes by name.
+        sparsity, granularity: as for :func:`magnitude_mask`.
+        seed: the same seed gives the same mask.
+    """
+    chance = torch.Generator().manual_seed(seed)
+    scores = {name: torch.rand(shape, generator=chance) for name, shape in shapes.items()}
+    return magnitude_mask(scores, sparsity, granularity)

@@ -1,0 +1,88 @@
+"""How much two masks keep the same weights, and how much they would by chance.
+
+``IOU = |A and B| / |A or B|`` over kept weights. Chance is the IOU that two independent random masks have whose
+densities (fractions kept) are, parameter by parameter, those of A and B: large layers kept densely by both masks
+overlap by that alone. For one parameter of density d on both sides that is ``d / (2 - d)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from fairseq_parp.sparsity.masks import MaskSet, ones
+from fairseq_parp.sparsity.scope import GRANULARITIES, kind_of
+
+PARTS: dict[str, Callable[[str], str]] = {
+    "overall": GRANULARITIES["global"],
+    "layer": GRANULARITIES["layer"],
+    "kind": kind_of,
+}
+"""What an overlap is told for: all weights, each layer, each kind of module. Each gives a parameter's part."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Overlap of two masks in one part of the model.
+
+    Attributes:
+        both: weights that both masks keep.
+        either: weights that at least one of them keeps.
+        both_by_chance, either_by_chance: the same, expected of independent random masks of the same densities.
+    """
+
+    both: int
+    either: int
+    both_by_chance: float
+    either_by_chance: float
+
+    @property
+    def iou(self) -> float:
+        """``|A and B| / |A or B|``; 1 where both masks keep nothing."""
+        return self.both / self.either if self.either else 1.0
+
+    @property
+    def chance(self) -> float:
+        """The IOU to expect of independent masks: expected intersection over expected union."""
+        return self.both_by_chance / self.either_by_chance if self.either_by_chance else 1.0
+
+    def __add__(self, other: Overlap) -> Overlap:
+        return Overlap(
+            self.both + other.both,
+            self.either + other.either,
+            self.both_by_chance + other.both_by_chance,
+            self.either_by_chance + other.either_by_chance,
+        )
+
+
+def overlap(one: MaskSet, other: MaskSet) -> dict[str, dict[str, Overlap]]:
+    """Compare two masks of the same model, by the parts in :data:`PARTS`.
+
+    Returns:
+        ``result["overall"][""]``, ``result["layer"][LAYER]``, ``result["kind"][KIND]``.
+
+    Raises:
+        MaskError: they are masks of different models.
+    """
+    other.require_same_model(one.shapes, "the first one's")
+    each = {name: _of_parameter(one, other, name) for name in one.bits}
+    return {title: _sums(each, part) for title, part in PARTS.items()}
+
+
+def _of_parameter(one: MaskSet, other: MaskSet, name: str) -> Overlap:
+    size = one.size(name)
+    first, second = ones(one.bits[name]), ones(other.bits[name])
+    both = ones(one.bits[name] & other.bits[name])
+    expected = first * second / size if size else 0.0
+    return Overlap(both, first + second - both, expected, first + second - expected)
+
+
+def _sums(each: Mapping[str, Overlap], part: Callable[[str], str]) -> dict[str, Overlap]:
+    members: dict[str, list[Overlap]] = {}
+    for name, found in each.items():
+        members.setdefault(part(name), []).append(found)
+    return {name: _sum(found) for name, found in members.items()}
+
+
+def _sum(overlaps: Iterable[Overlap]) -> Overlap:
+    return sum(overlaps, start=Overlap(0, 0, 0.0, 0.0))
