@@ -40,6 +40,8 @@ def tell_official(written: WrittenOfficial, out: Path) -> None:
     tell(written, out)
     if written.checked:
         print(f"as published, ids and length: {' '.join(written.checked)}")
+    if written.unconfirmed:
+        print(f"which utterances are in them is unconfirmed: {' '.join(written.unconfirmed)}")
     if written.unchecked:
         print(f"no fact to compare with: {' '.join(written.unchecked)}")
     warn(written.warnings)

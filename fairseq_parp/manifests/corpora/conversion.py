@@ -42,9 +42,7 @@ def require_mp3(formats: Collection[str] | None = None) -> None:
     """
     if "MP3" not in (soundfile.available_formats() if formats is None else formats):
         version = soundfile.__libsndfile_version__
-        raise MissingToolError(
-            f"libsndfile {version} reads no mp3; 1.1 does, which comes with: pip install -U soundfile"
-        )
+        raise MissingToolError(f"libsndfile {version} reads no mp3, 1.1 does; it comes with pip install -U soundfile")
 
 
 def convert(clips: Sequence[Clip], processes: int | None = None) -> int:

@@ -54,6 +54,9 @@ def write_librilight(
     wanted = librilight_ids() if ids is None else ids
     tree = _find_tree(Path(absolute(root)))
     base = tree or find_librispeech(root, TRAIN)
+    if base is None:
+        looked = "looked there, in librispeech_finetuning for 1h, 9h, and in LibriSpeech for"
+        raise ManifestError([f"{absolute(root)}: no Libri-light; {looked} {listing(TRAIN)}"])
     parts, problems = [], []
     for name in names:
         folders = _tree_folders(base, name) if tree else _train_folders(base, wanted[name])
@@ -65,9 +68,8 @@ def write_librilight(
         parts.append(Part(name, split, list(sources.values()), _missing(name, wanted, sources, bool(tree))))
     if problems:
         raise ManifestError(problems)
-    return write_official(
-        Path(out), str(base), "ltr", parts, facts_of("librilight") if facts is None else facts, published_letters()
-    )
+    known = facts_of("librilight") if facts is None else facts
+    return write_official(Path(out), str(base), "ltr", parts, known, published_letters())
 
 
 def _missing(name: str, wanted: Mapping[str, Sequence[str]], there: Mapping[str, Source], tree: bool) -> list[str]:

@@ -35,32 +35,29 @@ def write_librispeech(
     Raises:
         ManifestError: a subset is not there, not complete, or has a file that cannot be used; nothing was written.
     """
+    known = facts_of("librispeech") if facts is None else facts
     base = find_librispeech(root, SUBSETS)
+    if base is None:
+        where = f"{absolute(root)} and {absolute(root)}/LibriSpeech"
+        raise ManifestError([f"{absolute(root)}: no LibriSpeech; looked in {where} for {listing(SUBSETS, 9)}"])
     names = [name for name in SUBSETS if (base / name).is_dir()] if subsets is None else list(subsets)
     _require(names, base)
     parts, problems = [], []
     for name in names:
         chapters = read_chapters(list(chapter_folders(base / name)), base)
         problems += chapters.problems
-        parts.append(Part(name, split_name(name), list(chapters.sources.values()), chapters.silent, _hint(base, name)))
+        short = name in known and len(chapters.sources) < known[name].utterances
+        hint = _hint(base, name) if short else ""
+        parts.append(Part(name, split_name(name), list(chapters.sources.values()), chapters.silent, hint))
     if problems:
         raise ManifestError(problems)
-    return write_official(
-        Path(out), str(base), "ltr", parts, facts_of("librispeech") if facts is None else facts, published_letters()
-    )
+    return write_official(Path(out), str(base), "ltr", parts, known, published_letters())
 
 
-def find_librispeech(root: str | PathLike[str], subsets: Sequence[str]) -> Path:
-    """Return the folder that holds any of the subsets: ``root`` or ``root/LibriSpeech``, as an absolute path.
-
-    Raises:
-        ManifestError: neither does.
-    """
-    top = Path(absolute(root))
-    for base in (top, top / "LibriSpeech"):
-        if any((base / name).is_dir() for name in subsets):
-            return base
-    raise ManifestError([f"{top}: no LibriSpeech; looked there and in {top}/LibriSpeech for {listing(subsets, 9)}"])
+def find_librispeech(root: str | PathLike[str], subsets: Sequence[str]) -> Path | None:
+    """Return the folder that holds any of the subsets: ``root`` or ``root/LibriSpeech``, as an absolute path."""
+    bases = (Path(absolute(root)), Path(absolute(root), "LibriSpeech"))
+    return next((base for base in bases if any((base / name).is_dir() for name in subsets)), None)
 
 
 def split_name(subset: str) -> str:

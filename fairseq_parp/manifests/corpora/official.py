@@ -39,11 +39,13 @@ class WrittenOfficial(Written):
 
     Attributes:
         checked: published splits whose ids and frames are as they should be.
-        unchecked: published splits that there is no fact about.
+        unconfirmed: those whose ids were rebuilt from the published algorithm.
+        unchecked: those that there is no fact about.
         warnings: what differs and was written nevertheless, one line each.
     """
 
     checked: Sequence[str]
+    unconfirmed: Sequence[str]
     unchecked: Sequence[str]
     warnings: Sequence[str]
 
@@ -63,7 +65,7 @@ def require_complete(parts: Sequence[Part], facts: Facts) -> list[str]:
             (problems if confirmed else warnings).append(f"{part.name}: {fault}")
     if problems:
         raise IncompleteSplitError(problems)
-    return [f"{warning}; that numbering is unconfirmed, so these are taken" for warning in warnings]
+    return [f"{warning}; those were rebuilt and are unconfirmed, so what is there is taken" for warning in warnings]
 
 
 def write_official(
@@ -94,8 +96,8 @@ def write_official(
     for part in parts:
         built = build(part.sources, root, kind, part.name)
         problems += built.problems
-        warnings += [f"{fault}; kept, as the published split has it" for fault in built.unaligned]
-        if not built.problems and (fault := _frames_fault(built.utterances, facts.get(part.name))):
+        warnings += [f"{fault}; kept all the same, as the published split has it" for fault in built.unaligned]
+        if not built.problems and (fault := _frames_fault(part, built.utterances, facts.get(part.name))):
             problems.append(f"{part.name}: {fault}")
         splits.setdefault(part.split, []).extend(built.utterances)
     labels = [utterance.labels for utterance in chain.from_iterable(splits.values())]
@@ -104,10 +106,14 @@ def write_official(
         problems.append(f"{root}: its texts have {' '.join(odd)}, which LibriSpeech's dictionary lacks")
     if problems:
         raise ManifestError(problems)
-    names = [part.name for part in parts]
-    checked = [name for name in names if name in facts]
-    unchecked = [name for name in names if name not in facts]
-    written = WrittenOfficial(splits, symbols or found, checked, unchecked, warnings)
+    written = WrittenOfficial(
+        splits,
+        symbols or found,
+        checked=[part.name for part in parts if part.name in facts and facts[part.name].confirmed],
+        unconfirmed=[part.name for part in parts if part.name in facts and not facts[part.name].confirmed],
+        unchecked=[part.name for part in parts if part.name not in facts],
+        warnings=warnings,
+    )
     write_folder(out, root, kind, written, beside_own=symbols is not None)
     return written
 
@@ -125,14 +131,18 @@ def _id_fault(part: Part, fact: Fact | None) -> str | None:
         return f"{missing} of {total} utterances are missing{first}{part.hint}"
     if fact and len(there) > total:
         return f"{len(there)} utterances, the published split has {total}"
-    if fact and digest(there) != fact.ids_sha256:
+    if fact and not _same(part, fact):
         return f"its {total} utterances are not those of the published split (the digest of their ids differs)"
     return None
 
 
-def _frames_fault(utterances: Collection[Utterance], fact: Fact | None) -> str | None:
+def _same(part: Part, fact: Fact) -> bool:
+    return digest(ids_of(part.sources)) == fact.ids_sha256
+
+
+def _frames_fault(part: Part, utterances: Collection[Utterance], fact: Fact | None) -> str | None:
     frames = sum(utterance.frames for utterance in utterances)
-    if fact is None or abs(frames - fact.frames) <= fact.frames_within * fact.frames:
+    if fact is None or not _same(part, fact) or abs(frames - fact.frames) <= fact.frames_within * fact.frames:
         return None
     allowed = f"within {fact.frames_within:.2%}" if fact.frames_within else "exactly"
     return f"{frames} frames of audio, the published split has {fact.frames} ({allowed})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,15 +51,10 @@ def read_phones(folder: Path, wanted: Collection[str]) -> tuple[dict[str, Phones
     lines, faulty = read_lines(file)
     if problems or faulty:
         return {}, problems + faulty
-    # Most of the lines belong to clips that are in no split: only the others are parsed.
-    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.partition(" ")[0] in wanted]
-    labelled, faults = [], []
-    for number, line in numbered:
-        parsed, wrong = parse([line], lambda text, at: _labelled(text, at, names), first=number)
-        labelled += parsed
-        faults += wrong
-    faults += doubled((clip.id, clip.line) for clip in labelled)
-    return {clip.id: Phones(clip.text, f"{file}:{clip.line}") for clip in labelled}, shown(file, faults)
+    parsed, faults = parse(lines, lambda text, line: _labelled(text, line, names, wanted), first=1)
+    clips = [clip for clip in parsed if clip]
+    faults += doubled((clip.id, clip.line) for clip in clips)
+    return {clip.id: Phones(clip.text, f"{file}:{clip.line}") for clip in clips}, shown(file, faults)
 
 
 def _id(text: str, _: int) -> str:
@@ -68,8 +63,10 @@ def _id(text: str, _: int) -> str:
     return text.strip()
 
 
-def _labelled(text: str, line: int, names: dict[str, str]) -> _Labelled:
-    clip, *numbers = text.split()
+def _labelled(text: str, line: int, names: Mapping[str, str], wanted: Collection[str]) -> _Labelled | None:
+    clip, *numbers = text.split() or [""]
+    if clip not in wanted:  # most clips of a language are in no split
+        return None
     if not numbers:
         raise ValueError(f"{clip} has no phones")
     if unknown := [number for number in numbers if number not in names]:
