@@ -84,7 +84,7 @@ class ManifestError(ParpError):
 
 
 class IncompleteSplitError(ManifestError):
-    """Official splits that are not all there; each problem says how many utterances are missing, and which first."""
+    """Official splits that are not all there; each problem says how many utterances are missing."""
 
 
 class MissingToolError(ParpError):

@@ -89,16 +89,20 @@ def mp3() -> Callable[..., Path]:
 def language(tmp_path: Path, mp3) -> Callable[..., dict[str, list[str]]]:
     """Writes a language's clips and its folder of ``common_voices_splits``; returns the ids of each split."""
 
-    def write(code: str, phones: str = "a tʃ ɲ", sizes: Mapping[str, int] = LANGUAGE) -> dict[str, list[str]]:
+    def write(
+        code: str, phones: str = "a tʃ ɲ", sizes: Mapping[str, int] = LANGUAGE, seconds: float = 1.0
+    ) -> dict[str, list[str]]:
+        clips = tmp_path / f"cv-corpus/{code}/clips"
+        clip = mp3(clips / f"common_voice_{code}_elsewhere.mp3", seconds).read_bytes()
         folder = tmp_path / "common_voices_splits" / code
         folder.mkdir(parents=True)
         ids, labels = {}, []
-        for split, name in (("train", "trainSeqs_1.0"), ("val", "valSeqs_1.0"), ("test", "testSeqs")):
+        for split, list_ in (("train", "trainSeqs_1.0"), ("val", "valSeqs_1.0"), ("test", "testSeqs")):
             ids[split] = [f"common_voice_{code}_{split}{number}" for number in range(sizes[split])]
-            (folder / f"{name}_uniform_new_version.txt").write_text("".join(f"{clip}\n" for clip in ids[split]))
-            labels += [f"{clip} 2 0 1 0 \n" for clip in ids[split]]
-            for clip in ids[split]:
-                mp3(tmp_path / f"cv-corpus/{code}/clips/{clip}.mp3")
+            (folder / f"{list_}_uniform_new_version.txt").write_text("".join(f"{name}\n" for name in ids[split]))
+            labels += [f"{name} 2 0 1 0 \n" for name in ids[split]]
+            for name in ids[split]:
+                (clips / f"{name}.mp3").write_bytes(clip)
         labels.append(f"common_voice_{code}_elsewhere 7 8 9 \n")
         (folder / "validated_phones_reduced.txt").write_text("".join(labels))
         numbers = {phone: number for number, phone in enumerate(phones.split())}

@@ -104,7 +104,7 @@ def interrupted(command: list[str], flacs: Path, how: signal.Signals) -> tuple[d
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at the processes in /proc")
 def test_an_interrupted_conversion_goes_on_where_it_stopped(tmp_path: Path, language) -> None:
-    language("tr", sizes={"train": 150, "val": 1, "test": 1})
+    language("tr", sizes={"train": 150, "val": 1, "test": 1}, seconds=10)
     flacs = tmp_path / "data/audio/tr"
     words = ["manifest", "commonvoice", tmp_path / "cv-corpus", "--splits", tmp_path / "common_voices_splits"]
     words += ["--language", "tr", "--processes", "2", "--out", tmp_path / "data"]
