@@ -16,6 +16,9 @@ EXTRAS = {
     "test": ["hypothesis", "mypy", "pre-commit", "pytest", "ruff"],
 }
 
+# In the repository these lie at the top: fairseq's --config-dir wants a plain folder, and facts are read by people.
+DATA = {"fairseq_parp.configs": "configs", "fairseq_parp.splits": "manifests/splits"}
+
 setup(
     name="fairseq-parp",
     version=runpy.run_path("fairseq_parp/__init__.py")["__version__"],
@@ -23,10 +26,13 @@ setup(
     long_description="Finetune wav2vec 2.0 with PARP (prune, adjust, re-prune), as a fairseq user-dir plugin.",
     license="MIT",
     python_requires=">=3.10",
-    packages=[*find_packages(include=["fairseq_parp", "fairseq_parp.*"]), "fairseq_parp.configs"],
-    # In the repository the YAMLs lie at the top, where fairseq's --config-dir wants a plain folder.
-    package_dir={"fairseq_parp.configs": "configs"},
-    package_data={"fairseq_parp": ["py.typed", "demo/*.pt"], "fairseq_parp.configs": ["*.yaml"]},
+    packages=[*find_packages(include=["fairseq_parp", "fairseq_parp.*"]), *DATA],
+    package_dir=DATA,
+    package_data={
+        "fairseq_parp": ["py.typed", "demo/*.pt"],
+        "fairseq_parp.configs": ["*.yaml"],
+        "fairseq_parp.splits": ["*.json", "*.ids", "*.txt"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["fairseq-parp = fairseq_parp.cli:main"]},

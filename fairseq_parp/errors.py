@@ -83,6 +83,10 @@ class ManifestError(ParpError):
         self.problems = list(problems)
 
 
+class IncompleteSplitError(ManifestError):
+    """Official splits that are not all there; each problem says how many utterances are missing."""
+
+
 class MissingToolError(ParpError):
     """Something outside the package (a compiler, a library, an extra) is not there."""
 

@@ -9,5 +9,14 @@ PLUGIN = Path(__file__).resolve().parents[1]
 
 def configs() -> Path:
     """Return the folder of the YAMLs: beside the package in a checkout, inside it where pip installed it."""
-    inside = PLUGIN / "configs"
-    return inside if inside.is_dir() else PLUGIN.parent / "configs"
+    return _inside_or("configs", PLUGIN.parent / "configs")
+
+
+def splits() -> Path:
+    """Return the folder with the facts of the original splits, likewise."""
+    return _inside_or("splits", PLUGIN.parent / "manifests" / "splits")
+
+
+def _inside_or(name: str, checkout: Path) -> Path:
+    inside = PLUGIN / name
+    return inside if inside.is_dir() else checkout

@@ -8,41 +8,30 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from fairseq_parp.errors import AudioError, ConfigError, ManifestError, absolute, listing
-from fairseq_parp.manifests.audio import RATE, read_headers
-from fairseq_parp.manifests.checking import kinds_in, splits_in
-from fairseq_parp.manifests.ctc import ctc_fault
-from fairseq_parp.manifests.labelling import LABELLERS, dictionary, words
-from fairseq_parp.manifests.reading import locate, shown
+from fairseq_parp.errors import ConfigError, ManifestError, absolute
+from fairseq_parp.manifests.audio import RATE
+from fairseq_parp.manifests.building import Source, Written, build, write_folder
+from fairseq_parp.manifests.labelling import dictionary
 from fairseq_parp.manifests.subset import shuffled, within
 from fairseq_parp.manifests.transcripts import Row, read_transcripts
-from fairseq_parp.manifests.writing import (
-    Utterance,
-    dictionary_file,
-    split_files,
-    write_together,
-)
+from fairseq_parp.manifests.writing import Utterance
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written, and what the reader should know about it.
+class WrittenTable(Written):
+    """What was written, and what the reader should know about it; symbols are counted over the whole table.
 
     Attributes:
-        splits: the utterances of each split.
-        symbols: the dictionary, with counts over the whole table.
         valid_speakers: those that were moved from train to valid.
         untrained: symbols of the dictionary that never occur in train, where there is a train split.
         unused: columns of the table that mean nothing here.
     """
 
-    splits: Mapping[str, Sequence[Utterance]]
-    symbols: Mapping[str, int]
     valid_speakers: Sequence[str]
     untrained: Sequence[str]
     unused: Sequence[str]
@@ -57,7 +46,7 @@ def write_table(
     valid_speakers: int = 0,
     minutes: float | None = None,
     seed: int = 1,
-) -> Written:
+) -> WrittenTable:
     """Write manifests, labels and dictionary for a table of transcripts.
 
     Args:
@@ -78,47 +67,19 @@ def write_table(
     if root is not None and not Path(folder).is_dir():
         raise ManifestError([f"{folder}: no such root folder"])
     table = read_transcripts(file, folder)
-    utterances, faults = _utterances(table.rows, folder, labels)
-    if problems := [*table.problems, *shown(file, faults)]:
+    built = build([Source(row.path, row.text, f"{file}:{row.line}") for row in table.rows], folder, labels)
+    if problems := [*table.problems, *built.problems, *built.unaligned]:
         raise ManifestError(problems)
     speakers = _choose_speakers(table.rows, valid_speakers, seed)
-    symbols = dictionary(utterance.labels for utterance in utterances)
-    splits = _splits(table.rows, utterances, speakers)
+    symbols = dictionary(utterance.labels for utterance in built.utterances)
+    splits = _splits(table.rows, built.utterances, speakers)
     if minutes is not None:
         splits["train"] = _shortened(splits.get("train", []), minutes, seed)
-    files = dictionary_file(labels, symbols)
-    for split, members in splits.items():
-        files |= split_files(folder, split, labels, members)
-    _refuse_leftovers(Path(out), files)
-    write_together(Path(out), files)
-    trained = dictionary(utterance.labels for utterance in splits.get("train", utterances))
-    return Written(splits, symbols, speakers, [symbol for symbol in symbols if symbol not in trained], table.unused)
-
-
-def _refuse_leftovers(out: Path, files: Mapping[str, str]) -> None:
-    """Refuse a folder whose other manifests would stay beside the new files and may no longer fit them."""
-    there = {f"{split}.tsv" for split in splits_in(out)} | {f"dict.{kind}.txt" for kind in kinds_in(out)}
-    if left := sorted(there - files.keys()):
-        reason = f"holds {listing(left)} of another manifest; choose another folder, or remove that manifest first"
-        raise ManifestError([f"{absolute(out)}: {reason}"])
-
-
-def _utterances(rows: Sequence[Row], root: str, kind: str) -> tuple[list[Utterance], list[tuple[int, str]]]:
-    headers = read_headers([locate(root, row.path) for row in rows], "audio")
-    utterances, faults = [], []
-    for row, header in zip(rows, headers, strict=True):
-        try:
-            labels = LABELLERS[kind](row.text)
-        except ValueError as error:
-            faults.append((row.line, str(error)))
-            labels = ""
-        if isinstance(header, AudioError):
-            faults.append((row.line, str(header)))
-        elif fault := header.fault or ctc_fault(header.frames, labels.split()):
-            faults.append((row.line, f"{row.path}: {fault}"))
-        else:
-            utterances.append(Utterance(row.path, header.frames, labels, words(row.text) if kind == "ltr" else ""))
-    return utterances, faults
+    trained = dictionary(utterance.labels for utterance in splits.get("train", built.utterances))
+    untrained = [symbol for symbol in symbols if symbol not in trained]
+    written = WrittenTable(splits, symbols, speakers, untrained, table.unused)
+    write_folder(Path(out), folder, labels, written)
+    return written
 
 
 def _choose_speakers(rows: Sequence[Row], count: int, seed: int) -> list[str]:

@@ -55,11 +55,16 @@ def test_the_package_holds_every_module_and_what_the_demo_reads(built):
             assert (built / "lib" / file.relative_to(ROOT)).is_file(), file
     for file in (ROOT / "configs").glob("*.yaml"):
         assert (built / "lib" / "fairseq_parp" / "configs" / file.name).is_file(), file
+    for file in (ROOT / "manifests" / "splits").iterdir():
+        assert (built / "lib" / "fairseq_parp" / "splits" / file.name).read_bytes() == file.read_bytes(), file
 
 
 @pytest.mark.parametrize("installed", [False, True])
-def test_the_configs_are_found_in_a_checkout_and_after_an_installation(built, installed):
+def test_configs_and_splits_are_found_in_a_checkout_and_after_an_installation(built, installed):
     place = built / "lib" if installed else ROOT
-    code = "from fairseq_parp.environment import paths; print(paths.configs())"
+    code = "from fairseq_parp.environment import paths; print(paths.configs(), paths.splits())"
     found = subprocess.run([sys.executable, "-S", "-c", code], cwd=place, capture_output=True, text=True, check=True)
-    assert Path(found.stdout.strip()) == (place / "fairseq_parp" / "configs" if installed else ROOT / "configs")
+    folders = [place / "fairseq_parp" / name for name in ("configs", "splits")]
+    assert found.stdout.split() == list(
+        map(str, folders if installed else [ROOT / "configs", ROOT / "manifests/splits"])
+    )

@@ -1,0 +1,41 @@
+"""``fairseq-parp manifest``: build and check the data folders that fairseq trains on.
+
+One module per action, of the same name, with ``add_arguments(parser)`` and ``run(arguments) -> int`` (the exit
+status). Problems with the data go to standard error, all of them, one line each, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from types import ModuleType
+
+from fairseq_parp.cli.manifest.show import refuse
+from fairseq_parp.errors import ManifestError
+
+ACTIONS = {
+    "check": "check a data folder: files, audio, labels, dictionary",
+    "commonvoice": "build manifests of Common Voice: one hour of each of ten languages, with phones",
+    "librilight": "build manifests of Libri-light's 10 minutes, 1, 9 and 10 hours",
+    "librispeech": "build manifests of LibriSpeech's subsets",
+    "table": "build manifests from a table of transcripts",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and their arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, summary in ACTIONS.items():
+        _module(name).add_arguments(actions.add_parser(name, help=summary, description=summary))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one action; return 0, or 1 if the data has problems."""
+    try:
+        return int(_module(arguments.action).run(arguments))
+    except ManifestError as error:
+        return refuse(error.problems)
+
+
+def _module(action: str) -> ModuleType:
+    return importlib.import_module(f"fairseq_parp.cli.manifest.{action}")

@@ -1,0 +1,111 @@
+"""Compressed clips of any rate to what fairseq reads: 16 kHz mono FLAC, 16 bits a sample.
+
+libsndfile decodes and encodes, soxr resamples. A FLAC appears under its name only when it is complete, so
+an interrupted conversion goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Collection, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import soundfile
+import soxr
+from tqdm import tqdm
+
+from fairseq_parp.errors import ConfigError, ManifestError, MissingToolError
+from fairseq_parp.files import write_whole
+from fairseq_parp.manifests.audio import RATE
+from fairseq_parp.manifests.checking import missing_files
+
+
+class Clip(NamedTuple):
+    """A clip to convert, and the FLAC that it becomes."""
+
+    source: Path
+    target: Path
+
+
+def require_mp3(formats: Collection[str] | None = None) -> None:
+    """Check that libsndfile decodes mp3; ``formats`` are those it knows.
+
+    Raises:
+        MissingToolError: it is older than 1.1.
+    """
+    if "MP3" not in (soundfile.available_formats() if formats is None else formats):
+        version = soundfile.__libsndfile_version__
+        raise MissingToolError(f"libsndfile {version} reads no mp3, 1.1 does; it comes with pip install -U soundfile")
+
+
+def convert(clips: Sequence[Clip], processes: int | None = None) -> int:
+    """Convert the clips whose FLAC is not there yet; progress goes to standard error.
+
+    Args:
+        clips: what to convert.
+        processes: how many at a time; None means one per core.
+
+    Returns:
+        How many were converted.
+
+    Raises:
+        ConfigError: no processes are asked for.
+        ManifestError: clips are damaged (all of them are named), or a FLAC cannot be written. The others are there.
+    """
+    if processes is not None and processes < 1:
+        raise ConfigError("--processes", processes, "1 or more")
+    absent = missing_files(str(clip.target) for clip in clips)
+    todo = [clip for clip in clips if str(clip.target) in absent]
+    count = min(processes or os.cpu_count() or 1, len(todo))
+    if not todo:
+        return 0
+    # Spawned, not forked: the caller may have threads of its own.
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    try:
+        results = pool.map(_convert, todo, chunksize=4)
+        shown = tqdm(results, total=len(todo), desc="converting", unit=" clips", delay=2, disable=None)
+        problems = [problem for problem in shown if problem]
+    except OSError as error:
+        raise ManifestError([f"{error.filename or todo[0].target.parent}: {error.strerror or error}"]) from error
+    except BrokenProcessPool as error:
+        reason = "a process that converts was ended from outside, such as for lack of memory; repeat the command"
+        raise ManifestError([f"{todo[0].target.parent}: {reason}"]) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if problems:
+        raise ManifestError(problems)
+    return len(todo)
+
+
+def _convert(clip: Clip) -> str | None:
+    """Convert one clip; return what is wrong with it. An OSError of writing is raised: it concerns all."""
+    try:
+        data, rate = soundfile.read(clip.source, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        return f"{clip.source}: not readable as audio ({getattr(error, 'error_string', error)})"
+    if not len(data):
+        return f"{clip.source}: no audio in it"
+    flac = io.BytesIO()
+    # soundfile clips what the resampling filter overshoots.
+    soundfile.write(flac, soxr.resample(data.mean(axis=1), rate, RATE), RATE, format="FLAC", subtype="PCM_16")
+    write_whole(clip.target, flac.getvalue())
+    return None
+
+
+def _end_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it is killed: a worker would wait for work for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
