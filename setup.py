@@ -30,7 +30,7 @@ setup(
     package_dir=DATA,
     package_data={
         "fairseq_parp": ["py.typed", "demo/*.pt"],
-        "fairseq_parp.configs": ["*.yaml"],
+        "fairseq_parp.configs": ["*.yaml", "*.tsv"],
         "fairseq_parp.splits": ["*.json", "*.ids", "*.txt"],
     },
     install_requires=REQUIRES,

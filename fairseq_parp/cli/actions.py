@@ -1,22 +1,24 @@
-"""Verbs that have a second word, such as ``fairseq-parp mask make``."""
+"""Verbs that have a second word, such as ``fairseq-parp mask make``.
+
+Such a verb is a package with one module per action, of the same name; each has ``add_arguments(parser)`` and
+``run(arguments) -> int`` (the exit status).
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
 
 
-class Action(NamedTuple):
-    """A second word: its summary, its arguments, and what runs it (returns the exit status)."""
-
-    summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-
-
-def add_actions(parser: argparse.ArgumentParser, actions: Mapping[str, Action]) -> None:
+def add_actions(parser: argparse.ArgumentParser, package: str, summaries: Mapping[str, str]) -> None:
     """Declare the actions and their arguments; the one that was given is then ``arguments.action``."""
-    added = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, action in actions.items():
-        action.add_arguments(added.add_parser(name, help=action.summary, description=action.summary))
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, summary in summaries.items():
+        action(package, name).add_arguments(actions.add_parser(name, help=summary, description=summary))
+
+
+def action(package: str, name: str) -> ModuleType:
+    """Return the module of an action."""
+    return importlib.import_module(f"{package}.{name}")

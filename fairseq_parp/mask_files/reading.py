@@ -14,6 +14,9 @@ from fairseq_parp.errors import MaskError, absolute
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.scope import in_paper_scope
 
+ANY_MASK = "mask file, sparse checkpoint, or what torch.nn.utils.prune left"
+"""What :func:`read_mask` reads, for the command line's help."""
+
 _PRUNED = re.compile(r"(.*(?:weight|bias))_mask")
 """What ``torch.nn.utils.prune`` calls the mask of a parameter."""
 
@@ -36,8 +39,9 @@ def read_mask(path: str | Path) -> MaskSet:
     if not file.is_file():
         raise MaskError(f"no mask file at {absolute(file)}")
     with file.open("rb") as opened:
-        start = opened.read(4)
-    if not start.startswith(_TORCH_SAVED):
+        start = opened.read(9)
+    # A safetensors file begins with the length of its header, which may be any bytes; then comes the header's "{".
+    if start.endswith(b"{") or not start.startswith(_TORCH_SAVED):
         return MaskSet.load(file)
     state = checkpoints.load(file, with_fairseq=False)
     tensors = tensors_of(state)

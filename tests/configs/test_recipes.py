@@ -1,7 +1,8 @@
-"""The shipped recipes against the released scripts' numbers, transcribed here from the method's reference tables."""
+"""The shipped recipes against the one table of their numbers, and against what they all share."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +11,14 @@ import yaml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
-# name: (mask_prob, mask_channel_prob, lr, PARP updates, PARP interval, PARP-P updates, PARP-P interval)
-BASE = {
-    "base_10h": (0.65, 0.256, 5e-5, 20_000, 125, 12_000, 27),
-    "base_1h": (0.75, 0.256, 5e-5, 15_000, 150, 15_000, 9),
-    "base_10m": (0.75, 0.512, 5e-5, 12_000, 50, 12_000, 5),
-}
-
 COMMON = {
     "common.fp16": False,
     "common.seed": 2337,
-    "checkpoint.best_checkpoint_metric": "wer",
     "task._name": "parp_finetuning",
-    "task.labels": "ltr",
-    "task.normalize": False,
     "task.pruning.method": "parp",
-    "dataset.max_tokens": 3_200_000,
-    "dataset.valid_subset": "dev_other",
     "criterion._name": "ctc",
     "criterion.zero_infinity": True,
     "optimization.sentence_avg": True,
-    "optimization.update_freq": [2],
     "optimizer.adam_betas": "(0.9, 0.98)",
     "optimizer.adam_eps": 1e-8,
     "optimizer.weight_decay": 0.0,
@@ -45,10 +33,12 @@ COMMON = {
     "model.attention_dropout": 0.0,
     "model.activation_dropout": 0.1,
     "model.final_dropout": 0.0,
-    "model.layerdrop": 0.05,
     "model.feature_grad_mult": 0.0,
     "model.freeze_finetune_updates": 0,
 }
+
+with (CONFIGS / "recipes.tsv").open() as table:
+    RECIPES = {row["config"]: row for row in csv.DictReader(table, delimiter="\t")}
 
 
 class Yaml12Floats(yaml.SafeLoader):
@@ -71,20 +61,49 @@ def value(config: dict[str, Any], key: str) -> Any:
     return node
 
 
-@pytest.mark.parametrize("name", BASE)
-def test_numbers_of_the_base_recipes(name: str) -> None:
-    mask, channel, lr, updates, interval, p_updates, p_interval = BASE[name]
+def test_the_table_has_every_recipe_of_the_paper() -> None:
+    letters = {f"{model}_{split}" for model in ("base", "large", "xlsr") for split in ("10m", "1h", "10h")}
+    assert set(RECIPES) == letters | {"xlsr_phones", "xlsr_phones_joint"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_numbers_of_the_recipes(name: str) -> None:
+    row = RECIPES[name]
     config = load(CONFIGS / f"{name}.yaml")
     special = {
-        "model.mask_prob": mask, "model.mask_channel_prob": channel, "optimization.lr": [lr],
-        "optimization.max_update": updates, "task.pruning.interval": interval,
-    }  # fmt: skip
+        "task.labels": row["labels"],
+        "task.normalize": row["normalize"] == "true",
+        "task.pruning.interval": int(row["interval_parp"]),
+        "dataset.valid_subset": row["valid_subset"],
+        "dataset.max_tokens": int(row["max_tokens"]),
+        "checkpoint.best_checkpoint_metric": "wer" if row["labels"] == "ltr" else "uer",
+        "checkpoint.save_dir": f"outputs/{name}",
+        "optimization.lr": [float(row["lr"])],
+        "optimization.max_update": int(row["updates_parp"]),
+        "optimization.update_freq": [int(row["update_freq"])],
+        "model.mask_prob": float(row["mask_prob"]),
+        "model.mask_channel_prob": float(row["mask_channel_prob"]),
+        "model.layerdrop": float(row["layerdrop"]),
+    }
     for key, expected in (COMMON | special).items():
         assert value(config, key) == expected, key
-    header = (CONFIGS / f"{name}.yaml").read_text()
-    assert (
-        f"task.pruning.method=parp_p task.pruning.interval={p_interval} optimization.max_update={p_updates}" in header
-    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_overrides_in_the_headers(name: str) -> None:
+    row = RECIPES[name]
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    head = text[: text.index("\n\n")]
+    parp_p = f"parp_p task.pruning.interval={row['interval_parp_p']} optimization.max_update={row['updates_parp_p']}"
+    assert (parp_p in head) == (row["interval_parp_p"] != "-")
+    dense = f"method=dense optimization.lr=[0.0005] optimization.max_update={row['updates_dense']}"
+    other = f"method=dense optimization.max_update={row['updates_dense']}"
+    same = row["updates_dense"] == row["updates_parp"]
+    assert (dense if name.endswith("joint") else "method=dense;" if same else other) in head
+    assert f"optimization.update_freq=[{int(row['update_freq']) * int(row['gpus'])}] on one GPU" in head
+    assert f"model.w2v_path={row['checkpoint']}" in head
+    assert f"{int(row['weights']):,} weights" in text
+    assert f"{int(row['max_tokens']) / 16000:g} seconds" in text
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

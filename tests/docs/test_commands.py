@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,21 +72,32 @@ def use_section() -> str:
     return (ROOT / "README.md").read_text().split("## Use")[1].split("\n## ")[0]
 
 
-def test_the_readmes_use_runs_as_written(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(place)
-    server = tiny.Commands(tmp_path)
+def run_as_written(text: str, place: Path, server: tiny.Commands) -> None:
+    """Run the commands of a text in the reader's folder."""
     # Only made shorter, and narrower masks for a narrower model.
     shorter = ["optimization.max_update=4", "common.cpu=true", "model.mask_channel_prob=0.0", "dataset.num_workers=0"]
-    for words in commands_in(use_section()):
+    for words in commands_in(text):
         if words[0] == "fairseq-hydra-train":
             server.train(place, [*words[1:], *shorter, "dataset.validate_interval_updates=4"])
         elif words[0] == "fairseq-generate":
             server.run("fairseq_cli.generate", words[1:], place)
         else:
             assert cli.main(words[1:]) == 0, words
-    server.close()
+
+
+def test_the_readmes_use_and_the_page_on_masks_run_as_written(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    server = tiny.Commands(tmp_path)
+    run_as_written(use_section(), place, server)
+    for language in ("dutch", "german"):
+        (place / "outputs" / language).mkdir(parents=True)
+        shutil.copy(place / "outputs/base_10m/checkpoint_last.pt", place / "outputs" / language)
     shown = capsys.readouterr().out
     assert "UER" in shown
     assert "sparsity 0.5" in shown
+    run_as_written((ROOT / "docs" / "masks.md").read_text(), place, server)
+    server.close()
+    assert "A-baseline" in capsys.readouterr().out
+    assert (place / "overlap.png").stat().st_size > 10_000

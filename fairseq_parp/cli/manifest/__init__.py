@@ -1,15 +1,14 @@
 """``fairseq-parp manifest``: build and check the data folders that fairseq trains on.
 
-One module per action, of the same name, with ``add_arguments(parser)`` and ``run(arguments) -> int`` (the exit
-status). Problems with the data go to standard error, all of them, one line each, and the exit status is 1.
+One module per action, of the same name. Problems with the data go to standard error, all of them, one line each, and
+the exit status is 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-from types import ModuleType
 
+from fairseq_parp.cli.actions import action, add_actions
 from fairseq_parp.cli.manifest.show import refuse
 from fairseq_parp.errors import ManifestError
 
@@ -24,18 +23,12 @@ ACTIONS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their arguments."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, summary in ACTIONS.items():
-        _module(name).add_arguments(actions.add_parser(name, help=summary, description=summary))
+    add_actions(parser, __name__, ACTIONS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one action; return 0, or 1 if the data has problems."""
     try:
-        return int(_module(arguments.action).run(arguments))
+        return int(action(__name__, arguments.action).run(arguments))
     except ManifestError as error:
         return refuse(error.problems)
-
-
-def _module(action: str) -> ModuleType:
-    return importlib.import_module(f"fairseq_parp.cli.manifest.{action}")

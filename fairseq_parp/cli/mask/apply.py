@@ -1,0 +1,24 @@
+"""``fairseq-parp mask apply``: a checkpoint with a mask's zeros."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fairseq_parp.errors import absolute
+from fairseq_parp.mask_files.applying import apply_mask
+from fairseq_parp.mask_files.reading import ANY_MASK, read_mask
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the action's arguments."""
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="fairseq checkpoint, pretrained or finetuned")
+    parser.add_argument("mask", metavar="MASK", type=Path, help=ANY_MASK)
+    parser.add_argument("-o", "--out", metavar="OUT", type=Path, required=True, help="checkpoint to write")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the sparse checkpoint."""
+    zeros = apply_mask(arguments.checkpoint, read_mask(arguments.mask), arguments.out)
+    print(f"{zeros:,} weights are zero by the mask\nwritten to {absolute(arguments.out)}")
+    return 0

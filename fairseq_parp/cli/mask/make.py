@@ -1,0 +1,40 @@
+"""``fairseq-parp mask make``: a mask for the model in a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fairseq_parp.cli.tables import line
+from fairseq_parp.errors import ConfigError, absolute
+from fairseq_parp.mask_files.making import CRITERIA, make_mask
+from fairseq_parp.report import zeros_of
+from fairseq_parp.sparsity.scope import GRANULARITIES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the action's arguments."""
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="fairseq checkpoint, pretrained or finetuned")
+    parser.add_argument("--sparsity", metavar="S", type=float, required=True, help="fraction of zeros, in [0, 1)")
+    parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="mask file to write")
+    parser.add_argument("--by", choices=CRITERIA, default="magnitude", help="what decides (default: magnitude)")
+    parser.add_argument("--granularity", choices=list(GRANULARITIES), default="global", help="what shares a threshold")
+    parser.add_argument("--scope", metavar="NAME", nargs="+", help="names or expressions (default: the paper's)")
+    parser.add_argument("--seed", metavar="N", type=int, default=1, help="of random and random-init (default: 1)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make and write the mask."""
+    if not 0 <= arguments.sparsity < 1:
+        raise ConfigError("--sparsity", arguments.sparsity, "must be a number in [0, 1)")
+    mask = make_mask(
+        arguments.checkpoint,
+        arguments.sparsity,
+        arguments.by,
+        scope=arguments.scope or "paper",
+        granularity=arguments.granularity,
+        seed=arguments.seed,
+    )
+    mask.save(arguments.out, by=arguments.by, source=absolute(arguments.checkpoint))
+    print(f"{line(zeros_of(mask).overall)}\nwritten to {absolute(arguments.out)}")
+    return 0

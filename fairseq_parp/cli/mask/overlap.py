@@ -1,0 +1,84 @@
+"""``fairseq-parp mask overlap``: IOU of masks beside chance, overall, per layer and per kind of module."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fairseq_parp.errors import ConfigError, absolute
+from fairseq_parp.mask_files.comparing import Comparison, compare
+from fairseq_parp.mask_files.heatmap import draw
+from fairseq_parp.mask_files.reading import ANY_MASK, read_mask
+from fairseq_parp.sparsity.overlap import Overlap
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the action's arguments."""
+    parser.add_argument("masks", metavar="MASK", type=Path, nargs="+", help=f"two or more: {ANY_MASK}")
+    parser.add_argument("--baseline", metavar="MASK", type=Path, help="mask to hold each against, such as MPI")
+    parser.add_argument("--plot", metavar="PNG", type=Path, help="draw a heat map, too")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare the masks; print tables or JSON, draw."""
+    if not 2 <= len(arguments.masks) <= 52:
+        raise ConfigError("MASK", len(arguments.masks), "from 2 to 52 masks can be compared")
+    masks = {name: read_mask(path) for name, path in zip(_names(arguments.masks), arguments.masks, strict=True)}
+    baseline = None if arguments.baseline is None else read_mask(arguments.baseline)
+    comparison = compare(masks, baseline)
+    print(json.dumps(comparison.to_json(), indent=2) if arguments.json else render(comparison))
+    if arguments.plot:
+        draw(comparison, arguments.plot)
+        if not arguments.json:
+            print(f"\nheat map: {absolute(arguments.plot)}")
+    return 0
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return short names for masks: the files' own where those differ, else with as much of the path as it takes."""
+    for length in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{number}: {path}" for number, path in enumerate(paths, start=1)]
+
+
+def render(comparison: Comparison) -> str:
+    """Return overlaps as text: the matrix over all weights, then each layer and each kind of module."""
+    letter = comparison.letters
+    legend = {letter[name]: {"sparsity": f"{s:.6f}", "": name} for name, s in comparison.sparsities.items()}
+    overall = {letter[one]: {letter[other]: _all_weights(comparison, one, other) for other in letter} for one in letter}
+    for name, parts in comparison.baselines.items():
+        overall[letter[name]]["baseline"] = _both(parts["overall"][""])
+    lines = ["IOU of kept weights; in brackets, what independent masks of the same densities would have"]
+    for title, rows in (("mask", legend), ("all weights", overall)):
+        lines += ["", *_grid(title, rows)]
+    columns = comparison.columns
+    for title in ("layer", "kind"):
+        parts_of = next(iter(columns.values()))[title]
+        rows = {row: {name: _both(parts[title][row]) for name, parts in columns.items()} for row in parts_of}
+        lines += ["", *_grid(title, rows)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _all_weights(comparison: Comparison, one: str, other: str) -> str:
+    return "1" if one == other else _both(comparison.iou(one, other))
+
+
+def _grid(title: str, rows: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the lines of a table of cells, every column as wide as it has to be."""
+    first = max(map(len, [title, *rows]))
+    heads = list(next(iter(rows.values())))
+    widths = {head: max(len(head), *(len(cells[head]) for cells in rows.values())) for head in heads}
+    lines = [f"{title:{first}}  " + "  ".join(f"{head:>{widths[head]}}" for head in heads)]
+    return lines + [
+        f"{row:{first}}  " + "  ".join(f"{cells[head]:{'>' if head else '<'}{widths[head]}}" for head in heads)
+        for row, cells in rows.items()
+    ]
+
+
+def _both(found: Overlap) -> str:
+    return f"{found.iou:.4f} ({found.chance:.4f})"
