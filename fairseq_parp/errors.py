@@ -101,3 +101,9 @@ def listing(names: Iterable[object], most: int = 6) -> str:
 def absolute(path: str | PathLike[str]) -> str:
     """Return the absolute path for a message: the reader sees where was looked, not what was typed."""
     return str(Path(path).expanduser().absolute())
+
+
+def first_line(error: BaseException) -> str:
+    """Return an exception's name and the first line of its text, for the inside of a message."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import runpy
 import sys
 import traceback
@@ -34,6 +35,8 @@ def become(request: dict[str, Any]) -> NoReturn:
     os.dup2(null, 0)
     for stream, path in ((1, request["out"]), (2, request["err"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    if request["file_size"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], resource.RLIM_INFINITY))
     os.chdir(request["cwd"])
     os.environ.update(request.get("env", {}))
     sys.argv = [request["module"], *request["arguments"]]
