@@ -12,7 +12,7 @@ from torch import Tensor
 from fairseq_parp.errors import listing
 from fairseq_parp.pickles import RefusedError, expanded
 
-MOST_VALUES = 2_000_000
+MOST_VALUES = 1_000_000
 MOST_SETTINGS = 20_000
 
 _DICTIONARY = {
@@ -41,8 +41,8 @@ def require_fairseq(state: object) -> None:
         raise ValueError(f"its model has something else than dense tensors: {listing(wrong)}")
     if not all(isinstance(part, (Mapping, Namespace)) for part in settings):
         raise ValueError("its cfg is not a mapping, or its args not a Namespace")
-    expanded([value for key, value in state.items() if key != "model"], MOST_VALUES)
     expanded(settings, MOST_SETTINGS)
+    expanded([value for key, value in state.items() if key not in ("model", "args", "cfg")], MOST_VALUES)
     _require_plain_references(settings)
     _require_dictionary(state.get("task_state"))
 

@@ -1,7 +1,7 @@
 """What a pickle asks for, found out without doing any of it.
 
-torch's own safe unpickler comes after this. It runs no foreign code either, but believes what the pickle says of
-sizes: a storage longer than its record is read beyond its end, and one number becomes a tensor of a terabyte.
+torch's own safe unpickler comes after this. It runs no foreign code either, but makes what the pickle describes,
+whatever its size: one number becomes a tensor of a terabyte, a few bytes an array of gigabytes.
 """
 
 from __future__ import annotations

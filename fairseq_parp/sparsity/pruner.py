@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairseq_parp.errors import MaskError, ResumeError
+from fairseq_parp.errors import MaskError, ResumeError, first_line
 from fairseq_parp.sparsity.config import PREFIX, PruningConfig
 from fairseq_parp.sparsity.counting import zero_count
-from fairseq_parp.sparsity.masks import MaskSet
+from fairseq_parp.sparsity.masks import MaskSet, require_bits
 from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.sparsity.scope import find_parameters, groups
 from fairseq_parp.sparsity.select import Cut, find_cut, zero_smallest_
@@ -180,11 +180,17 @@ class Pruner:
 
         Raises:
             ResumeError: that run was another one: method, sparsity, interval, scope or ramp differ.
+            MaskError: the state is damaged: its masks or displaced values do not fit the weights.
         """
-        self._require_same_run(state)
+        try:
+            self._require_same_run(state)
+            self._require_fitting(state)
+            pruned_at = int(state["pruned_at"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise MaskError(f"the checkpoint's pruning state is damaged ({first_line(error)})") from None
         shapes = {name: tuple(weight.shape) for name, weight in self._weights().items()}
         self.mask = MaskSet({name: state["mask"][name].to(self._device(name)) for name in shapes}, shapes)
-        self._pruned_at = state["pruned_at"]
+        self._pruned_at = pruned_at
         self._displaced = dict(state["displaced"])
         self._masters_stale = True
 
@@ -200,6 +206,14 @@ class Pruner:
             )
         if set(state["mask"]) != set(self.targets):
             raise ResumeError(f"{PREFIX}.scope", f"{len(state['mask'])} parameters", f"{len(self.targets)} others")
+
+    def _require_fitting(self, state: Mapping[str, Any]) -> None:
+        for name, weight in self._weights().items():
+            require_bits("the checkpoint", name, state["mask"][name], tuple(weight.shape))
+        for name, values in state["displaced"].items():
+            zeros = int((self.targets[name].weight == 0).sum())
+            if values.dim() != 1 or values.numel() not in (0, zeros):
+                raise MaskError(f"the checkpoint has {values.numel()} displaced values of {name} for {zeros} zeros")
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: target.weight.detach() for name, target in self.targets.items()}

@@ -16,7 +16,7 @@ from omegaconf import II, DictConfig, OmegaConf
 from fairseq_parp import checkpoints, compat
 from fairseq_parp.data.every_utterance import EveryUtterance
 from fairseq_parp.decoding import CTCGenerator, build_generator
-from fairseq_parp.errors import ConfigError, ManifestError, WeightsError, absolute
+from fairseq_parp.errors import ConfigError, ManifestError, MaskError, WeightsError, absolute
 from fairseq_parp.glue import one_line_errors, unwrapped
 from fairseq_parp.manifests.checking import require
 from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed
@@ -212,7 +212,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
         with one_line_errors():
             if self.pruner is not None and "pruning" in state:
                 self.pruner.load_state_dict(state["pruning"])
-                self._updates = state["updates"]
+                self._updates = _count_of_updates(state)
 
     # --- decoding ---------------------------------------------------------------------------------------------
 
@@ -227,6 +227,13 @@ class ParpFinetuningTask(AudioFinetuningTask):
         """Decode one batch."""
         with one_line_errors():
             return super().inference_step(generator, models, sample, prefix_tokens, constraints)
+
+
+def _count_of_updates(state: Mapping[str, Any]) -> int:
+    updates = state.get("updates")
+    if type(updates) is not int or updates < 0:
+        raise MaskError(f"the checkpoint's pruning state is damaged (updates={updates!r})")
+    return updates
 
 
 def _plain(value: Any) -> Any:
