@@ -39,6 +39,10 @@ class WeightsError(ParpError):
         self.parameter, self.count, self.update = parameter, count, update
 
 
+class LossError(ParpError):
+    """The loss, or its gradient, is no number any more."""
+
+
 class MaskError(ParpError):
     """A mask file is damaged, or belongs to another model."""
 

@@ -98,6 +98,13 @@ class Pruner:
         """Count the weights that are zero at this moment, regrown ones not among them."""
         return sum(t.weight.numel() - int(torch.count_nonzero(t.weight)) for t in self.targets.values())
 
+    def vanished(self) -> list[str]:
+        """Return the weight matrices of which the last prune left nothing: their layer computes a constant."""
+        mask = self.mask
+        if mask is None:
+            return []
+        return [name for name, shape in mask.shapes.items() if len(shape) > 1 and mask.zeros(name) == mask.size(name)]
+
     @torch.no_grad()
     def attach(self, masters: Mapping[str, Tensor]) -> None:
         """Tell which higher-precision copies the optimizer keeps, by parameter name."""

@@ -6,6 +6,7 @@ fairseq was used: its state is that of a fresh command. Requests come as JSON li
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import resource
@@ -49,6 +50,7 @@ def become(request: dict[str, Any]) -> NoReturn:
     except BaseException:
         traceback.print_exc()
         code = 1
+    atexit._run_exitfuncs()  # ends the workers that load data
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
