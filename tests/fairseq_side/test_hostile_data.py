@@ -16,9 +16,7 @@ from fairseq_parp.manifests.checking import check_split
 BAD = "train-4.flac"
 
 
-def audio(
-    samples: object, rate: int = 16000, name: str = "train-4.wav", subtype: str = "PCM_16"
-) -> Callable[[Path], None]:
+def audio(samples: object, rate: int = 16000, subtype: str = "PCM_16") -> Callable[[Path], None]:
     def damage(data: Path) -> None:
         (data / BAD).unlink()
         soundfile.write(data / "train-4.wav", np.asarray(samples, dtype="float32"), rate, subtype=subtype)
