@@ -109,7 +109,7 @@ def test_a_full_disk_leaves_stock_fairseq_half_a_checkpoint(
 def test_crash_pt_that_cannot_be_saved_hides_nothing(
     commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
 ) -> None:
-    keys = ["optimization.lr=[1e30]", "task.pruning.interval=50", "criterion.zero_infinity=false"]
+    keys = ["optimization.lr=[1e38]", "model.freeze_finetune_updates=99", "criterion.zero_infinity=false"]
     keys += ["checkpoint.save_interval_updates=0", "dataset.validate_interval=99", "dataset.num_workers=0"]
     done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys), expect=None, file_size=100_000)
     assert done.status == 1
