@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import pickle
-import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
-from fairseq_parp.errors import CheckpointError, absolute, listing
+from fairseq_parp.archives import DamagedError, inspect
+from fairseq_parp.contents import require_fairseq
+from fairseq_parp.errors import CheckpointError, absolute, first_line
 from fairseq_parp.glue import OneLineExit, load_plugin
+from fairseq_parp.pickles import RefusedError
 
 if TYPE_CHECKING:
     from fairseq.data import Dictionary
@@ -32,36 +33,59 @@ def read(source: str | Path | IO[bytes], name: str | None = None, *, with_fairse
     Raises:
         CheckpointError: as :func:`load`; or the file holds something else than a fairseq checkpoint.
     """
-    state = load(source, name, with_fairseq=with_fairseq)
-    _require_fairseq(state, absolute(str(source) if name is None else name))
-    return dict(state)
+    return dict(load(source, name, with_fairseq=with_fairseq, require=require_fairseq))
 
 
-def load(source: str | Path | IO[bytes], name: str | None = None, *, with_fairseq: bool = True) -> Any:
+def load(
+    source: str | Path | IO[bytes],
+    name: str | None = None,
+    *,
+    with_fairseq: bool = True,
+    require: Callable[[Any], None] = lambda _content: None,
+) -> Any:
     """Read any file that ``torch.save`` wrote, on the CPU, without running what is inside it.
 
-    Beside tensors and plain values only ``argparse.Namespace`` and fairseq's ``Dictionary`` are allowed.
+    Beside tensors and plain values only ``argparse.Namespace`` and fairseq's ``Dictionary`` are allowed. The
+    checksums of a zip are compared first; files of before torch 1.6 have none, which the log says.
 
     Args:
         source: path, or open binary file.
         name: what to call it in messages; default ``source``.
         with_fairseq: False reads without importing fairseq; dictionaries are stand-ins then.
+        require: raises what is wrong with the content.
 
     Raises:
-        CheckpointError: no such file; truncated or not a checkpoint; a pickle that would run code.
+        CheckpointError: no such file; truncated, changed or not a checkpoint; one that would run code.
     """
     shown = absolute(str(source) if name is None else name)
-    if isinstance(source, (str, Path)) and not Path(source).is_file():
-        raise CheckpointError(shown, "no such file")
+    if isinstance(source, (str, Path)):
+        if not Path(source).is_file():
+            raise CheckpointError(shown, "no such file")
+        with Path(source).open("rb") as file:
+            return load(file, shown, with_fairseq=with_fairseq, require=require)
     try:
+        inspect(source, shown)
         with torch.serialization.safe_globals(_allowed(with_fairseq)):
-            return torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(shown, _refusal(str(error))) from None
+            content = torch.load(source, map_location="cpu", weights_only=True)
+        require(content)
+    except RefusedError as error:
+        raise CheckpointError(shown, f"refused: {error}") from None
     except MemoryError:
         raise
-    except Exception as error:  # a damaged file can fail in any way inside the unpickler
-        raise CheckpointError(shown, f"truncated, damaged or not a checkpoint ({_first_line(error)})") from None
+    except Exception as error:  # a damaged file can fail in any way
+        reason = str(error) if isinstance(error, DamagedError) else first_line(error)
+        raise CheckpointError(shown, f"truncated, damaged or not a checkpoint ({reason})") from None
+    return content
+
+
+def require_whole(path: str | Path) -> None:
+    """Check a checkpoint file without loading it.
+
+    Raises:
+        DamagedError, RefusedError: what :func:`read` would refuse it for.
+    """
+    with Path(path).open("rb") as file:
+        inspect(file, absolute(path))
 
 
 def _allowed(with_fairseq: bool) -> list[Any]:
@@ -70,27 +94,6 @@ def _allowed(with_fairseq: bool) -> list[Any]:
     from fairseq.data.dictionary import Dictionary
 
     return [argparse.Namespace, Dictionary]
-
-
-def _refusal(message: str) -> str:
-    asked = re.search(r"(?:unsupported|Unsupported)\s+(?:global: )?(?:GLOBAL|class) ([\w.]+)", message)
-    if asked:
-        return f"refused: its pickle asks for {asked[1]}; only tensors, argparse.Namespace and Dictionary are loaded"
-    detail = re.search(r"WeightsUnpickler error: (.*)", message)
-    return f"refused or damaged: its pickle cannot be read safely ({detail[1] if detail else 'unpickling failed'})"
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
-
-
-def _require_fairseq(state: object, shown: str) -> None:
-    if not isinstance(state, Mapping):
-        raise CheckpointError(shown, f"holds a {type(state).__name__}, not a fairseq checkpoint")
-    model = state.get("model")
-    if not isinstance(model, Mapping) or (state.get("args") is None and state.get("cfg") is None):
-        raise CheckpointError(shown, f"not a fairseq checkpoint; it holds: {listing(state)}")
 
 
 @dataclass(frozen=True)

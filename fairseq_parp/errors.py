@@ -39,6 +39,10 @@ class WeightsError(ParpError):
         self.parameter, self.count, self.update = parameter, count, update
 
 
+class LossError(ParpError):
+    """The loss, or its gradient, is no number any more."""
+
+
 class MaskError(ParpError):
     """A mask file is damaged, or belongs to another model."""
 
@@ -105,3 +109,9 @@ def listing(names: Iterable[object], most: int = 6) -> str:
 def absolute(path: str | PathLike[str]) -> str:
     """Return the absolute path for a message: the reader sees where was looked, not what was typed."""
     return str(Path(path).expanduser().absolute())
+
+
+def first_line(error: BaseException) -> str:
+    """Return an exception's name and the first line of its text, for the inside of a message."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

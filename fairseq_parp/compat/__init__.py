@@ -5,10 +5,14 @@ Nothing of fairseq's files is changed. :func:`install` runs once, when fairseq i
 
 from __future__ import annotations
 
-from fairseq_parp.compat import cpu_overflow, safe_loading
+from fairseq_parp.compat import cpu_overflow, no_eval, no_spans, not_a_number, safe_loading, whole_saving
 
 
 def install() -> None:
     """Mend what is to be mended in the fairseq that is imported; calling it again does nothing."""
+    no_eval.install()
+    no_spans.install()
     safe_loading.install()
+    whole_saving.install()
     cpu_overflow.install()
+    not_a_number.install()

@@ -2,20 +2,24 @@
 
 Concerns: fairseq 0.12.2 and fairseq-fixed 0.12.3.1 call ``torch.load`` without saying what they allow; torch
 >= 2.6 then refuses the ``argparse.Namespace`` and ``Dictionary`` that real checkpoints hold. fairseq's own
-main answers with ``weights_only=False``, which runs whatever the file says.
+main answers with ``weights_only=False``, which runs whatever the file says. None of them finds a changed bit,
+and what does not fit ends in a traceback.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fairseq_parp import checkpoints
-from fairseq_parp.errors import CheckpointError, absolute
-from fairseq_parp.glue import one_line_errors
+from fairseq_parp.archives import DamagedError
+from fairseq_parp.errors import CheckpointError, absolute, first_line
+from fairseq_parp.glue import OneLineExit, one_line_errors
+from fairseq_parp.pickles import RefusedError
 
 
 class _TorchWithSafeLoad:
@@ -33,8 +37,9 @@ class _TorchWithSafeLoad:
 
 
 def install() -> None:
-    """Wrap ``checkpoint_utils.load_checkpoint_to_cpu``, which all of fairseq's loading goes through."""
+    """Wrap ``load_checkpoint_to_cpu``, which all of fairseq's loading goes through, and what uses its result."""
     from fairseq import checkpoint_utils
+    from fairseq.trainer import Trainer
 
     original = checkpoint_utils.load_checkpoint_to_cpu
     if hasattr(original, "mended_by_parp"):
@@ -47,9 +52,72 @@ def install() -> None:
                 raise CheckpointError(absolute(path), "no such file")
             checkpoint_utils.torch = _TorchWithSafeLoad(path)
             try:
-                return original(path, *args, **kwargs)
+                return _or_unusable(path, original, path, *args, **kwargs)
             finally:
                 checkpoint_utils.torch = torch
 
     load_checkpoint_to_cpu.mended_by_parp = True  # type: ignore[attr-defined]
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+    checkpoint_utils.load_model_ensemble_and_task = _ensemble(checkpoint_utils.load_model_ensemble_and_task)
+    Trainer.load_checkpoint = _resuming(Trainer.load_checkpoint)
+
+
+def _or_unusable(path: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call; whatever fails there fails for what the file holds, as nothing else has been done yet."""
+    try:
+        return call(*args, **kwargs)
+    except (CheckpointError, MemoryError):
+        raise
+    except OneLineExit as stop:
+        raise stop.error from None
+    except Exception as error:
+        cause = error.__context__ if isinstance(error.__context__, Exception) else error
+        raise CheckpointError(absolute(path), f"does not fit this command ({first_line(cause)})") from error
+
+
+def _ensemble(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def load_model_ensemble_and_task(filenames: list[str], *args: Any, **kwargs: Any) -> Any:
+        with one_line_errors():
+            return _or_unusable(", ".join(filenames), original, filenames, *args, **kwargs)
+
+    return load_model_ensemble_and_task
+
+
+def _resuming(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def load_checkpoint(trainer: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
+        with one_line_errors():
+            try:
+                extra = _or_unusable(filename, original, trainer, filename, *args, **kwargs)
+                _require_position(filename, extra)
+            except CheckpointError as error:
+                raise CheckpointError(error.path, error.reason + _way_out(Path(error.path))) from error
+            return extra
+
+    return load_checkpoint
+
+
+def _require_position(filename: str, extra: Any) -> None:
+    position = extra["train_iterator"] if extra is not None else {}
+    for key in ("epoch", "iterations_in_epoch"):
+        value = position.get(key, 0)
+        if type(value) is not int or not 0 <= value < 1 << 40:
+            raise CheckpointError(absolute(filename), f"extra_state.train_iterator.{key}={value!r} is no position")
+
+
+def _way_out(damaged: Path) -> str:
+    """Name the newest whole checkpoint beside a damaged one, and how to resume from it: only the user may go back."""
+    others = sorted(damaged.parent.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for other in others:
+        if other != damaged and _is_whole(other):
+            return f"; {other.name} is whole: checkpoint.restore_file={absolute(other)} resumes from there"
+    return "; no whole checkpoint lies beside it"
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        checkpoints.require_whole(path)
+    except (OSError, DamagedError, RefusedError, ValueError, EOFError):
+        return False
+    return True

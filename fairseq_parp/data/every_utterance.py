@@ -1,13 +1,17 @@
-"""Every utterance counts: batches that leave none out."""
+"""Every utterance counts: batches that leave none out, and audio that is what the manifest says."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from fairseq.data import BaseWrapperDataset
+from torch import Tensor
 
-from fairseq_parp.errors import ConfigError
+from fairseq_parp.errors import AudioError, ConfigError
 from fairseq_parp.glue import one_line_errors
 
 
@@ -17,6 +21,41 @@ class EveryUtterance(BaseWrapperDataset):
     fairseq-fixed 0.12.3.1 and main of 2025-09 silently drop the last batch where its size does not divide by
     ``dataset.required_batch_size_multiple`` (8 by default): five of five utterances, 5 of 36. 0.12.2 does not.
     """
+
+    def __init__(self, dataset: Any, manifest: str = "the manifest") -> None:
+        super().__init__(dataset)
+        self.manifest = manifest
+        self._audio = getattr(dataset, "dataset", dataset)
+        if hasattr(self._audio, "postprocess"):
+            self._audio.postprocess = functools.partial(_checked, self._audio)
+
+    def origin(self, index: int) -> str:
+        """Return where utterance ``index`` stands: manifest and line, and the audio file's path in it."""
+        names: Any = getattr(self._audio, "fnames", None)
+        skipped: set[int] = getattr(self._audio, "skipped_indices", set())
+        if names is None or len(names) <= index:
+            return f"utterance {index}"
+        kept = (line for line in itertools.count() if line not in skipped)
+        line = next(itertools.islice(kept, int(index), None)) + 2
+        name = names[index] if isinstance(names, list) else names[index].as_py()
+        return f"{self.manifest}:{line} ({self._audio.text_compressor.decompress(name)})"
+
+    def __getitem__(self, index: int) -> Any:
+        """Return an utterance; what cannot be read comes back as :class:`Unreadable`.
+
+        An exception would arrive from a worker process as a traceback in another exception's text.
+        """
+        try:
+            return self.dataset[index]
+        except Exception as error:  # libsndfile and fairseq raise what they like
+            return Unreadable(int(index), f"{self.origin(index)}: {error}")
+
+    def collater(self, samples: list[Any]) -> Any:
+        """Collate a batch; one with an unreadable utterance holds nothing but the reason."""
+        bad = [sample for sample in samples if isinstance(sample, Unreadable)]
+        if not bad:
+            return self.dataset.collater(samples)
+        return {"id": torch.tensor([bad[0].utterance]), "net_input": {}, "unreadable": bad[0].reason}
 
     def batch_by_size(
         self,
@@ -39,7 +78,41 @@ class EveryUtterance(BaseWrapperDataset):
         return [*batches, dropped] if len(dropped) else batches
 
     def _require_room(self, indices: Any, max_tokens: int | None) -> None:
-        longest = max(self.num_tokens(index) for index in indices)
-        if max_tokens is not None and longest > max_tokens:
-            allowed = f"the longest utterance has {longest} samples; give at least as many, or skip invalid inputs"
+        longest = max(indices, key=self.num_tokens)
+        size = self.num_tokens(longest)
+        if max_tokens is not None and size > max_tokens:
+            where = self.origin(longest)
+            allowed = f"the longest utterance has {size} samples ({where}); give at least as many, or leave it out"
             raise ConfigError("max_tokens", max_tokens, allowed)
+
+
+class Unreadable(NamedTuple):
+    """An utterance that cannot be read, and why."""
+
+    utterance: int
+    reason: str
+
+
+def require_readable(sample: Any) -> None:
+    """Check a batch from :class:`EveryUtterance`, in the process and at the place where an error can end the run.
+
+    Raises:
+        AudioError: an utterance in it could not be read.
+    """
+    if isinstance(sample, dict) and "unreadable" in sample:
+        where, _, reason = sample["unreadable"].partition(": ")
+        raise AudioError(where, reason)
+
+
+def _checked(audio: Any, source: Tensor, rate: int) -> Tensor:
+    """Do what ``RawAudioDataset.postprocess`` does, on mono audio of numbers: it averages channels, and passes NaN."""
+    if source.dim() != 1:
+        raise ValueError(f"{source.shape[-1]} channels; mono is needed")
+    if not len(source):
+        raise ValueError("no audio in it, 0 frames")
+    if not torch.isfinite(source).all():
+        raise ValueError("has NaN or infinite samples")
+    if rate != audio.sample_rate:
+        raise ValueError(f"{rate} Hz; {audio.sample_rate} Hz is needed, and nothing is resampled silently")
+    processed: Tensor = type(audio).postprocess(audio, source, rate)
+    return processed

@@ -75,16 +75,17 @@ def transcribe(
 
 
 def shortest_input(model: nn.Module) -> int:
-    """Return the fewest samples that give one encoder frame: 400 for the usual feature extractor.
+    """Return the fewest samples that give one encoder frame: 400 for the usual feature extractor."""
+    samples = 1
+    for kernel, stride in reversed(convolutions(model)):
+        samples = (samples - 1) * stride + kernel
+    return samples
 
-    Read off the convolutions of the module called ``feature_extractor``, in their order.
-    """
-    convolutions = [
-        module
+
+def convolutions(model: nn.Module) -> list[tuple[int, int]]:
+    """Return (kernel, stride) of the convolutions of the module called ``feature_extractor``, in their order."""
+    return [
+        (module.kernel_size[0], module.stride[0])
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv1d) and "feature_extractor" in name.split(".")
     ]
-    samples = 1
-    for convolution in reversed(convolutions):
-        samples = (samples - 1) * convolution.stride[0] + convolution.kernel_size[0]
-    return samples

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 import soundfile
 from tqdm import tqdm
 
@@ -43,7 +44,9 @@ class Header(NamedTuple):
 
 
 def read_header(location: Location) -> Header:
-    """Read a header, and the last frame: a FLAC cut short still has its whole length in the header.
+    """Read a header, and the last frame (a FLAC cut short still has its whole length in the header).
+
+    Floating-point audio is read whole, for NaN and infinite samples.
 
     Raises:
         AudioError: the file is missing, is not audio that libsndfile reads, or breaks off.
@@ -51,6 +54,7 @@ def read_header(location: Location) -> Header:
     try:
         with soundfile.SoundFile(_source(location)) as sound:
             header = Header(sound.frames, sound.samplerate, sound.channels)
+            _require_numbers(location.file, sound)
             sound.seek(max(0, sound.frames - 1))
             sound.read(1)
     except (OSError, TypeError, soundfile.SoundFileError) as error:  # TypeError: a headerless .raw
@@ -58,6 +62,14 @@ def read_header(location: Location) -> Header:
         reason = f"not readable as audio to its end ({_reason(error)})" if known else "no such file"
         raise AudioError(location.file, reason) from None
     return header
+
+
+def _require_numbers(file: str, sound: soundfile.SoundFile) -> None:
+    """Read floating-point audio whole: it alone can hold NaN and infinity."""
+    if sound.subtype not in ("FLOAT", "DOUBLE"):
+        return
+    if not all(np.isfinite(block).all() for block in sound.blocks(1 << 20)):
+        raise AudioError(file, "has NaN or infinite samples")
 
 
 def read_headers(locations: Sequence[Location], title: str) -> Iterator[Header | AudioError]:

@@ -61,6 +61,14 @@ def require(
         raise ManifestError(problems)
 
 
+def unalignable(
+    folder: str | PathLike[str], split: str, labels: str, convolutions: Sequence[tuple[int, int]]
+) -> list[str]:
+    """Return a line for every utterance whose labels are more than CTC can align to it; no audio is opened."""
+    manifest = read_manifest(Path(folder) / f"{split}.tsv")
+    return shown(manifest.file, _ctc_faults(manifest, read_labels(Path(folder) / f"{split}.{labels}"), convolutions))
+
+
 def check_split(
     folder: str | PathLike[str],
     split: str,

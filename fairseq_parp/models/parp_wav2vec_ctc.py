@@ -13,7 +13,7 @@ from fairseq.models.wav2vec.wav2vec2_asr import Wav2Vec2CtcConfig, Wav2VecCtc
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from fairseq_parp.errors import CheckpointError, ConfigError, absolute
+from fairseq_parp.errors import CheckpointError, ConfigError, ParpError, absolute, first_line
 from fairseq_parp.glue import OneLineExit, one_line_errors
 
 BLANK = 0
@@ -61,11 +61,14 @@ class ParpWav2VecCtc(Wav2VecCtc):
                 allowed = f"the pretrained model has normalize={not cfg.normalize}; finetune with the same"
                 raise ConfigError("task.normalize", cfg.normalize, allowed) from error
             raise
-        except (RuntimeError, AttributeError, KeyError) as error:
+        except (ParpError, MemoryError):
+            raise
+        except Exception as error:  # the file's config and tensors decide what is built: any of it can fail
             if cfg.w2v_path is None:
                 raise
-            reason = f"not a pretrained wav2vec 2.0 ({type(error).__name__}: {str(error).strip().splitlines()[0]})"
-            raise CheckpointError(absolute(cfg.w2v_path), reason) from error
+            raise CheckpointError(
+                absolute(cfg.w2v_path), f"not a pretrained wav2vec 2.0 ({first_line(error)})"
+            ) from error
 
     def get_normalized_probs(self, net_output: dict[str, Any], log_probs: bool) -> Tensor:
         """Return probabilities or log-probabilities (frames, utterances, symbols); count blanks in evaluation."""

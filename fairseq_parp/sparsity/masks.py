@@ -12,11 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq_parp.errors import MaskError, MissingToolError, absolute, listing
+from fairseq_parp.errors import MaskError, MissingToolError, absolute, first_line, listing
 from fairseq_parp.files import write_whole
 from fairseq_parp.sparsity.select import CHUNK, chunks
 
 FORMAT = "fairseq_parp.mask.v1"
+
+MOST_HEADER = 4 << 20
+"""Bytes; a mask of 1,000 parameters has a header of 150 KiB."""
 
 _POPCOUNT = torch.tensor([bin(byte).count("1") for byte in range(256)])
 
@@ -158,12 +161,15 @@ class MaskSet:
         if not Path(path).is_file():
             raise MaskError(f"no mask file at {absolute(path)}")
         library = _safetensors("safetensors")
+        _require_short_header(Path(path))
         try:
             with library.safe_open(str(path), framework="pt") as file:
                 metadata = file.metadata() or {}
                 bits = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except (library.SafetensorError, ValueError, OSError) as error:
-            raise MaskError(f"{absolute(path)}: not a safetensors file: {error}") from None
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged file can fail in any way
+            raise MaskError(f"{absolute(path)}: not a safetensors file: {first_line(error)}") from None
         return cls._checked(path, bits, metadata)
 
     @classmethod
@@ -172,13 +178,21 @@ class MaskSet:
             raise MaskError(f"{absolute(path)}: format {metadata.get('format')!r}, expected {FORMAT!r}")
         try:
             shapes = {name: tuple(int(n) for n in shape) for name, shape in json.loads(metadata["shapes"]).items()}
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             raise MaskError(f"{absolute(path)}: its shapes cannot be read") from None
         if set(shapes) != set(bits):
             raise MaskError(f"{absolute(path)}: its shapes and its masks have different names")
         for name, shape in shapes.items():
-            _require_length(path, name, bits[name], shape)
+            require_bits(absolute(path), name, bits[name], shape)
         return cls({name: bits[name] for name in shapes}, shapes)
+
+
+def _require_short_header(path: Path) -> None:
+    """Check the header's length, which the file begins with, before anyone makes room for it."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > min(MOST_HEADER, path.stat().st_size - 8):
+        raise MaskError(f"{absolute(path)}: not a safetensors file: its header would have {length} bytes")
 
 
 def _safetensors(module: str) -> Any:
@@ -203,10 +217,15 @@ def ones(bits: Tensor) -> int:
     return int((torch.bincount(bits, minlength=256).cpu() * _POPCOUNT).sum())
 
 
-def _require_length(path: str | Path, name: str, bits: Tensor, shape: tuple[int, ...]) -> None:
+def require_bits(where: str, name: str, bits: Tensor, shape: tuple[int, ...]) -> None:
+    """Check that ``bits`` are a packed mask of ``shape``.
+
+    Raises:
+        MaskError: they are not; the message begins with ``where``.
+    """
     size = 1
     for n in shape:
         size *= n
     whole = bits.dtype == torch.uint8 and bits.dim() == 1 and min(shape, default=0) >= 0
     if not whole or bits.numel() != -(-size // 8) or (size % 8 and int(bits[-1]) >> (size % 8)):
-        raise MaskError(f"{absolute(path)}: the mask of {name} does not have the bits of shape {shape}")
+        raise MaskError(f"{where}: the mask of {name} does not have the bits of shape {shape}")

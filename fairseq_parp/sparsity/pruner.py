@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairseq_parp.errors import ConfigError, MaskError, ResumeError
+from fairseq_parp.errors import ConfigError, MaskError, ResumeError, first_line
 from fairseq_parp.sparsity.config import PREFIX, PruningConfig
 from fairseq_parp.sparsity.counting import written_sparsity, zero_count
 from fairseq_parp.sparsity.magnitude import magnitude_mask
-from fairseq_parp.sparsity.masks import MaskSet
+from fairseq_parp.sparsity.masks import MaskSet, require_bits
 from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.sparsity.scope import find_parameters, groups
 from fairseq_parp.sparsity.select import Cut, find_cut, zero_smallest_
@@ -116,6 +116,13 @@ class Pruner:
     def live_zeros(self) -> int:
         """Count the weights that are zero at this moment, regrown ones not among them."""
         return sum(t.weight.numel() - int(torch.count_nonzero(t.weight)) for t in self.targets.values())
+
+    def vanished(self) -> list[str]:
+        """Return the weight matrices of which the last prune left nothing: their layer computes a constant."""
+        mask = self.mask
+        if mask is None:
+            return []
+        return [name for name, shape in mask.shapes.items() if len(shape) > 1 and mask.zeros(name) == mask.size(name)]
 
     @torch.no_grad()
     def attach(self, masters: Mapping[str, Tensor]) -> None:
@@ -214,11 +221,17 @@ class Pruner:
 
         Raises:
             ResumeError: that run was another one: method, sparsity, interval, scope or ramp differ.
+            MaskError: the state is damaged: its masks or displaced values do not fit the weights.
         """
-        self._require_same_run(state)
+        try:
+            self._require_same_run(state)
+            self._require_fitting(state)
+            pruned_at = int(state["pruned_at"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise MaskError(f"the checkpoint's pruning state is damaged ({first_line(error)})") from None
         shapes = {name: tuple(weight.shape) for name, weight in self._weights().items()}
         self.mask = MaskSet({name: state["mask"][name].to(self._device(name)) for name in shapes}, shapes)
-        self._pruned_at = state["pruned_at"]
+        self._pruned_at = pruned_at
         self._displaced = dict(state["displaced"])
         self._masters_stale = True
 
@@ -256,6 +269,14 @@ class Pruner:
             moved = self.first_mask.churn(MaskSet(dict(state["mask"]), self.first_mask.shapes))
             if moved:
                 raise ResumeError(f"{PREFIX}.mask", "a mask that it holds", f"another, {moved} weights apart")
+
+    def _require_fitting(self, state: Mapping[str, Any]) -> None:
+        for name, weight in self._weights().items():
+            require_bits("the checkpoint", name, state["mask"][name], tuple(weight.shape))
+        for name, values in state["displaced"].items():
+            zeros = int((self.targets[name].weight == 0).sum())
+            if values.dim() != 1 or values.numel() not in (0, zeros):
+                raise MaskError(f"the checkpoint has {values.numel()} displaced values of {name} for {zeros} zeros")
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: target.weight.detach() for name, target in self.targets.items()}

@@ -1,6 +1,7 @@
 """The task ``parp_finetuning``: fairseq's training events in, calls of the core out."""
 
 import logging
+import math
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from fairseq.tasks.audio_finetuning import AudioFinetuningConfig, AudioFinetunin
 from omegaconf import II, DictConfig, OmegaConf
 
 from fairseq_parp import checkpoints, compat
-from fairseq_parp.data.every_utterance import EveryUtterance
+from fairseq_parp.data.every_utterance import EveryUtterance, require_readable
 from fairseq_parp.decoding import CTCGenerator, build_generator
-from fairseq_parp.errors import ConfigError, ManifestError, WeightsError, absolute
+from fairseq_parp.decoding.transcribe import convolutions
+from fairseq_parp.errors import ConfigError, LossError, ManifestError, MaskError, WeightsError, absolute, listing
 from fairseq_parp.glue import one_line_errors, unwrapped
-from fairseq_parp.manifests.checking import require
+from fairseq_parp.manifests.checking import require, unalignable
 from fairseq_parp.mask_files.fresh import fresh_weights
 from fairseq_parp.mask_files.reading import read_mask
 from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed
@@ -70,6 +72,11 @@ class ParpFinetuningTask(AudioFinetuningTask):
         self._updates = 0
         self._begun = False
         self._micro_batch = (-1, 0)
+        self._train_split = ""
+        self._zero_infinity = False
+        self._convolutions: list[tuple[int, int]] = []
+        self.bad_loss: LossError | None = None
+        self._told_vanished: set[str] = set()
 
     @classmethod
     def setup_task(cls, cfg: ParpFinetuningConfig, **kwargs: Any) -> "ParpFinetuningTask":
@@ -93,12 +100,33 @@ class ParpFinetuningTask(AudioFinetuningTask):
 
     def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load a split, having checked that its files are there and fit together."""
+        if "data_selector" in kwargs:  # only the trainer's loading of the training set says so
+            self._train_split = split
         cfg = task_cfg or self.cfg
         with one_line_errors():
             if cfg.multi_corpus_keys is None and not getattr(cfg, "binarized_dataset", False):
                 require(self.cfg.data, split, cfg.labels, symbols=list(self.target_dictionary.symbols))
+                if self._convolutions:
+                    self._check_lengths(split, cfg.labels)
         super().load_dataset(split, task_cfg, **kwargs)
-        self.datasets[split] = EveryUtterance(self.datasets[split])
+        self.datasets[split] = EveryUtterance(self.datasets[split], f"{absolute(self.cfg.data)}/{split}.tsv")
+
+    def _check_lengths(self, split: str, labels: str) -> None:
+        """Find labels that CTC cannot align: an error, or a warning where ``criterion.zero_infinity`` passes over them.
+
+        Raises:
+            ManifestError: there are some, and each would make the loss infinite.
+        """
+        found = unalignable(self.cfg.data, split, labels, self._convolutions)
+        if found and not self._zero_infinity:
+            raise ManifestError(found)
+        if found:
+            logger.warning(f"{len(found)} utterance(s) train nothing, as criterion.zero_infinity says: {found[0]}")
+
+    def build_criterion(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build the criterion; whether it passes over infinite losses decides what labels are allowed."""
+        self._zero_infinity = bool(getattr(cfg, "zero_infinity", False))
+        return super().build_criterion(cfg, *args, **kwargs)
 
     def get_batch_iterator(self, dataset: Any, max_tokens: int | None = None, **options: Any) -> Any:
         """Return fairseq's iterator; fairseq-generate's batch size for text becomes one for audio."""
@@ -117,6 +145,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             pruning = PruningConfig.read(_plain(self.cfg.pruning))
             require_supported(self.cfg, model_cfg)
             model = super().build_model(model_cfg, from_checkpoint)
+            self._convolutions = convolutions(model)
             last_update = int(self.cfg.max_update or 0) or None
             self.pruner = Pruner.of_model(model, pruning, last_update, self._first_mask(pruning, model, last_update))
             logger.info(f"pruning {len(self.pruner.targets)} tensors, {self.pruner.size:,} weights: {pruning}")
@@ -145,15 +174,32 @@ class ParpFinetuningTask(AudioFinetuningTask):
     ) -> Any:
         """Train on one micro-batch, on the weights as training left them, with randomness that a resume repeats."""
         with one_line_errors():
+            require_readable(sample)
             self._show_dense(optimizer, update_num)
         seen, index = self._micro_batch
         self._micro_batch = (update_num, index + 1 if seen == update_num else 0)
         rank = distributed_utils.get_data_parallel_rank() if torch.distributed.is_initialized() else 0
         with derived(self.cfg.seed, update_num, self._micro_batch[1], rank):
-            result = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+            done = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        self._require_number(float(done[0]), sample, update_num + 1)
         if self.pruner is not None:
             self.pruner.mask_gradients()
-        return result
+        return done
+
+    def _require_number(self, loss: float, sample: Any, update: int) -> None:
+        """Stop at a loss that is NaN: at once where this rank is alone, else where all ranks see it."""
+        if not math.isnan(loss):
+            return
+        where = self.utterances(sample["id"].tolist())
+        self.bad_loss = LossError(f"the loss of update {update} is NaN; its utterances: {where}")
+        if not torch.distributed.is_initialized():
+            with one_line_errors():
+                raise self.bad_loss
+
+    def utterances(self, ids: list[int]) -> str:
+        """Name utterances of the training set, by manifest, line and file."""
+        train = self.datasets.get(self._train_split)
+        return listing([train.origin(index) for index in ids] if train is not None else ids, most=4)
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """Take the optimizer's step, then re-prune if it is time. An AMP step that overflowed is none."""
@@ -165,6 +211,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
         if self.pruner is not None:
             with one_line_errors():
                 self.pruner.step(self._updates)
+            self._warn_of_vanished(self.pruner)
             _log(self.pruner)
 
     def _show_dense(self, optimizer: Any, update_num: int) -> None:
@@ -180,6 +227,17 @@ class ParpFinetuningTask(AudioFinetuningTask):
         report = self.pruner.begin(update_num)
         if report is not None:
             logger.info(f"first mask: {report.zeros:,} zeros among {report.size:,} weights")
+            self._warn_of_vanished(self.pruner)
+
+    def _warn_of_vanished(self, pruner: Pruner) -> None:
+        """Warn, once each, of weight matrices that the last prune left entirely zero."""
+        gone = [name for name in pruner.vanished() if name not in self._told_vanished]
+        if gone:
+            self._told_vanished.update(gone)
+            logger.warning(
+                f"nothing is left of {len(gone)} weight matrices ({listing(gone, 3)}): lower task.pruning.sparsity, "
+                "or ask for task.pruning.granularity=layer or tensor"
+            )
 
     def _show_sparse(self) -> None:
         if self.pruner is not None and self.pruner.mask is not None:
@@ -202,6 +260,8 @@ class ParpFinetuningTask(AudioFinetuningTask):
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
         """Validate on one batch; the logging output counts blank frames."""
+        with one_line_errors():
+            require_readable(sample)
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
         blank, frames = getattr(unwrapped(model), "blank_frames", (0, 0))
         return loss, sample_size, {**logging_output, "_blank_frames": blank, "_frames": frames}
@@ -228,7 +288,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
         with one_line_errors():
             if self.pruner is not None and "pruning" in state:
                 self.pruner.load_state_dict(state["pruning"])
-                self._updates = state["updates"]
+                self._updates = _count_of_updates(state)
 
     # --- decoding ---------------------------------------------------------------------------------------------
 
@@ -242,7 +302,15 @@ class ParpFinetuningTask(AudioFinetuningTask):
     ) -> Any:
         """Decode one batch."""
         with one_line_errors():
+            require_readable(sample)
             return super().inference_step(generator, models, sample, prefix_tokens, constraints)
+
+
+def _count_of_updates(state: Mapping[str, Any]) -> int:
+    updates = state.get("updates")
+    if type(updates) is not int or updates < 0:
+        raise MaskError(f"the checkpoint's pruning state is damaged (updates={updates!r})")
+    return updates
 
 
 def _plain(value: Any) -> Any:

@@ -6,8 +6,10 @@ fairseq was used: its state is that of a fresh command. Requests come as JSON li
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import resource
 import runpy
 import sys
 import traceback
@@ -34,6 +36,8 @@ def become(request: dict[str, Any]) -> NoReturn:
     os.dup2(null, 0)
     for stream, path in ((1, request["out"]), (2, request["err"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    if request["file_size"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], resource.RLIM_INFINITY))
     os.chdir(request["cwd"])
     os.environ.update(request.get("env", {}))
     sys.argv = [request["module"], *request["arguments"]]
@@ -46,6 +50,7 @@ def become(request: dict[str, Any]) -> NoReturn:
     except BaseException:
         traceback.print_exc()
         code = 1
+    atexit._run_exitfuncs()  # ends the workers that load data
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -164,10 +164,12 @@ def test_parp_p_ends_at_its_sparsity_and_says_when_it_stops_early(
 
 
 def test_a_crash_checkpoint_is_sparse(commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path) -> None:
-    """Losses that are not finite end stock fairseq in crash.pt, whose weights bypass the task's own saving."""
-    keys = ["optimization.lr=[1e30]", "task.pruning.interval=50", "criterion.zero_infinity=false"]
+    """Gradients that are not finite end in crash.pt, whose weights bypass the task's own saving."""
+    keys = ["optimization.lr=[1e38]", "model.freeze_finetune_updates=99", "criterion.zero_infinity=false"]
     done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys), expect=None)
-    assert done.status != 0
+    assert done.status == 1
+    assert "cannot be made: gradients are Nan/Inf; its utterances: " in done.last_line
+    assert "Traceback" not in done.err
     counted = report(tmp_path / "crash.pt").prunable
     assert counted.zeros >= zero_count(0.5, counted.size)
 

@@ -117,15 +117,24 @@ class Commands:
         self._server = subprocess.Popen(server, stdin=pipe, stdout=pipe, text=True, env=environment(), cwd=folder)
 
     def run(
-        self, module: str, arguments: list[str], cwd: Path, expect: int | None = 0, kill_at: str = "", **env: str
+        self,
+        module: str,
+        arguments: list[str],
+        cwd: Path,
+        expect: int | None = 0,
+        kill_at: str = "",
+        file_size: int | None = None,
+        **env: str,
     ) -> Done:
         """Run one command to its end; ``expect`` is its exit status, None for any.
 
-        With ``kill_at`` it is killed (SIGKILL) as soon as its standard output holds that text.
+        With ``kill_at`` it is killed (SIGKILL) as soon as its standard output holds that text. With ``file_size``
+        it can write no file of more bytes.
         """
         out, err = self._folder / "stdout", self._folder / "stderr"
         out.unlink(missing_ok=True)
         request = {"module": module, "arguments": arguments, "cwd": str(cwd), "out": str(out), "err": str(err)}
+        request["file_size"] = file_size
         assert self._server.stdin
         assert self._server.stdout
         print(json.dumps({**request, "env": env}), file=self._server.stdin, flush=True)
@@ -137,7 +146,7 @@ class Commands:
             raise AssertionError(f"exit {done.status}\n{done.out[-3000:]}\n{done.err[-6000:]}")
         return done
 
-    def train(self, cwd: Path, arguments: list[str], expect: int | None = 0, **options: str) -> Done:
+    def train(self, cwd: Path, arguments: list[str], expect: int | None = 0, **options: Any) -> Done:
         """Run fairseq-hydra-train with ``arguments`` from :func:`training`."""
         return self.run("fairseq_cli.hydra_train", arguments, cwd, expect, **options)
 

@@ -1,0 +1,85 @@
+"""Whether what was loaded is a fairseq checkpoint that can be used without surprises."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fairseq_parp.errors import listing
+from fairseq_parp.pickles import RefusedError, expanded
+
+MOST_VALUES = 1_000_000
+MOST_SETTINGS = 20_000
+
+_DICTIONARY = {
+    *("symbols", "count", "indices", "nspecial"),
+    *(f"{symbol}_{part}" for symbol in ("bos", "pad", "eos", "unk") for part in ("word", "index")),
+}
+
+_REFERENCE = re.compile(r"\$\{[\w.]+\}")
+
+
+def require_fairseq(state: object) -> None:
+    """Check the parts of a checkpoint that are looked at before anything is compared with a model.
+
+    Raises:
+        RefusedError: it is not one; it has values that multiply without end; its dictionary is not one.
+        ValueError: it is no fairseq checkpoint.
+    """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"holds a {type(state).__name__}, not a fairseq checkpoint")
+    model = state.get("model")
+    settings = [state.get(key) for key in ("args", "cfg") if state.get(key) is not None]
+    if not isinstance(model, Mapping) or not settings:
+        raise ValueError(f"not a fairseq checkpoint; it holds: {listing(state)}")
+    wrong = [name for name, value in model.items() if not (isinstance(name, str) and _is_dense(value))]
+    if wrong:
+        raise ValueError(f"its model has something else than dense tensors: {listing(wrong)}")
+    if not all(isinstance(part, (Mapping, Namespace)) for part in settings):
+        raise ValueError("its cfg is not a mapping, or its args not a Namespace")
+    expanded(settings, MOST_SETTINGS)
+    expanded([value for key, value in state.items() if key not in ("model", "args", "cfg")], MOST_VALUES)
+    _require_plain_references(settings)
+    _require_dictionary(state.get("task_state"))
+
+
+def _is_dense(value: object) -> bool:
+    return value is None or (isinstance(value, Tensor) and value.device.type == "cpu" and not value.is_quantized)
+
+
+def _require_plain_references(settings: list[Any]) -> None:
+    """Allow ``${name.name}`` alone: others call functions, or double a text as often as they are nested."""
+    for text in _texts(settings):
+        if "${" in text and not _REFERENCE.fullmatch(text):
+            raise RefusedError(f"its config has {text[:60]!r}; only a reference to one other key is allowed")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _texts(key)
+            yield from _texts(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _texts(part)
+    elif isinstance(value, Namespace):
+        yield from _texts(vars(value))
+
+
+def _require_dictionary(task_state: Any) -> None:
+    dictionary = task_state.get("target_dictionary") if isinstance(task_state, Mapping) else None
+    if not hasattr(dictionary, "add_symbol"):  # none, or the stand-in of who reads without fairseq
+        return
+    # Attributes of the file's could take the place of fairseq's methods.
+    if set(vars(dictionary)) != _DICTIONARY:
+        raise RefusedError("its dictionary has other attributes than fairseq's")
+    symbols, indices = vars(dictionary)["symbols"], vars(dictionary)["indices"]
+    whole = isinstance(symbols, list) and isinstance(indices, dict) and len(symbols) == len(indices)
+    if not whole or any(type(symbol) is not str or indices.get(symbol) != i for i, symbol in enumerate(symbols)):
+        raise RefusedError("its dictionary's symbols and indices do not fit together")

@@ -1,0 +1,195 @@
+"""What a pickle asks for, found out without doing any of it.
+
+torch's own safe unpickler comes after this. It runs no foreign code either, but makes what the pickle describes,
+whatever its size: one number becomes a tensor of a terabyte, a few bytes an array of gigabytes.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Mapping
+from typing import IO, Any, NamedTuple
+
+LIMIT = 4 << 20
+"""Bytes of pickle, tensors not counted. The largest speech models need under 1 MiB."""
+
+MOST_READS = 400_000
+"""How often the pickle is read from, once or twice per operation, a few microseconds each.
+
+A model of 2 billion parameters with its optimizer needs about 280,000."""
+
+CLASSES = frozenset({"argparse.Namespace", "fairseq.data.dictionary.Dictionary"})
+"""What fairseq's checkpoints hold beside tensors and plain values."""
+
+_PLAIN = frozenset({"collections.OrderedDict", "builtins.set", "torch.Size", "torch.device"})
+
+_REBUILDS = {f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3")}
+
+_PARAMETERS = {f"torch._utils._rebuild_parameter{suffix}" for suffix in ("", "_with_state")}
+
+_ITEM_SIZES = {
+    "Untyped": 1, "Bool": 1, "Byte": 1, "Char": 1, "Short": 2, "Half": 2, "BFloat16": 2, "Int": 4, "Float": 4,
+    "Long": 8, "Double": 8, "ComplexFloat": 8, "ComplexDouble": 16,
+}  # fmt: skip
+
+_DTYPES = frozenset({
+    "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "bfloat16", "bool", "complex64",
+    "complex128",
+})  # fmt: skip
+
+_OPCODES = (
+    pickle.PROTO, pickle.STOP, pickle.MARK, pickle.NONE, pickle.NEWFALSE, pickle.NEWTRUE,
+    pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.BINFLOAT,
+    pickle.BINUNICODE, pickle.SHORT_BINSTRING,
+    pickle.EMPTY_TUPLE, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.EMPTY_SET,
+    pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3,
+    pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS,
+    pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET,
+    pickle.GLOBAL, pickle.REDUCE, pickle.NEWOBJ, pickle.BUILD, pickle.BINPERSID,
+)  # fmt: skip
+"""Those that torch's safe unpickler knows."""
+
+
+class RefusedError(Exception):
+    """The pickle asks for something that a checkpoint has no use for; the message says what."""
+
+
+class Storage(NamedTuple):
+    """The memory of a tensor, as a pickle describes it: elements, and bytes of one element."""
+
+    elements: int
+    item_size: int
+
+    @property
+    def bytes(self) -> int:
+        """Its length."""
+        return self.elements * self.item_size
+
+
+class _StorageType(NamedTuple):
+    item_size: int
+
+
+class _Inert:
+    """Takes the place of every object: it can be made and filled, and does nothing."""
+
+    def __new__(cls, *_arguments: Any) -> _Inert:
+        return super().__new__(cls)
+
+    def __setstate__(self, _state: Any) -> None: ...
+
+    def __setitem__(self, _key: Any, _value: Any) -> None: ...
+
+
+class _Reader:
+    """A file of which at most :data:`LIMIT` bytes are read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._left = LIMIT
+        self._reads = MOST_READS
+
+    def read(self, size: int) -> bytes:
+        self._spend(size)
+        return self._file.read(size)
+
+    def readline(self) -> bytes:
+        line = self._file.readline(1000)
+        self._spend(len(line))
+        return line
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        self._reads -= 1
+        if self._left < 0 or self._reads < 0:
+            raise RefusedError(f"its pickle is longer than {LIMIT >> 20} MiB, or has too many operations")
+
+
+class Scanner(pickle._Unpickler):
+    """Reads pickles of one file, one after the other.
+
+    Attributes:
+        storages: by key, what the pickles say of them.
+    """
+
+    # Others, such as those that make byte arrays, can ask for memory before they say what with.
+    dispatch = {opcode[0]: pickle._Unpickler.dispatch[opcode[0]] for opcode in _OPCODES}  # noqa: RUF012 (pickle's)
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(_Reader(file))
+        self.storages: dict[str, Storage] = {}
+
+    def scan(self) -> Any:
+        """Return the next pickle's plain values, everything else inert.
+
+        Raises:
+            RefusedError: it asks for code, for a class outside the list, or for memory that it does not fill.
+        """
+        try:
+            return self.load()
+        except KeyError as error:
+            raise RefusedError(f"its pickle cannot be read safely (operation {error.args[0]!r})") from None
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return something inert of the right kind."""
+        full = f"{module.replace('__builtin__', 'builtins')}.{name}"
+        if full in _REBUILDS:
+            return _check_tensor
+        if full in CLASSES | _PLAIN | _PARAMETERS or (module == "torch" and name in _DTYPES):
+            return _Inert
+        kind = name.removesuffix("Storage")
+        if module in ("torch", "torch.storage") and kind != name and kind in _ITEM_SIZES:
+            return _StorageType(_ITEM_SIZES[kind])
+        raise RefusedError(f"its pickle asks for {full}; only tensors, argparse.Namespace and Dictionary are loaded")
+
+    def persistent_load(self, pid: Any) -> Storage:
+        """Take down a storage: the only thing that lies outside the pickle."""
+        if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], _StorageType):
+            raise RefusedError("its pickle refers to something that is not the memory of a tensor")
+        key, elements, view = pid[2], pid[4], pid[5] if len(pid) > 5 else None
+        if not isinstance(key, str) or type(elements) is not int or elements < 0 or view is not None:
+            raise RefusedError(f"storage {key!r} has {elements!r} elements")
+        storage = Storage(elements, pid[1].item_size)
+        if self.storages.setdefault(key, storage) != storage:
+            raise RefusedError(f"storage {key!r} is described twice, and differently")
+        return storage
+
+
+def _check_tensor(*arguments: Any) -> _Inert:
+    """Check that a tensor lies inside its storage and is not longer than it, as expanded ones are."""
+    storage, offset, shape, stride = arguments[:4]
+    numbers = (offset, *shape, *stride)
+    if not isinstance(storage, Storage) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise RefusedError(f"a tensor has offset {offset!r}, shape {shape!r}, strides {stride!r}")
+    size = math.prod(shape)
+    last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
+    if size > storage.elements or (size and last >= storage.elements):
+        raise RefusedError(f"a tensor of shape {shape!r} claims more than the {storage.elements} values that are there")
+    return _Inert()
+
+
+def expanded(value: Any, budget: int) -> int:
+    """Return what is left of ``budget`` after counting the plain values in ``value``, shared ones every time.
+
+    Raises:
+        RefusedError: there are more than ``budget``, or they are nested more than 40 deep, or contain themselves.
+    """
+    return _spend(value, budget, depth=40)
+
+
+def _spend(value: Any, budget: int, depth: int) -> int:
+    parts = _parts(value)
+    budget -= len(parts)
+    if budget < 0 or not depth:
+        raise RefusedError("its plain values are nested too deeply, or multiply without end")
+    for part in parts:
+        if isinstance(part, (dict, list, tuple, set)) or hasattr(part, "__dict__"):
+            budget = _spend(part, budget, depth - 1)
+    return budget
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, (list, tuple, set)) else list(getattr(value, "__dict__", {}).values())
