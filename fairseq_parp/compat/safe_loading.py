@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from fairseq_parp import checkpoints
-from fairseq_parp.archives import DamagedError
+from fairseq_parp.checkpoints.archives import DamagedError
+from fairseq_parp.checkpoints.pickles import RefusedError
 from fairseq_parp.errors import CheckpointError, absolute, first_line
 from fairseq_parp.glue import OneLineExit, one_line_errors
-from fairseq_parp.pickles import RefusedError
 
 
 class _TorchWithSafeLoad:

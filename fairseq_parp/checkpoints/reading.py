@@ -10,11 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
-from fairseq_parp.archives import DamagedError, inspect
-from fairseq_parp.contents import require_fairseq
+from fairseq_parp.checkpoints.archives import DamagedError, inspect
+from fairseq_parp.checkpoints.contents import require_fairseq
+from fairseq_parp.checkpoints.pickles import RefusedError
 from fairseq_parp.errors import CheckpointError, absolute, first_line
 from fairseq_parp.glue import OneLineExit, load_plugin
-from fairseq_parp.pickles import RefusedError
 
 if TYPE_CHECKING:
     from fairseq.data import Dictionary

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from fairseq_parp.checkpoints.pickles import RefusedError, expanded
 from fairseq_parp.errors import listing
-from fairseq_parp.pickles import RefusedError, expanded
 
 MOST_VALUES = 1_000_000
 MOST_SETTINGS = 20_000

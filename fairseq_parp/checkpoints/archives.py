@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from fairseq_parp.pickles import LIMIT, RefusedError, Scanner
+from fairseq_parp.checkpoints.pickles import LIMIT, RefusedError, Scanner
 
 logger = logging.getLogger(__name__)
 
