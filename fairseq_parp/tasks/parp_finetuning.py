@@ -19,10 +19,10 @@ from fairseq_parp.decoding import CTCGenerator, build_generator
 from fairseq_parp.errors import ConfigError, ManifestError, WeightsError, absolute
 from fairseq_parp.glue import one_line_errors, unwrapped
 from fairseq_parp.manifests.checking import require
-from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed
+from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed, restore, state_of
 from fairseq_parp.randomness import derived
 from fairseq_parp.sparsity import Pruner, PruningConfig
-from fairseq_parp.tasks._precision import require_supported
+from fairseq_parp.tasks._precision import masters_after_resume, name_of, require_supported, require_unsharded
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ class ParpFinetuningConfig(AudioFinetuningConfig):
     cpu: bool = II("common.cpu")
     fp16_no_flatten_grads: bool = II("common.fp16_no_flatten_grads")
     memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
+    ddp_backend: str = II("distributed_training.ddp_backend")
+    no_save_optimizer_state: bool = II("checkpoint.no_save_optimizer_state")
     store_ema: bool = II("ema.store_ema")
 
 
@@ -66,6 +68,8 @@ class ParpFinetuningTask(AudioFinetuningTask):
         self._updates = 0
         self._begun = False
         self._micro_batch = (-1, 0)
+        self._optimizer: Any = None
+        self._saved: Mapping[str, Any] | None = None
 
     @classmethod
     def setup_task(cls, cfg: ParpFinetuningConfig, **kwargs: Any) -> "ParpFinetuningTask":
@@ -73,6 +77,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
         with one_line_errors():
             if OmegaConf.is_missing(cfg, "data"):
                 raise ConfigError("task.data", "???", "must be the folder of the manifests")
+            require_unsharded(cfg)
             if cfg.path and not cfg.labels:
                 cfg.labels = _checkpoint_labels(cfg.path)
         return super().setup_task(cfg, **kwargs)  # type: ignore[no-any-return]
@@ -111,7 +116,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             if from_checkpoint:
                 return super().build_model(model_cfg, from_checkpoint)
             pruning = PruningConfig.read(_plain(self.cfg.pruning))
-            require_supported(self.cfg, model_cfg)
+            require_supported(self.cfg)
             model = super().build_model(model_cfg, from_checkpoint)
             self.pruner = Pruner.of_model(model, pruning, int(self.cfg.max_update or 0) or None)
             logger.info(f"pruning {len(self.pruner.targets)} tensors, {self.pruner.size:,} weights: {pruning}")
@@ -158,12 +163,22 @@ class ParpFinetuningTask(AudioFinetuningTask):
             self.pruner.make_dense()
             return
         self._begun = True
+        self._optimizer = optimizer
         named = {name: target.weight for name, target in self.pruner.targets.items()}
         self.pruner.attach(master_weights(optimizer, named))
         self.pruner.make_dense()
+        if self._saved is not None:
+            self._resume_optimizer(self._saved)
         report = self.pruner.begin(update_num)
         if report is not None:
             logger.info(f"first mask: {report.zeros:,} zeros among {report.size:,} weights")
+
+    def _resume_optimizer(self, saved: Mapping[str, Any]) -> None:
+        restored = restore(self._optimizer, saved["optimizer"])
+        was, now = saved["precision"], name_of(self.cfg)
+        if was != now:
+            logger.info(f"trained in {was} so far, in {now} from here on: {masters_after_resume(now, restored)}")
+        self._saved = None
 
     def _show_sparse(self) -> None:
         if self.pruner is not None and self.pruner.mask is not None:
@@ -205,7 +220,10 @@ class ParpFinetuningTask(AudioFinetuningTask):
         with one_line_errors():
             self._show_sparse()
         _say_if_short_of_the_ramp(self.pruner, self._updates)
-        return {type(self).__name__: {"updates": self._updates, "pruning": self.pruner.state_dict()}}
+        state = {"updates": self._updates, "pruning": self.pruner.state_dict(), "precision": name_of(self.cfg)}
+        if self._optimizer is not None and not self.cfg.no_save_optimizer_state:
+            state["optimizer"] = state_of(self._optimizer)
+        return {type(self).__name__: state}
 
     def set_checkpoint_dict(self, state: Mapping[str, Any]) -> None:
         """Continue the run that saved ``state``. fairseq calls this when it resumes, after the weights are loaded."""
@@ -213,6 +231,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             if self.pruner is not None and "pruning" in state:
                 self.pruner.load_state_dict(state["pruning"])
                 self._updates = state["updates"]
+                self._saved = state if "optimizer" in state else None
 
     # --- decoding ---------------------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ from typing import Any, NoReturn
 
 import fairseq_cli.generate
 import fairseq_cli.hydra_train  # noqa: F401
+import moments
+import soundfile  # noqa: F401
+import torch._dynamo  # noqa: F401 (every optimizer's first construction imports it: two seconds)
 
 
 def serve() -> None:
@@ -36,6 +39,8 @@ def become(request: dict[str, Any]) -> NoReturn:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     os.chdir(request["cwd"])
     os.environ.update(request.get("env", {}))
+    if "MOMENT" in os.environ:
+        moments.install(os.environ["MOMENT"])
     sys.argv = [request["module"], *request["arguments"]]
     code = 0
     try:
