@@ -220,7 +220,12 @@ class ParpFinetuningTask(AudioFinetuningTask):
         with one_line_errors():
             self._show_sparse()
         _say_if_short_of_the_ramp(self.pruner, self._updates)
-        state = {"updates": self._updates, "pruning": self.pruner.state_dict(), "precision": name_of(self.cfg)}
+        state = {
+            "updates": self._updates,
+            "micro_batch": self._micro_batch,  # an fp16 overflow uses up batches without an update
+            "pruning": self.pruner.state_dict(),
+            "precision": name_of(self.cfg),
+        }
         if self._optimizer is not None and not self.cfg.no_save_optimizer_state:
             state["optimizer"] = state_of(self._optimizer)
         return {type(self).__name__: state}
@@ -231,6 +236,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             if self.pruner is not None and "pruning" in state:
                 self.pruner.load_state_dict(state["pruning"])
                 self._updates = state["updates"]
+                self._micro_batch = state.get("micro_batch", self._micro_batch)
                 self._saved = state if "optimizer" in state else None
 
     # --- decoding ---------------------------------------------------------------------------------------------
