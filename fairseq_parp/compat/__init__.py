@@ -5,12 +5,13 @@ Nothing of fairseq's files is changed. :func:`install` runs once, when fairseq i
 
 from __future__ import annotations
 
-from fairseq_parp.compat import cpu_flat_fp16, cpu_overflow, other_optimizer, safe_loading
+from fairseq_parp.compat import broadcast, cpu_flat_fp16, cpu_overflow, other_optimizer, safe_loading
 
 
 def install() -> None:
     """Mend what is to be mended in the fairseq that is imported; calling it again does nothing."""
     safe_loading.install()
+    broadcast.install()
     cpu_overflow.install()
     cpu_flat_fp16.install()
     other_optimizer.install()

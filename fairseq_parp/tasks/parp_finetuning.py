@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig, AudioFinetuningTask
@@ -21,6 +19,7 @@ from fairseq_parp.glue import one_line_errors, unwrapped
 from fairseq_parp.manifests.checking import require
 from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed, restore, state_of
 from fairseq_parp.randomness import derived
+from fairseq_parp.ranks import rank, require_same_mask
 from fairseq_parp.sparsity import Pruner, PruningConfig
 from fairseq_parp.tasks._precision import masters_after_resume, name_of, require_supported, require_unsharded
 
@@ -140,8 +139,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             self._show_dense(optimizer, update_num)
         seen, index = self._micro_batch
         self._micro_batch = (update_num, index + 1 if seen == update_num else 0)
-        rank = distributed_utils.get_data_parallel_rank() if torch.distributed.is_initialized() else 0
-        with derived(self.cfg.seed, update_num, self._micro_batch[1], rank):
+        with derived(self.cfg.seed, update_num, self._micro_batch[1], rank()):
             return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
@@ -153,7 +151,8 @@ class ParpFinetuningTask(AudioFinetuningTask):
         self._updates = update_num + 1
         if self.pruner is not None:
             with one_line_errors():
-                self.pruner.step(self._updates)
+                if self.pruner.step(self._updates):
+                    require_same_mask(self.pruner)
             _log(self.pruner)
 
     def _show_dense(self, optimizer: Any, update_num: int) -> None:
@@ -171,6 +170,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             self._resume_optimizer(self._saved)
         report = self.pruner.begin(update_num)
         if report is not None:
+            require_same_mask(self.pruner)
             logger.info(f"first mask: {report.zeros:,} zeros among {report.size:,} weights")
 
     def _resume_optimizer(self, saved: Mapping[str, Any]) -> None:

@@ -1,13 +1,16 @@
 """Makes a training say which of its moments it is in, and wait inside one of them to be killed.
 
 Test code, in the process under test: the environment's ``MOMENT`` switches it on. ``MOMENT="re-prune 2"`` waits inside
-the second re-prune; ``MOMENT=tell`` waits nowhere. Each moment is a line ``inside: NAME`` on standard output.
+the second re-prune; ``MOMENT=tell`` waits nowhere. Each moment is a line ``inside: NAME`` on standard output, and
+after every update a line ``digest`` tells all weights and the mask.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
+import os
 import signal
 from typing import Any
 
@@ -46,6 +49,9 @@ def install(wanted: str) -> None:
     def import_and_wrap(args: Any) -> None:
         import_user_module(args)
         _wrap_pruner(place)
+        _tell_digests(place)
+        if "AMP_ON_CPU" in os.environ:
+            _amp_on_cpu()
 
     utils.import_user_module = import_and_wrap
 
@@ -96,3 +102,38 @@ def _wrap_pruner(place: _Place) -> None:
             pruner.zero_smallest_ = zero_smallest_
 
     pruner.Pruner.prune = pruned  # type: ignore[method-assign]
+
+
+def _amp_on_cpu() -> None:
+    """Let common.amp run on a CPU, with torch's gradient scaler for CPUs, from a scale at which fp32 overflows."""
+    from fairseq_parp.tasks import parp_finetuning
+
+    torch.cuda.amp.GradScaler = lambda **_options: torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    parp_finetuning.require_supported = lambda _cfg: None
+
+
+def _tell_digests(place: _Place) -> None:
+    """After every update, after its re-prune if it has one, print digests of all parameters and of the mask.
+
+    ``MOMENT="drift 3"`` changes rank 1's weights before its third update.
+    """
+    from fairseq_parp.ranks import rank
+    from fairseq_parp.tasks.parp_finetuning import ParpFinetuningTask
+
+    optimizer_step = ParpFinetuningTask.optimizer_step
+
+    def stepped(self: Any, optimizer: Any, model: Any, update_num: int) -> None:
+        if place.name == "drift" and rank() == 1 and update_num + 1 == place.left:
+            next(iter(self.pruner.targets.values())).weight.data.normal_()
+        optimizer_step(self, optimizer, model, update_num)
+        weights = _digest(model.parameters())
+        print(f"digest: {update_num + 1} weights {weights} mask {_digest(self.pruner.mask.bits.values())}", flush=True)
+
+    ParpFinetuningTask.optimizer_step = stepped  # type: ignore[method-assign]
+
+
+def _digest(tensors: Any) -> str:
+    seen = hashlib.sha256()
+    for tensor in tensors:
+        seen.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())
+    return seen.hexdigest()[:16]

@@ -135,35 +135,6 @@ def test_finetune_from_model_takes_its_first_mask_after_loading(
         assert torch.equal(tensor[kept], source[name][kept]), name
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [
-        ["common.bf16=true"],
-        ["common.fp16=true"],
-        ["common.fp16=true", "common.fp16_no_flatten_grads=true"],
-        ["common.fp16=true", "common.memory_efficient_fp16=true"],
-        # starts so high that the first steps overflow, which stock fairseq does not survive on a CPU
-        ["common.fp16=true", "common.fp16_no_flatten_grads=true", "common.fp16_init_scale=65536"],
-    ],
-    ids=["bf16", "flat fp16", "fp16", "memory-efficient", "overflow"],
-)
-def test_half_precisions_hold_their_zeros(
-    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, keys: list[str]
-) -> None:
-    keys = [*keys, "optimization.max_update=8", "task.pruning.interval=3", "checkpoint.save_interval_updates=1"]
-    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
-    files = list(tmp_path.glob("*.pt"))
-    assert len(files) >= 4
-    for file in files:
-        counted = report(file).prunable
-        assert counted.zeros == zero_count(0.5, counted.size), file.name
-    zeros = {int(line["num_updates"]): float(line["zeros"]) for line in logged(done.out, "train_inner")}
-    assert zeros[3] == zeros[6] == zeros[8] == 0.5
-    # the masters were zeroed too: a master that was not would bring nearly all weights back at the next step
-    if "init_scale" in keys[-4]:
-        assert "gradient overflow detected" in done.out
-
-
 def test_layerdrop_and_masking_differ_between_micro_batches() -> None:
     import numpy as np
 
