@@ -66,6 +66,17 @@ class ResumeError(ParpError):
         self.key, self.saved, self.asked = key, saved, asked
 
 
+class RankError(ParpError):
+    """Two ranks of one distributed training have different masks."""
+
+    def __init__(self, rank: int, update: int) -> None:
+        super().__init__(
+            f"rank {rank} has another mask than rank 0 after update {update}: their weights have drifted apart; "
+            "resume from the last checkpoint, and look for differing hardware or a faulty device"
+        )
+        self.rank, self.update = rank, update
+
+
 class PrecisionError(ParpError):
     """A numeric precision that cannot run on this device, or cannot be kept exact."""
 

@@ -5,7 +5,17 @@ Nothing of fairseq's files is changed. :func:`install` runs once, when fairseq i
 
 from __future__ import annotations
 
-from fairseq_parp.compat import cpu_overflow, no_eval, no_spans, not_a_number, safe_loading, whole_saving
+from fairseq_parp.compat import (
+    broadcast,
+    cpu_flat_fp16,
+    cpu_overflow,
+    no_eval,
+    no_spans,
+    not_a_number,
+    other_optimizer,
+    safe_loading,
+    whole_saving,
+)
 
 
 def install() -> None:
@@ -14,5 +24,8 @@ def install() -> None:
     no_spans.install()
     safe_loading.install()
     whole_saving.install()
+    broadcast.install()
     cpu_overflow.install()
+    cpu_flat_fp16.install()
     not_a_number.install()
+    other_optimizer.install()

@@ -7,7 +7,7 @@ after every step: zeros put only into the model would be undone. The other optim
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -23,27 +23,72 @@ def master_weights(optimizer: Any, named: Mapping[str, Tensor]) -> dict[str, Ten
     Returns:
         Views by the same names, of the parameters' shapes: writing to one writes to the optimizer.
     """
+    views = {id(parameter): master for parameter, master in _pairs(optimizer)}
+    return {name: views[id(parameter)] for name, parameter in named.items() if id(parameter) in views}
+
+
+def _pairs(optimizer: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return each parameter with its master, in the optimizer's order; nothing where it keeps no masters."""
     masters = getattr(optimizer, "fp32_params", None)
     if masters is None:
-        return {}
-    parameters = optimizer.fp16_params
+        return []
     if isinstance(masters, dict):
-        views = _flat_views(masters, parameters)
-    else:
-        views = {id(parameter): master for parameter, master in zip(parameters, masters, strict=True)}
-    return {name: views[id(parameter)].data for name, parameter in named.items() if id(parameter) in views}
+        return list(_flat_views(masters, optimizer.fp16_params))
+    return [(parameter, master.data) for parameter, master in zip(optimizer.fp16_params, masters, strict=True)]
 
 
-def _flat_views(masters: Mapping[Any, Tensor], parameters: list[Tensor]) -> dict[int, Tensor]:
+def _flat_views(masters: Mapping[Any, Tensor], parameters: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
     """Cut each device's flat master into views, in the order in which fairseq filled it."""
-    views: dict[int, Tensor] = {}
     offsets: dict[Any, int] = defaultdict(int)
     for parameter in parameters:
         device = next(iter(masters)) if len(masters) == 1 else parameter.device.index
         start, size = offsets[device], parameter.numel()
-        views[id(parameter)] = masters[device].data[start : start + size].view(parameter.shape)
+        yield parameter, masters[device].data[start : start + size].view(parameter.shape)
         offsets[device] += size
-    return views
+
+
+def state_of(optimizer: Any) -> dict[str, Any]:
+    """Return what fairseq's own checkpoints lack of a half-precision optimizer: plain values and CPU tensors.
+
+    That is the fp32 masters, which hold more digits than the saved weights, and the loss scaler's counters, which
+    decide when the scale next rises.
+    """
+    scaler = getattr(optimizer, "scaler", None)
+    return {
+        "masters": [master.cpu() for _, master in _pairs(optimizer)],
+        "scaler": {} if scaler is None else _scaler_state(scaler),
+    }
+
+
+def restore(optimizer: Any, state: Mapping[str, Any]) -> bool:
+    """Put back what :func:`state_of` returned; tell whether masters were put back.
+
+    The weights follow their masters, as after a step. An optimizer without masters, or with others, is left alone.
+    """
+    scaler = getattr(optimizer, "scaler", None)
+    if scaler is not None and set(state["scaler"]) == set(_scaler_state(scaler)):
+        _set_scaler_state(scaler, state["scaler"])
+    pairs = _pairs(optimizer)
+    if not pairs or [master.shape for _, master in pairs] != [saved.shape for saved in state["masters"]]:
+        return False
+    for (parameter, master), saved in zip(pairs, state["masters"], strict=True):
+        master.copy_(saved)
+        parameter.data.copy_(master)
+    return True
+
+
+def _scaler_state(scaler: Any) -> dict[str, Any]:
+    """Return the state of torch's gradient scaler, or of fairseq's own, whose scale fairseq saves itself."""
+    if hasattr(scaler, "state_dict"):
+        return dict(scaler.state_dict())
+    return {name: value for name, value in vars(scaler).items() if name.startswith("_")}
+
+
+def _set_scaler_state(scaler: Any, state: Mapping[str, Any]) -> None:
+    if hasattr(scaler, "load_state_dict"):
+        scaler.load_state_dict(dict(state))
+    else:
+        vars(scaler).update(state)
 
 
 def overflowed(optimizer: Any, scale_before: float | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,13 @@ class MaskSet:
             {fitting[0][name]: bits for name, bits in self.bits.items()},
             {fitting[0][name]: shape for name, shape in self.shapes.items()},
         )
+
+    def digest(self) -> int:
+        """Return a checksum (CRC-32) of all bits, in the parameters' order: equal masks have equal digests."""
+        checksum = 0
+        for bits in self.bits.values():
+            checksum = zlib.crc32(bits.cpu().numpy().data, checksum)
+        return checksum
 
     def require_same_model(self, shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
         """Check that this mask is for parameters of exactly these names and shapes.

@@ -195,8 +195,10 @@ class Pruner:
         """Undo :meth:`make_sparse`, to the last bit."""
         for name, values in (self._displaced or {}).items():
             target = self.targets[name]
-            if values.numel():
-                target.weight.masked_scatter_(target.weight == 0, values.to(target.weight))
+            zero = target.weight == 0
+            # Resumed in a narrower precision, more weights may have become zero: then no value's place is known.
+            if values.numel() == int(zero.sum()):
+                target.weight.masked_scatter_(zero, values.to(target.weight))
             if self._masters_stale and target.master is not None:
                 target.master.copy_(target.weight)
         self._displaced = None

@@ -9,7 +9,37 @@ import torch
 from fairseq_parp.errors import ConfigError, PrecisionError
 
 
-def require_supported(cfg: Any, model_cfg: Any) -> None:
+def name_of(cfg: Any) -> str:
+    """Return the precision of a run in words, from its keys under ``common``."""
+    if cfg.amp:
+        return "amp"
+    half = "fp16" if cfg.fp16 else "bf16" if cfg.bf16 else "fp32"
+    if cfg.fp16 and cfg.memory_efficient_fp16:
+        return "memory-efficient fp16"
+    return half if not cfg.fp16 or cfg.fp16_no_flatten_grads else "flat fp16"
+
+
+def masters_after_resume(now: str, restored: bool) -> str:
+    """Say what a resumed run of precision ``now`` keeps beyond its weights, after another precision's checkpoint."""
+    if restored:
+        return "the fp32 masters are the checkpoint's, the weights are rounded from them"
+    if now in ("bf16", "fp16", "flat fp16"):
+        return "the fp32 masters start from the checkpoint's weights"
+    return "the weights are the checkpoint's, there are no fp32 masters"
+
+
+def require_unsharded(cfg: Any) -> None:
+    """Refuse sharded parameters. To be called before fairseq builds the model, for which it wants fairscale.
+
+    Raises:
+        ConfigError: the parameters are sharded.
+    """
+    if cfg.ddp_backend == "fully_sharded":
+        allowed = "is not supported: a rank sees only its shard, and the threshold is over all weights"
+        raise ConfigError("distributed_training.ddp_backend", "fully_sharded", allowed)
+
+
+def require_supported(cfg: Any) -> None:
     """Refuse, at the start of a training, what would end it later or silently undo the pruning.
 
     Raises:
@@ -19,18 +49,5 @@ def require_supported(cfg: Any, model_cfg: Any) -> None:
     if cfg.store_ema:
         allowed = "must be false: the average of pruned and regrown weights is not sparse"
         raise ConfigError("ema.store_ema", True, allowed)
-    if getattr(model_cfg, "ddp_backend", None) == "fully_sharded":
-        allowed = "is not supported: a rank sees only its shard, and the threshold is over all weights"
-        raise ConfigError("distributed_training.ddp_backend", "fully_sharded", allowed)
-    if cfg.cpu or not torch.cuda.is_available():
-        _require_cpu_precision(cfg)
-
-
-def _require_cpu_precision(cfg: Any) -> None:
-    if cfg.amp:
+    if cfg.amp and (cfg.cpu or not torch.cuda.is_available()):
         raise PrecisionError("common.amp=true does nothing on a CPU: fairseq's autocast is CUDA's; use fp32 or bf16")
-    if cfg.fp16 and not (cfg.fp16_no_flatten_grads or cfg.memory_efficient_fp16):
-        raise PrecisionError(
-            "common.fp16=true keeps one flat master copy on a CUDA device and cannot run on a CPU; "
-            "add common.fp16_no_flatten_grads=true or common.memory_efficient_fp16=true"
-        )

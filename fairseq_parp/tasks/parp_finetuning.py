@@ -2,33 +2,31 @@
 
 import logging
 import math
-from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from fairseq.tasks.audio_finetuning import AudioFinetuningConfig, AudioFinetuningTask
-from omegaconf import II, DictConfig, OmegaConf
+from omegaconf import II, OmegaConf
+from torch import distributed
 
-from fairseq_parp import checkpoints, compat
+from fairseq_parp import compat
 from fairseq_parp.data.every_utterance import EveryUtterance, require_readable
 from fairseq_parp.decoding import CTCGenerator, build_generator
 from fairseq_parp.decoding.transcribe import convolutions
 from fairseq_parp.errors import ConfigError, LossError, ManifestError, MaskError, WeightsError, absolute, listing
 from fairseq_parp.glue import one_line_errors, unwrapped
 from fairseq_parp.manifests.checking import require, unalignable
-from fairseq_parp.mask_files.fresh import fresh_weights
-from fairseq_parp.mask_files.reading import read_mask
-from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed
+from fairseq_parp.mask_files.first import first_mask
+from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed, restore, state_of
 from fairseq_parp.randomness import derived
-from fairseq_parp.sparsity import MaskSet, Pruner, PruningConfig, find_parameters
-from fairseq_parp.sparsity.magnitude import magnitude_mask
-from fairseq_parp.sparsity.methods import build_method
-from fairseq_parp.tasks._precision import require_supported
+from fairseq_parp.ranks import rank, require_same_mask
+from fairseq_parp.sparsity import Pruner, PruningConfig
+from fairseq_parp.tasks._messages import VanishedWarning, log_pruning, say_if_short_of_the_ramp, warn_if_frozen
+from fairseq_parp.tasks._precision import masters_after_resume, name_of, require_supported, require_unsharded
+from fairseq_parp.tasks._vocabulary import dictionary_of_checkpoint, labels_of_checkpoint, read_dictionary
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +55,8 @@ class ParpFinetuningConfig(AudioFinetuningConfig):
     cpu: bool = II("common.cpu")
     fp16_no_flatten_grads: bool = II("common.fp16_no_flatten_grads")
     memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
+    ddp_backend: str = II("distributed_training.ddp_backend")
+    no_save_optimizer_state: bool = II("checkpoint.no_save_optimizer_state")
     store_ema: bool = II("ema.store_ema")
 
 
@@ -76,7 +76,9 @@ class ParpFinetuningTask(AudioFinetuningTask):
         self._zero_infinity = False
         self._convolutions: list[tuple[int, int]] = []
         self.bad_loss: LossError | None = None
-        self._told_vanished: set[str] = set()
+        self._vanished = VanishedWarning()
+        self._optimizer: Any = None
+        self._saved: Mapping[str, Any] | None = None
 
     @classmethod
     def setup_task(cls, cfg: ParpFinetuningConfig, **kwargs: Any) -> "ParpFinetuningTask":
@@ -84,17 +86,18 @@ class ParpFinetuningTask(AudioFinetuningTask):
         with one_line_errors():
             if OmegaConf.is_missing(cfg, "data"):
                 raise ConfigError("task.data", "???", "must be the folder of the manifests")
+            require_unsharded(cfg)
             if cfg.path and not cfg.labels:
-                cfg.labels = _checkpoint_labels(cfg.path)
+                cfg.labels = labels_of_checkpoint(cfg.path)
         return super().setup_task(cfg, **kwargs)  # type: ignore[no-any-return]
 
     def load_target_dictionary(self) -> Any:
         """Return the dictionary of the labels: the checkpoint's in decoding, that of the data in training."""
         with one_line_errors():
             if self.cfg.path:
-                return _first_state(self.cfg.path)["task_state"]["target_dictionary"]
+                return dictionary_of_checkpoint(self.cfg.path)
             folder = self.cfg.target_dictionary or self.cfg.data
-            return _read_dictionary(super().load_target_dictionary, folder, self.cfg.labels)
+            return read_dictionary(super().load_target_dictionary, folder, self.cfg.labels)
 
     # --- data -------------------------------------------------------------------------------------------------
 
@@ -143,24 +146,17 @@ class ParpFinetuningTask(AudioFinetuningTask):
             if from_checkpoint:
                 return super().build_model(model_cfg, from_checkpoint)
             pruning = PruningConfig.read(_plain(self.cfg.pruning))
-            require_supported(self.cfg, model_cfg)
+            require_supported(self.cfg)
             model = super().build_model(model_cfg, from_checkpoint)
             self._convolutions = convolutions(model)
             last_update = int(self.cfg.max_update or 0) or None
-            self.pruner = Pruner.of_model(model, pruning, last_update, self._first_mask(pruning, model, last_update))
+            mask = first_mask(pruning, model, last_update, self.cfg.seed)
+            self.pruner = Pruner.of_model(model, pruning, last_update, mask)
             logger.info(f"pruning {len(self.pruner.targets)} tensors, {self.pruner.size:,} weights: {pruning}")
-            _warn_if_frozen(model_cfg, self.pruner)
+            warn_if_frozen(model_cfg, self.pruner)
             # Whoever asks for the weights to save them, crash.pt included, gets the sparse model.
             model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())
             return model
-
-    def _first_mask(self, pruning: PruningConfig, model: Any, last_update: int | None) -> MaskSet | None:
-        method = build_method(pruning, last_update)
-        if method.fresh:
-            names = find_parameters(model, pruning.scope)
-            fresh = fresh_weights(model.cfg.w2v_args, names, self.cfg.seed)
-            return magnitude_mask(fresh, method.schedule.start, pruning.granularity)
-        return None if pruning.mask is None else read_mask(pruning.mask)
 
     def begin_epoch(self, epoch: int, model: Any) -> None:
         """End a repeated command that has nothing left to train: fairseq would train one update more."""
@@ -178,8 +174,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             self._show_dense(optimizer, update_num)
         seen, index = self._micro_batch
         self._micro_batch = (update_num, index + 1 if seen == update_num else 0)
-        rank = distributed_utils.get_data_parallel_rank() if torch.distributed.is_initialized() else 0
-        with derived(self.cfg.seed, update_num, self._micro_batch[1], rank):
+        with derived(self.cfg.seed, update_num, self._micro_batch[1], rank()):
             done = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         self._require_number(float(done[0]), sample, update_num + 1)
         if self.pruner is not None:
@@ -192,7 +187,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             return
         where = self.utterances(sample["id"].tolist())
         self.bad_loss = LossError(f"the loss of update {update} is NaN; its utterances: {where}")
-        if not torch.distributed.is_initialized():
+        if not distributed.is_initialized():
             with one_line_errors():
                 raise self.bad_loss
 
@@ -210,9 +205,10 @@ class ParpFinetuningTask(AudioFinetuningTask):
         self._updates = update_num + 1
         if self.pruner is not None:
             with one_line_errors():
-                self.pruner.step(self._updates)
-            self._warn_of_vanished(self.pruner)
-            _log(self.pruner)
+                if self.pruner.step(self._updates):
+                    require_same_mask(self.pruner)
+                    self._vanished.tell(self.pruner)
+            log_pruning(self.pruner)
 
     def _show_dense(self, optimizer: Any, update_num: int) -> None:
         if self.pruner is None:
@@ -221,23 +217,24 @@ class ParpFinetuningTask(AudioFinetuningTask):
             self.pruner.make_dense()
             return
         self._begun = True
+        self._optimizer = optimizer
         named = {name: target.weight for name, target in self.pruner.targets.items()}
         self.pruner.attach(master_weights(optimizer, named))
         self.pruner.make_dense()
+        if self._saved is not None:
+            self._resume_optimizer(self._saved)
         report = self.pruner.begin(update_num)
         if report is not None:
+            require_same_mask(self.pruner)
             logger.info(f"first mask: {report.zeros:,} zeros among {report.size:,} weights")
-            self._warn_of_vanished(self.pruner)
+            self._vanished.tell(self.pruner)
 
-    def _warn_of_vanished(self, pruner: Pruner) -> None:
-        """Warn, once each, of weight matrices that the last prune left entirely zero."""
-        gone = [name for name in pruner.vanished() if name not in self._told_vanished]
-        if gone:
-            self._told_vanished.update(gone)
-            logger.warning(
-                f"nothing is left of {len(gone)} weight matrices ({listing(gone, 3)}): lower task.pruning.sparsity, "
-                "or ask for task.pruning.granularity=layer or tensor"
-            )
+    def _resume_optimizer(self, saved: Mapping[str, Any]) -> None:
+        restored = restore(self._optimizer, saved["optimizer"])
+        was, now = saved["precision"], name_of(self.cfg)
+        if was != now:
+            logger.info(f"trained in {was} so far, in {now} from here on: {masters_after_resume(now, restored)}")
+        self._saved = None
 
     def _show_sparse(self) -> None:
         if self.pruner is not None and self.pruner.mask is not None:
@@ -280,8 +277,16 @@ class ParpFinetuningTask(AudioFinetuningTask):
             return {}
         with one_line_errors():
             self._show_sparse()
-        _say_if_short_of_the_ramp(self.pruner, self._updates)
-        return {type(self).__name__: {"updates": self._updates, "pruning": self.pruner.state_dict()}}
+        say_if_short_of_the_ramp(self.pruner, self._updates)
+        state = {
+            "updates": self._updates,
+            "micro_batch": self._micro_batch,  # an fp16 overflow uses up batches without an update
+            "pruning": self.pruner.state_dict(),
+            "precision": name_of(self.cfg),
+        }
+        if self._optimizer is not None and not self.cfg.no_save_optimizer_state:
+            state["optimizer"] = state_of(self._optimizer)
+        return {type(self).__name__: state}
 
     def set_checkpoint_dict(self, state: Mapping[str, Any]) -> None:
         """Continue the run that saved ``state``. fairseq calls this when it resumes, after the weights are loaded."""
@@ -289,6 +294,8 @@ class ParpFinetuningTask(AudioFinetuningTask):
             if self.pruner is not None and "pruning" in state:
                 self.pruner.load_state_dict(state["pruning"])
                 self._updates = _count_of_updates(state)
+                self._micro_batch = state.get("micro_batch", self._micro_batch)
+                self._saved = state if "optimizer" in state else None
 
     # --- decoding ---------------------------------------------------------------------------------------------
 
@@ -315,51 +322,3 @@ def _count_of_updates(state: Mapping[str, Any]) -> int:
 
 def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-def _first_state(path: str) -> dict[str, Any]:
-    return checkpoints.read(path.split(":")[0])
-
-
-def _checkpoint_labels(path: str) -> str:
-    state = _first_state(path)
-    cfg = state["args"] if state.get("args") is not None else state["cfg"]["task"]
-    labels = getattr(cfg, "labels", None) if isinstance(cfg, (Namespace, DictConfig)) else cfg.get("labels")
-    if not labels:
-        raise ConfigError("labels", labels, f"{absolute(path)} names no labels; give --labels")
-    return str(labels)
-
-
-def _read_dictionary(read: Any, folder: str, labels: str | None) -> Any:
-    try:
-        return read()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ManifestError([f"{absolute(folder)}/dict.{labels}.txt: {error}"]) from None
-
-
-def _warn_if_frozen(model_cfg: Any, pruner: Pruner) -> None:
-    frozen = getattr(model_cfg, "freeze_finetune_updates", 0)
-    if frozen and pruner.method.interval is not None:
-        logger.warning(
-            f"model.freeze_finetune_updates={frozen}: the Transformer does not train for {frozen} updates, so PARP "
-            f"has nothing to adjust in them; the released PARP recipes use 0"
-        )
-
-
-def _say_if_short_of_the_ramp(pruner: Pruner, update: int) -> None:
-    final = float(pruner.method.schedule.end)
-    if pruner.sparsity != final:
-        logger.info(
-            f"the checkpoint of update {update} has sparsity {pruner.sparsity:.4f}; {pruner.config.method} reaches "
-            f"{final} at update {pruner.last_update}; a run that stops before keeps the lower sparsity"
-        )
-
-
-def _log(pruner: Pruner) -> None:
-    """Put the last mask and the weights' present zeros on fairseq's training log line."""
-    metrics.log_derived("zeros", lambda _meters: round(pruner.live_zeros() / pruner.size, 6), priority=605)
-    report = pruner.report
-    if report is not None:
-        metrics.log_scalar("sparsity", report.zeros / report.size, weight=0, priority=600, round=6)
-        metrics.log_scalar("churn", report.churn, weight=0, priority=610)
-        metrics.log_scalar("prune_ms", report.milliseconds, weight=0, priority=620, round=1)

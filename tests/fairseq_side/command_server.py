@@ -1,7 +1,8 @@
 """Runs fairseq's commands as real processes, forked from one that has imported fairseq already.
 
 Importing torch and fairseq takes seconds, a tiny training less than one. A child is forked before anything of
-fairseq was used: its state is that of a fresh command. Requests come as JSON lines on standard input.
+fairseq was used: its state is that of a fresh command. A request is a JSON line on standard input: a list of
+commands to run at the same time. The answer is a line of their process ids, then a line for each as it ends.
 """
 
 from __future__ import annotations
@@ -17,17 +18,23 @@ from typing import Any, NoReturn
 
 import fairseq_cli.generate
 import fairseq_cli.hydra_train  # noqa: F401
+import moments
+import soundfile  # noqa: F401
+import torch._dynamo  # noqa: F401 (every optimizer's first construction imports it: two seconds)
 
 
 def serve() -> None:
     for line in sys.stdin:
-        request = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            become(request)
-        print(child, flush=True)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        children = []
+        for request in json.loads(line):
+            child = os.fork()
+            if child == 0:
+                become(request)
+            children.append(child)
+        print(json.dumps(children), flush=True)
+        for _ in children:
+            child, status = os.wait()
+            print(json.dumps([child, os.waitstatus_to_exitcode(status)]), flush=True)
 
 
 def become(request: dict[str, Any]) -> NoReturn:
@@ -40,6 +47,8 @@ def become(request: dict[str, Any]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], resource.RLIM_INFINITY))
     os.chdir(request["cwd"])
     os.environ.update(request.get("env", {}))
+    if "MOMENT" in os.environ:
+        moments.install(os.environ["MOMENT"])
     sys.argv = [request["module"], *request["arguments"]]
     code = 0
     try:

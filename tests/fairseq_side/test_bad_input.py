@@ -28,7 +28,10 @@ BAD_KEYS = {
     "no checkpoint": (["model.w2v_path=none.pt"], "{cwd}/none.pt: no such file"),
     "no checkpoint named": (["model.w2v_path=???"], "model.w2v_path='???': must be the path"),
     "no data named": (["task.data=???"], "task.data='???': must be the folder of the manifests"),
-    "flat fp16": (["common.fp16=true"], "common.fp16=true keeps one flat master copy on a CUDA device"),
+    "sharded": (
+        ["distributed_training.ddp_backend=fully_sharded"],
+        "distributed_training.ddp_backend='fully_sharded': is not supported: a rank sees only its shard",
+    ),
     "amp": (["common.amp=true"], "common.amp=true does nothing on a CPU"),
     "ema": (["ema.store_ema=true"], "ema.store_ema=True: must be false"),
     "ramp": (

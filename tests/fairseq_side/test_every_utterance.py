@@ -17,7 +17,7 @@ def task_and_split(data: Path, split: str, name: str) -> tuple[Any, Any]:
 
     load_plugin()
     keys = {"_name": name, "data": str(data), "labels": "ltr", "normalize": False, "tpu": False, "seed": 1}
-    keys |= {"path": None} if name == "parp_finetuning" else {}
+    keys |= {"path": None, "ddp_backend": "legacy_ddp"} if name == "parp_finetuning" else {}
     task = tasks.setup_task(OmegaConf.merge(OmegaConf.structured(tasks.TASK_DATACLASS_REGISTRY[name]), keys))
     task.load_dataset(split)
     return task, task.dataset(split)

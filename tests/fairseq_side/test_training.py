@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -89,57 +88,6 @@ def test_stopped_between_reprunes_or_at_an_epochs_end_and_resumed(
     assert compare(tmp_path / "checkpoint_last.pt", finetuned / "checkpoint_last.pt") == []
 
 
-def killed_and_resumed(commands: tiny.Commands, folder: Path, arguments: list[str], moments: list[str]) -> None:
-    """Run a training, SIGKILL it as soon as its log shows each of ``moments``, repeat it, and let it end."""
-    for moment in moments:
-        commands.train(folder, arguments, expect=-signal.SIGKILL, kill_at=moment)
-    commands.train(folder, arguments)
-
-
-MOMENTS = ["Saved checkpoint {folder}/checkpoint_2_3.pt", '"num_updates": "11"']
-
-
-@pytest.mark.parametrize("method", ["parp", "parp_p"])
-def test_killed_and_resumed_equals_never_killed(
-    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, method: str
-) -> None:
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    for folder in (straight, broken):
-        folder.mkdir()
-    method_key = f"task.pruning.method={method}"
-    commands.train(straight, tiny.training(straight, data, pretrained, method_key))
-    arguments = tiny.training(broken, data, pretrained, method_key)
-    killed_and_resumed(commands, broken, arguments, [moment.format(folder=broken) for moment in MOMENTS])
-    assert compare(broken / "checkpoint_last.pt", straight / "checkpoint_last.pt") == []
-    counted = report(straight / "checkpoint_last.pt").prunable
-    assert counted.zeros == zero_count(0.5, counted.size)
-
-
-def stock_recipe(folder: Path) -> Path:
-    """Turn the tiny PARP recipe back into a stock one: two names and one key."""
-    text = Path(tiny.__file__).with_name("tiny.yaml").read_text()
-    text = text.replace("parp_finetuning", "audio_finetuning").replace("parp_wav2vec_ctc", "wav2vec_ctc")
-    text = re.sub(r"  pruning:\n(    .*\n)+", "", text)
-    path = folder / "stock.yaml"
-    path.write_text(text)
-    return path
-
-
-def test_stock_fairseq_fails_the_same_comparison(
-    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
-) -> None:
-    """The check bites: stock fairseq, helped over loading, ends elsewhere after a kill."""
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    for folder in (straight, broken):
-        folder.mkdir()
-    config = stock_recipe(tmp_path)
-    commands.train(straight, tiny.training(straight, data, pretrained, config=config))
-    arguments = tiny.training(broken, data, pretrained, config=config)
-    killed_and_resumed(commands, broken, arguments, [MOMENTS[1]])
-    different = compare(broken / "checkpoint_last.pt", straight / "checkpoint_last.pt")
-    assert len([name for name in different if "encoder.layers" in name]) > 10
-
-
 def test_repeating_a_finished_command_trains_no_further(
     commands: tiny.Commands, data: Path, pretrained: Path, finetuned: Path, tmp_path: Path
 ) -> None:
@@ -187,34 +135,6 @@ def test_finetune_from_model_takes_its_first_mask_after_loading(
     for name, tensor in ours.items():
         kept = tensor != 0
         assert torch.equal(tensor[kept], source[name][kept]), name
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        ["common.bf16=true"],
-        ["common.fp16=true", "common.fp16_no_flatten_grads=true"],
-        ["common.fp16=true", "common.memory_efficient_fp16=true"],
-        # starts so high that the first steps overflow, which stock fairseq does not survive on a CPU
-        ["common.fp16=true", "common.fp16_no_flatten_grads=true", "common.fp16_init_scale=65536"],
-    ],
-    ids=["bf16", "fp16", "memory-efficient", "overflow"],
-)
-def test_half_precisions_hold_their_zeros(
-    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, keys: list[str]
-) -> None:
-    keys = [*keys, "optimization.max_update=8", "task.pruning.interval=3", "checkpoint.save_interval_updates=1"]
-    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
-    files = list(tmp_path.glob("*.pt"))
-    assert len(files) >= 4
-    for file in files:
-        counted = report(file).prunable
-        assert counted.zeros == zero_count(0.5, counted.size), file.name
-    zeros = {int(line["num_updates"]): float(line["zeros"]) for line in logged(done.out, "train_inner")}
-    assert zeros[3] == zeros[6] == zeros[8] == 0.5
-    # the masters were zeroed too: a master that was not would bring nearly all weights back at the next step
-    if "init_scale" in keys[-4]:
-        assert "gradient overflow detected" in done.out
 
 
 def test_layerdrop_and_masking_differ_between_micro_batches() -> None:

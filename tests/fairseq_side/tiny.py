@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -95,6 +96,8 @@ class Done:
     status: int
     out: str
     err: str
+    ended: float
+    """When, on the monotonic clock, in seconds."""
 
     @property
     def last_line(self) -> str:
@@ -131,24 +134,63 @@ class Commands:
         With ``kill_at`` it is killed (SIGKILL) as soon as its standard output holds that text. With ``file_size``
         it can write no file of more bytes.
         """
-        out, err = self._folder / "stdout", self._folder / "stderr"
-        out.unlink(missing_ok=True)
-        request = {"module": module, "arguments": arguments, "cwd": str(cwd), "out": str(out), "err": str(err)}
-        request["file_size"] = file_size
-        assert self._server.stdin
-        assert self._server.stdout
-        print(json.dumps({**request, "env": env}), file=self._server.stdin, flush=True)
-        process = int(self._server.stdout.readline())
-        if kill_at:
-            _kill_at(process, out, kill_at)
-        done = Done(int(self._server.stdout.readline()), out.read_text(), err.read_text())
+        done = self.run_together(module, [arguments], cwd, kill_at=kill_at, file_size=file_size, **env)[0]
         if expect is not None and done.status != expect:
             raise AssertionError(f"exit {done.status}\n{done.out[-3000:]}\n{done.err[-6000:]}")
         return done
 
+    def run_together(
+        self,
+        module: str,
+        commands: list[list[str]],
+        cwd: Path,
+        kill_at: str = "",
+        file_size: int | None = None,
+        **env: str,
+    ) -> list[Done]:
+        """Run several commands at the same time, to their ends.
+
+        With ``kill_at`` the last of them is the one to be killed, and alone gets the environment ``env``.
+        """
+        outputs = [(self._folder / f"stdout-{number}", self._folder / f"stderr-{number}")
+                   for number in range(len(commands))]  # fmt: skip
+        requests = []
+        for arguments, (out, err) in zip(commands, outputs, strict=True):
+            out.unlink(missing_ok=True)
+            request = {"module": module, "arguments": arguments, "cwd": str(cwd), "out": str(out), "err": str(err)}
+            request["file_size"] = file_size
+            requests.append({**request, "env": {} if kill_at and arguments is not commands[-1] else env})
+        assert self._server.stdin
+        assert self._server.stdout
+        print(json.dumps(requests), file=self._server.stdin, flush=True)
+        processes = json.loads(self._server.stdout.readline())
+        if kill_at:
+            _kill_at(processes[-1], outputs[-1][0], kill_at)
+        ended = {}
+        for _ in processes:
+            process, status = json.loads(self._server.stdout.readline())
+            ended[process] = (status, time.monotonic())
+        return [
+            Done(ended[process][0], out.read_text(), err.read_text(), ended[process][1])
+            for process, (out, err) in zip(processes, outputs, strict=True)
+        ]
+
     def train(self, cwd: Path, arguments: list[str], expect: int | None = 0, **options: Any) -> Done:
         """Run fairseq-hydra-train with ``arguments`` from :func:`training`."""
         return self.run("fairseq_cli.hydra_train", arguments, cwd, expect, **options)
+
+    def train_ranks(self, cwd: Path, ranks: int, arguments: list[str], **options: str) -> list[Done]:
+        """Run a training on several ranks: real processes over gloo. The last rank is the one to kill."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = [
+            *arguments, f"distributed_training.distributed_world_size={ranks}",
+            "distributed_training.distributed_backend=gloo", "distributed_training.distributed_no_spawn=true",
+            f"distributed_training.distributed_init_method=tcp://127.0.0.1:{port}",
+        ]  # fmt: skip
+        each = [[*shared, f"distributed_training.distributed_rank={rank}"] for rank in range(ranks)]
+        return self.run_together("fairseq_cli.hydra_train", each, cwd, **options)
 
     def generate(self, data: Path, checkpoint: Path, results: Path, *options: str, expect: int | None = 0) -> Done:
         """Run fairseq-generate on the test split."""

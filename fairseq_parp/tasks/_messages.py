@@ -1,0 +1,60 @@
+"""What a training tells its user about the pruning: warnings, and the training log line."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fairseq.logging import metrics
+
+from fairseq_parp.errors import listing
+from fairseq_parp.sparsity import Pruner
+
+logger = logging.getLogger(__name__)
+
+
+class VanishedWarning:
+    """Warns, once each, of weight matrices that the last prune left entirely zero."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def tell(self, pruner: Pruner) -> None:
+        """Warn of those that were not told of before."""
+        gone = [name for name in pruner.vanished() if name not in self._told]
+        if gone:
+            self._told.update(gone)
+            logger.warning(
+                f"nothing is left of {len(gone)} weight matrices ({listing(gone, 3)}): lower task.pruning.sparsity, "
+                "or ask for task.pruning.granularity=layer or tensor"
+            )
+
+
+def warn_if_frozen(model_cfg: Any, pruner: Pruner) -> None:
+    """Warn of a method that adjusts, where there is nothing to adjust for a while."""
+    frozen = getattr(model_cfg, "freeze_finetune_updates", 0)
+    if frozen and pruner.method.interval is not None:
+        logger.warning(
+            f"model.freeze_finetune_updates={frozen}: the Transformer does not train for {frozen} updates, so PARP "
+            f"has nothing to adjust in them; the released PARP recipes use 0"
+        )
+
+
+def say_if_short_of_the_ramp(pruner: Pruner, update: int) -> None:
+    """Say of a checkpoint that its sparsity is not the final one."""
+    final = float(pruner.method.schedule.end)
+    if pruner.sparsity != final:
+        logger.info(
+            f"the checkpoint of update {update} has sparsity {pruner.sparsity:.4f}; {pruner.config.method} reaches "
+            f"{final} at update {pruner.last_update}; a run that stops before keeps the lower sparsity"
+        )
+
+
+def log_pruning(pruner: Pruner) -> None:
+    """Put the last mask and the weights' present zeros on fairseq's training log line."""
+    metrics.log_derived("zeros", lambda _meters: round(pruner.live_zeros() / pruner.size, 6), priority=605)
+    report = pruner.report
+    if report is not None:
+        metrics.log_scalar("sparsity", report.zeros / report.size, weight=0, priority=600, round=6)
+        metrics.log_scalar("churn", report.churn, weight=0, priority=610)
+        metrics.log_scalar("prune_ms", report.milliseconds, weight=0, priority=620, round=1)

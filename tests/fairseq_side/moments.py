@@ -1,0 +1,139 @@
+"""Makes a training say which of its moments it is in, and wait inside one of them to be killed.
+
+Test code, in the process under test: the environment's ``MOMENT`` switches it on. ``MOMENT="re-prune 2"`` waits inside
+the second re-prune; ``MOMENT=tell`` waits nowhere. Each moment is a line ``inside: NAME`` on standard output, and
+after every update a line ``digest`` tells all weights and the mask.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import signal
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils, optim, trainer, utils
+
+MOMENTS = ("step", "re-prune", "validation", "checkpoint write", "resume")
+WAITING = "waiting to be killed inside"
+
+
+class _Place:
+    def __init__(self, wanted: str) -> None:
+        self.name, _, number = wanted.rpartition(" ")
+        self.left = int(number) if self.name else -1
+
+    def reach(self, name: str, detail: str = "") -> None:
+        """Say that the training is inside a moment; never return from the chosen one."""
+        print(f"inside: {name}{detail}", flush=True)
+        self.left -= name == self.name
+        if self.left == 0:
+            print(f"{WAITING}: {name}{detail}", flush=True)
+            signal.pause()
+
+
+def install(wanted: str) -> None:
+    """Wrap what the moments are made of; the plugin's part as soon as fairseq imports it."""
+    place = _Place(wanted)
+    # A step: gradients are there, the weights have not moved.
+    _before(trainer.Trainer, "clip_grad_norm", lambda: place.reach("step"))
+    _before(trainer.Trainer, "valid_step", lambda: place.reach("validation"))
+    # A resume: the weights are loaded, the optimizer is not.
+    _before(optim.FairseqOptimizer, "load_state_dict", lambda: place.reach("resume"))
+    checkpoint_utils._torch_persistent_save = functools.partial(_write_in_two, place)
+    import_user_module = utils.import_user_module
+
+    def import_and_wrap(args: Any) -> None:
+        import_user_module(args)
+        _wrap_pruner(place)
+        _tell_digests(place)
+        if "AMP_ON_CPU" in os.environ:
+            _amp_on_cpu()
+
+    utils.import_user_module = import_and_wrap
+
+
+def _before(owner: Any, name: str, action: Any) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        action()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+def _write_in_two(place: _Place, state: Any, file: Any) -> None:
+    """Write half of a checkpoint, be inside, write the other half."""
+    whole = io.BytesIO()
+    torch.save(state, whole)
+    content = whole.getbuffer()
+    file.write(content[: len(content) // 2])
+    file.flush()
+    place.reach("checkpoint write")
+    file.write(content[len(content) // 2 :])
+
+
+def _wrap_pruner(place: _Place) -> None:
+    """Be inside a re-prune once a third of the tensors are zeroed. The first mask is none."""
+    from fairseq_parp.sparsity import pruner
+
+    prune, zero_smallest_ = pruner.Pruner.prune, pruner.zero_smallest_
+
+    @functools.wraps(prune)
+    def pruned(self: Any, update: int) -> Any:
+        zeroed = 0
+
+        def zero(*args: Any) -> None:
+            nonlocal zeroed
+            zero_smallest_(*args)
+            zeroed += 1
+            if update and zeroed == len(self.targets) // 3:
+                place.reach("re-prune", f" {update}")
+
+        pruner.zero_smallest_ = zero
+        try:
+            return prune(self, update)
+        finally:
+            pruner.zero_smallest_ = zero_smallest_
+
+    pruner.Pruner.prune = pruned  # type: ignore[method-assign]
+
+
+def _amp_on_cpu() -> None:
+    """Let common.amp run on a CPU, with torch's gradient scaler for CPUs, from a scale at which fp32 overflows."""
+    from fairseq_parp.tasks import parp_finetuning
+
+    torch.cuda.amp.GradScaler = lambda **_options: torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    parp_finetuning.require_supported = lambda _cfg: None
+
+
+def _tell_digests(place: _Place) -> None:
+    """After every update, after its re-prune if it has one, print digests of all parameters and of the mask.
+
+    ``MOMENT="drift 3"`` changes rank 1's weights before its third update.
+    """
+    from fairseq_parp.ranks import rank
+    from fairseq_parp.tasks.parp_finetuning import ParpFinetuningTask
+
+    optimizer_step = ParpFinetuningTask.optimizer_step
+
+    def stepped(self: Any, optimizer: Any, model: Any, update_num: int) -> None:
+        if place.name == "drift" and rank() == 1 and update_num + 1 == place.left:
+            next(iter(self.pruner.targets.values())).weight.data.normal_()
+        optimizer_step(self, optimizer, model, update_num)
+        weights = _digest(model.parameters())
+        print(f"digest: {update_num + 1} weights {weights} mask {_digest(self.pruner.mask.bits.values())}", flush=True)
+
+    ParpFinetuningTask.optimizer_step = stepped  # type: ignore[method-assign]
+
+
+def _digest(tensors: Any) -> str:
+    seen = hashlib.sha256()
+    for tensor in tensors:
+        seen.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())
+    return seen.hexdigest()[:16]
