@@ -120,3 +120,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         masks().save(path, source="another")
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_digest_tells_masks_apart_that_differ_in_one_bit() -> None:
+    one = MaskSet.of_nonzero({"a": torch.ones(20), "b": torch.ones(9)})
+    other = MaskSet.of_nonzero({"a": torch.ones(20), "b": torch.tensor([1.0] * 8 + [0.0])})
+    assert one.digest() == MaskSet.of_nonzero({"a": torch.ones(20), "b": torch.ones(9)}).digest() != other.digest()
