@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from omegaconf.errors import OmegaConfBaseException
 
 from fairseq_parp.errors import ConfigError, PrecisionError
 
@@ -34,7 +35,11 @@ def require_unsharded(cfg: Any) -> None:
     Raises:
         ConfigError: the parameters are sharded.
     """
-    if cfg.ddp_backend == "fully_sharded":
+    try:
+        backend = cfg.ddp_backend
+    except OmegaConfBaseException:  # a task on its own, whose config is part of no training's
+        return
+    if backend == "fully_sharded":
         allowed = "is not supported: a rank sees only its shard, and the threshold is over all weights"
         raise ConfigError("distributed_training.ddp_backend", "fully_sharded", allowed)
 

@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed
+from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed, restore, state_of
 from fairseq_parp.sparsity import Pruner, PruningConfig
 
 COMMON = {"fp16_init_scale": 4, "fp16_scale_window": 100, "fp16_scale_tolerance": 0.0, "threshold_loss_scale": None,
@@ -101,3 +101,33 @@ def test_an_amp_overflow_is_seen_by_its_scale() -> None:
     assert overflowed(Amp, 8.0)
     assert loss_scale(object()) is None
     assert not overflowed(object(), None)
+
+
+@pytest.mark.parametrize("kind", ["flat", "unflattened"])
+def test_masters_and_the_scalers_counters_are_restored_and_the_weights_follow(kind: str) -> None:
+    model, other = network(), network()
+    optimizer, fresh = optimizer_of(model, kind), optimizer_of(other, "unflattened")
+    for _ in range(3):
+        step(model, optimizer, gradient=0.5)
+    saved = state_of(optimizer)
+    assert restore(fresh, saved)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(model.parameters(), other.parameters(), strict=True))
+    assert vars(fresh.scaler)["_iter"] == vars(optimizer.scaler)["_iter"] == 3
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(saved["masters"], fresh.fp32_params, strict=True))
+
+
+def test_an_optimizer_without_masters_is_left_alone() -> None:
+    model, other = network(), network()
+    fresh = optimizer_of(other, "memory-efficient")
+    assert not restore(fresh, state_of(optimizer_of(model, "unflattened")))
+    assert state_of(fresh)["masters"] == []
+
+
+def test_amps_gradient_scaler_is_restored() -> None:
+    class Amp:
+        scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+
+    saved = state_of(Amp)
+    Amp.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    restore(Amp, saved)
+    assert loss_scale(Amp) == 8.0

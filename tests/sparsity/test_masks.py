@@ -141,3 +141,9 @@ def named(*names: str) -> MaskSet:
 def test_renamed_by_one_leading_part(there: list[str], expected: list[str]) -> None:
     found = named("e.a", "e.b").renamed(there)
     assert sorted(found.bits) == sorted(found.shapes) == expected
+
+
+def test_a_digest_tells_masks_apart_that_differ_in_one_bit() -> None:
+    one = MaskSet.of_nonzero({"a": torch.ones(20), "b": torch.ones(9)})
+    other = MaskSet.of_nonzero({"a": torch.ones(20), "b": torch.tensor([1.0] * 8 + [0.0])})
+    assert one.digest() == MaskSet.of_nonzero({"a": torch.ones(20), "b": torch.ones(9)}).digest() != other.digest()
