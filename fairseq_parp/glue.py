@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from fairseq_parp.errors import ParpError
 
 
@@ -48,3 +50,12 @@ def load_plugin() -> None:
 def unwrapped(model: Any) -> Any:
     """Return the model inside fairseq's distributed wrapper, or the model itself."""
     return getattr(model, "module", model)
+
+
+def convolutions(model: nn.Module) -> list[tuple[int, int]]:
+    """Return (kernel, stride) of the convolutions of the module called ``feature_extractor``, in their order."""
+    return [
+        (module.kernel_size[0], module.stride[0])
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv1d) and "feature_extractor" in name.split(".")
+    ]

@@ -13,6 +13,7 @@ from fairseq_parp.decoding.audio import read_audio
 from fairseq_parp.decoding.encoder import CTCModel
 from fairseq_parp.decoding.generator import CTCGenerator, build_searcher
 from fairseq_parp.errors import AudioError, absolute
+from fairseq_parp.glue import convolutions
 
 
 class Transcriber:
@@ -80,12 +81,3 @@ def shortest_input(model: nn.Module) -> int:
     for kernel, stride in reversed(convolutions(model)):
         samples = (samples - 1) * stride + kernel
     return samples
-
-
-def convolutions(model: nn.Module) -> list[tuple[int, int]]:
-    """Return (kernel, stride) of the convolutions of the module called ``feature_extractor``, in their order."""
-    return [
-        (module.kernel_size[0], module.stride[0])
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv1d) and "feature_extractor" in name.split(".")
-    ]

@@ -15,9 +15,8 @@ from torch import distributed
 from fairseq_parp import compat
 from fairseq_parp.data.every_utterance import EveryUtterance, require_readable
 from fairseq_parp.decoding import CTCGenerator, build_generator
-from fairseq_parp.decoding.transcribe import convolutions
 from fairseq_parp.errors import ConfigError, LossError, ManifestError, MaskError, WeightsError, absolute, listing
-from fairseq_parp.glue import one_line_errors, unwrapped
+from fairseq_parp.glue import convolutions, one_line_errors, unwrapped
 from fairseq_parp.manifests.checking import require, unalignable
 from fairseq_parp.mask_files.first import first_mask
 from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed, restore, state_of

@@ -15,7 +15,7 @@ import signal
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils, optim, trainer, utils
+from fairseq import optim, trainer, utils
 
 MOMENTS = ("step", "re-prune", "validation", "checkpoint write", "resume")
 WAITING = "waiting to be killed inside"
@@ -43,7 +43,7 @@ def install(wanted: str) -> None:
     _before(trainer.Trainer, "valid_step", lambda: place.reach("validation"))
     # A resume: the weights are loaded, the optimizer is not.
     _before(optim.FairseqOptimizer, "load_state_dict", lambda: place.reach("resume"))
-    checkpoint_utils._torch_persistent_save = functools.partial(_write_in_two, place)
+    torch.save = functools.partial(_write_in_two, place, torch.save)
     import_user_module = utils.import_user_module
 
     def import_and_wrap(args: Any) -> None:
@@ -67,10 +67,10 @@ def _before(owner: Any, name: str, action: Any) -> None:
     setattr(owner, name, wrapped)
 
 
-def _write_in_two(place: _Place, state: Any, file: Any) -> None:
+def _write_in_two(place: _Place, save: Any, state: Any, file: Any) -> None:
     """Write half of a checkpoint, be inside, write the other half."""
     whole = io.BytesIO()
-    torch.save(state, whole)
+    save(state, whole)
     content = whole.getbuffer()
     file.write(content[: len(content) // 2])
     file.flush()
@@ -115,12 +115,12 @@ def _amp_on_cpu() -> None:
 def _tell_digests(place: _Place) -> None:
     """After every update, after its re-prune if it has one, print digests of all parameters and of the mask.
 
-    ``MOMENT="drift 3"`` changes rank 1's weights before its third update.
+    ``MOMENT="drift 3"`` changes rank 1's weights before its third update; ``MOMENT="not a number 3"`` its audio.
     """
     from fairseq_parp.ranks import rank
     from fairseq_parp.tasks.parp_finetuning import ParpFinetuningTask
 
-    optimizer_step = ParpFinetuningTask.optimizer_step
+    optimizer_step, train_step = ParpFinetuningTask.optimizer_step, ParpFinetuningTask.train_step
 
     def stepped(self: Any, optimizer: Any, model: Any, update_num: int) -> None:
         if place.name == "drift" and rank() == 1 and update_num + 1 == place.left:
@@ -129,7 +129,13 @@ def _tell_digests(place: _Place) -> None:
         weights = _digest(model.parameters())
         print(f"digest: {update_num + 1} weights {weights} mask {_digest(self.pruner.mask.bits.values())}", flush=True)
 
+    def trained(self: Any, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, *rest: Any) -> Any:
+        if place.name == "not a number" and rank() == 1 and update_num + 1 == place.left:
+            sample["net_input"]["source"].fill_(float("nan"))
+        return train_step(self, sample, model, criterion, optimizer, update_num, *rest)
+
     ParpFinetuningTask.optimizer_step = stepped  # type: ignore[method-assign]
+    ParpFinetuningTask.train_step = trained  # type: ignore[method-assign]
 
 
 def _digest(tensors: Any) -> str:

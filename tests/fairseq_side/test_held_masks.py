@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
-from test_training import compare, logged
+from test_training import logged
 
 from fairseq_parp import checkpoints
 from fairseq_parp.mask_files.making import make_mask
@@ -96,22 +95,6 @@ def test_rp_is_the_mask_of_a_fresh_model_on_the_pretrained_weights(
     before = checkpoints.read(pretrained)["model"]["encoder.layers.1.fc2.weight"]
     name = "w2v_encoder.w2v_model.encoder.layers.1.fc2.weight"
     assert torch.equal(checkpoints.read(tmp_path / "checkpoint_last.pt")["model"][name], before * mask.kept(name))
-
-
-@pytest.mark.parametrize("method", ["mpi", "rp", "fixed"])
-def test_killed_and_resumed_equals_never_killed(
-    commands: tiny.Commands, data: Path, pretrained: Path, random_mask: Path, tmp_path: Path, method: str
-) -> None:
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    keys = [f"task.pruning.method={method}", "optimization.max_update=10"]
-    keys += [f"+task.pruning.mask={random_mask}"] if method == "fixed" else []
-    for folder in (straight, broken):
-        folder.mkdir()
-    train(commands, straight, data, pretrained, *keys)
-    arguments = tiny.training(broken, data, pretrained, *keys)
-    commands.train(broken, arguments, expect=-signal.SIGKILL, kill_at='"num_updates": "7"')
-    commands.train(broken, arguments)
-    assert compare(broken / "checkpoint_last.pt", straight / "checkpoint_last.pt") == []
 
 
 def test_parp_from_another_runs_checkpoint_starts_at_its_mask_and_leaves_it(

@@ -14,11 +14,12 @@ import pytest
 import tiny
 from test_training import compare
 
+from fairseq_parp.mask_files.making import make_mask
 from fairseq_parp.report import report
 from fairseq_parp.sparsity.counting import zero_count
 
-METHODS = ["dense", "parp", "parp_p"]
-WITHOUT_REPRUNES = {"dense"}
+METHODS = ["dense", "parp", "parp_p", "mpi", "rp", "fixed"]
+WITHOUT_REPRUNES = {"dense", "mpi", "rp", "fixed"}
 
 # Saves are 3 updates apart, re-prunes 7: so many moments after a start are far enough on for the run to get ahead.
 ROUND = ["step 4", "re-prune 1", "validation 3", "checkpoint write 2", "resume 1"]
@@ -77,6 +78,9 @@ def test_killed_twenty_times(
     round_ = [moment for moment in ROUND if method not in WITHOUT_REPRUNES or "re-prune" not in moment]
     wanted = list(itertools.islice(itertools.cycle(round_), 20))
     keys = [f"task.pruning.method={method}", "optimization.max_update=50"]
+    if method == "fixed":
+        make_mask(pretrained, 0.5, "random").save(tmp_path / "mask.safetensors")
+        keys.append(f"+task.pruning.mask={tmp_path / 'mask.safetensors'}")
     killed = both(commands, data, pretrained, tmp_path, wanted, *keys)
     assert sum(killed.values()) == 20
     assert set(killed) == set(kinds(round_))

@@ -164,12 +164,14 @@ class Commands:
         assert self._server.stdout
         print(json.dumps(requests), file=self._server.stdin, flush=True)
         processes = json.loads(self._server.stdout.readline())
-        if kill_at:
-            _kill_at(processes[-1], outputs[-1][0], kill_at)
         ended = {}
-        for _ in processes:
-            process, status = json.loads(self._server.stdout.readline())
-            ended[process] = (status, time.monotonic())
+        try:
+            if kill_at:
+                _kill_at(processes[-1], outputs[-1][0], kill_at)
+        finally:  # the server's answers are read whatever happens, or the next command would get them
+            for _ in processes:
+                process, status = json.loads(self._server.stdout.readline())
+                ended[process] = (status, time.monotonic())
         return [
             Done(ended[process][0], out.read_text(), err.read_text(), ended[process][1])
             for process, (out, err) in zip(processes, outputs, strict=True)
