@@ -14,6 +14,7 @@ from fairseq_parp.compat import (
     not_a_number,
     other_optimizer,
     safe_loading,
+    task_state,
     whole_saving,
 )
 
@@ -29,3 +30,4 @@ def install() -> None:
     cpu_flat_fp16.install()
     not_a_number.install()
     other_optimizer.install()
+    task_state.install()
