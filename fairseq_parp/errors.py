@@ -55,6 +55,10 @@ class CheckpointError(ParpError):
         self.path, self.reason = fspath(path), reason
 
 
+class OptimizerError(CheckpointError):
+    """A resumed run's optimizer cannot take over what the checkpoint's had."""
+
+
 class ResumeError(ParpError):
     """A run is resumed with settings other than those it was started with."""
 

@@ -23,11 +23,11 @@ def install() -> None:
     """Mend what is to be mended in the fairseq that is imported; calling it again does nothing."""
     no_eval.install()
     no_spans.install()
-    safe_loading.install()
+    other_optimizer.install()
+    safe_loading.install()  # around other_optimizer: it words what that does not
     whole_saving.install()
     broadcast.install()
     cpu_overflow.install()
     cpu_flat_fp16.install()
     not_a_number.install()
-    other_optimizer.install()
     task_state.install()

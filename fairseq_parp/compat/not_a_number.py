@@ -39,7 +39,8 @@ def install() -> None:
             return step(self, samples, *args, **kwargs)
         except FloatingPointError as error:
             where = getattr(self.task, "utterances", str)
-            ids = [number for sample in samples for number in sample["id"].tolist() if "id" in sample]
+            # A rank that has run out of batches gets one without ids, to keep step with the others.
+            ids = [number for sample in samples if sample and "id" in sample for number in sample["id"].tolist()]
             with one_line_errors():
                 update = self.get_num_updates() + 1
                 raise LossError(f"update {update} cannot be made: {error}; its utterances: {where(ids)}") from error

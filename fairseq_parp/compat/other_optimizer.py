@@ -10,7 +10,7 @@ import functools
 import re
 from typing import Any
 
-from fairseq_parp.errors import CheckpointError, absolute
+from fairseq_parp.errors import OptimizerError, absolute
 from fairseq_parp.glue import one_line_errors
 
 _ADVICE = (
@@ -37,7 +37,7 @@ def install() -> None:
                 if reason is None:
                     raise
                 path = absolute(filename)
-                raise CheckpointError(path, f"{reason}; {_ADVICE.format(path=path)}") from error
+                raise OptimizerError(path, f"{reason}; {_ADVICE.format(path=path)}") from error
 
     load_checkpoint.mended_by_parp = True  # type: ignore[attr-defined]
     Trainer.load_checkpoint = load_checkpoint

@@ -18,7 +18,7 @@ import torch
 from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints.archives import DamagedError
 from fairseq_parp.checkpoints.pickles import RefusedError
-from fairseq_parp.errors import CheckpointError, absolute, first_line
+from fairseq_parp.errors import CheckpointError, OptimizerError, absolute, first_line
 from fairseq_parp.glue import OneLineExit, one_line_errors
 
 
@@ -91,6 +91,8 @@ def _resuming(original: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 extra = _or_unusable(filename, original, trainer, filename, *args, **kwargs)
                 _require_position(filename, extra)
+            except OptimizerError:  # no older checkpoint would fit better
+                raise
             except CheckpointError as error:
                 raise CheckpointError(error.path, error.reason + _way_out(Path(error.path))) from error
             return extra

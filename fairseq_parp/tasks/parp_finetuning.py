@@ -184,7 +184,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
         """Stop at a loss that is NaN: at once where this rank is alone, else where all ranks see it."""
         if not math.isnan(loss):
             return
-        where = self.utterances(sample["id"].tolist())
+        where = self.utterances(sample["id"].tolist() if "id" in sample else [])
         self.bad_loss = LossError(f"the loss of update {update} is NaN; its utterances: {where}")
         if not distributed.is_initialized():
             with one_line_errors():

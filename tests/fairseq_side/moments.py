@@ -129,10 +129,11 @@ def _tell_digests(place: _Place) -> None:
         weights = _digest(model.parameters())
         print(f"digest: {update_num + 1} weights {weights} mask {_digest(self.pruner.mask.bits.values())}", flush=True)
 
-    def trained(self: Any, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, *rest: Any) -> Any:
-        if place.name == "not a number" and rank() == 1 and update_num + 1 == place.left:
+    def trained(self: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+        update = (kwargs["update_num"] if "update_num" in kwargs else args[3]) + 1
+        if place.name == "not a number" and rank() == 1 and update == place.left:
             sample["net_input"]["source"].fill_(float("nan"))
-        return train_step(self, sample, model, criterion, optimizer, update_num, *rest)
+        return train_step(self, sample, *args, **kwargs)
 
     ParpFinetuningTask.optimizer_step = stepped  # type: ignore[method-assign]
     ParpFinetuningTask.train_step = trained  # type: ignore[method-assign]
