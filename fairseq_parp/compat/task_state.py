@@ -25,10 +25,12 @@ def install() -> None:
         return save(self, filename, {**extra_state, **get()})
 
     @functools.wraps(load)
-    def load_checkpoint(self: Any, *args: Any, **kwargs: Any) -> Any:
-        extra_state = load(self, *args, **kwargs)
+    def load_checkpoint(self: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
+        extra_state = load(self, filename, *args, **kwargs)
+        asked = self.cfg.checkpoint
+        anew = asked.reset_dataloader or filename == asked.finetune_from_model
         saved = (extra_state or {}).get(type(self.task).__name__)
-        if saved and hasattr(self.task, "set_checkpoint_dict"):
+        if saved and not anew and hasattr(self.task, "set_checkpoint_dict"):
             self.task.set_checkpoint_dict(saved)
         return extra_state
 

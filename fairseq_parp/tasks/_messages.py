@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from fairseq.logging import metrics
@@ -11,6 +12,24 @@ from fairseq_parp.errors import listing
 from fairseq_parp.sparsity import Pruner
 
 logger = logging.getLogger(__name__)
+
+
+class _QuietFile(logging.FileHandler):
+    """A log file that a full disk ends silently: the checkpoint that does not fit says so itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None: ...  # noqa: N802 (logging's name)
+
+
+def log_into(folder: str) -> None:
+    """Write what is logged from here on to ``train.log`` in a folder, too.
+
+    Hydra's own log file would lie in the folder that the command was started from, for all runs together.
+    """
+    file = Path(folder) / "train.log"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = _QuietFile(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 class VanishedWarning:

@@ -23,7 +23,13 @@ from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed, r
 from fairseq_parp.randomness import derived
 from fairseq_parp.ranks import rank, require_same_mask
 from fairseq_parp.sparsity import Pruner, PruningConfig
-from fairseq_parp.tasks._messages import VanishedWarning, log_pruning, say_if_short_of_the_ramp, warn_if_frozen
+from fairseq_parp.tasks._messages import (
+    VanishedWarning,
+    log_into,
+    log_pruning,
+    say_if_short_of_the_ramp,
+    warn_if_frozen,
+)
 from fairseq_parp.tasks._precision import masters_after_resume, name_of, require_supported, require_unsharded
 from fairseq_parp.tasks._vocabulary import dictionary_of_checkpoint, labels_of_checkpoint, read_dictionary
 
@@ -47,7 +53,9 @@ class ParpFinetuningConfig(AudioFinetuningConfig):
 
     # What the run is like, read from the other groups of the config; not for users to set.
     max_update: Any = II("optimization.max_update")  # noqa: RUF009 (a string)
+    seed: Any = II("common.seed")  # noqa: RUF009 (a string)
     path: Any = II("common_eval.path")  # noqa: RUF009 (a string)
+    save_dir: Any = II("checkpoint.save_dir")  # noqa: RUF009 (a string)
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
     amp: bool = II("common.amp")
@@ -95,7 +103,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
         with one_line_errors():
             if self.cfg.path:
                 return dictionary_of_checkpoint(self.cfg.path)
-            folder = self.cfg.target_dictionary or self.cfg.data
+            folder = getattr(self.cfg, "target_dictionary", None) or self.cfg.data
             return read_dictionary(super().load_target_dictionary, folder, self.cfg.labels)
 
     # --- data -------------------------------------------------------------------------------------------------
@@ -106,7 +114,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
             self._train_split = split
         cfg = task_cfg or self.cfg
         with one_line_errors():
-            if cfg.multi_corpus_keys is None and not getattr(cfg, "binarized_dataset", False):
+            if getattr(cfg, "multi_corpus_keys", None) is None and not getattr(cfg, "binarized_dataset", False):
                 require(self.cfg.data, split, cfg.labels, symbols=list(self.target_dictionary.symbols))
                 if self._convolutions:
                     self._check_lengths(split, cfg.labels)
@@ -146,6 +154,8 @@ class ParpFinetuningTask(AudioFinetuningTask):
                 return super().build_model(model_cfg, from_checkpoint)
             pruning = PruningConfig.read(_plain(self.cfg.pruning))
             require_supported(self.cfg)
+            if rank() == 0:
+                log_into(self.cfg.save_dir)
             model = super().build_model(model_cfg, from_checkpoint)
             self._convolutions = convolutions(model)
             last_update = int(self.cfg.max_update or 0) or None

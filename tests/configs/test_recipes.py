@@ -46,7 +46,7 @@ class Yaml12Floats(yaml.SafeLoader):
 
 
 Yaml12Floats.add_implicit_resolver(
-    "tag:yaml.org,2002:float", __import__("re").compile(r"^[-+]?[0-9.]+(?:e[-+]?[0-9]+)?$"), list("-+0123456789.")
+    "tag:yaml.org,2002:float", __import__("re").compile(r"^[-+]?[0-9][0-9.]*(?:e[-+]?[0-9]+)?$"), list("-+0123456789.")
 )
 
 
@@ -110,7 +110,7 @@ def test_overrides_in_the_headers(name: str) -> None:
 def test_every_config_is_flat_and_says_how_to_run_it(path: Path) -> None:
     config, text = load(path), path.read_text()
     assert "defaults" not in config
-    assert config["hydra"]["job"]["chdir"] is False
+    assert config["hydra"]["run"]["dir"] == "."
     head = text[: text.index("\n\n")]
     for word in ("# First:", "# Run:", "# Override:", f"--config-name {path.stem}"):
         assert word in head, word

@@ -85,8 +85,7 @@ def whole(path: Path) -> bool:
     return True
 
 
-# hydra's own log would take room on the small disk, too.
-FULL = ["hydra.run.dir=elsewhere", "checkpoint.no_epoch_checkpoints=false", "checkpoint.save_interval_updates=99"]
+FULL = ["checkpoint.no_epoch_checkpoints=false", "checkpoint.save_interval_updates=99"]
 
 
 def test_a_full_disk(commands: tiny.Commands, data: Path, pretrained: Path, small_disk: Path, tmp_path: Path) -> None:

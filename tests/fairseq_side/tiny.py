@@ -75,7 +75,8 @@ def make_pretrained(path: Path, model: dict[str, Any] | None = None, *, old_styl
         flat |= {"arch": "wav2vec2", "task": "audio_pretraining", "criterion": "wav2vec", "data": "/nowhere"}
         state |= {"args": Namespace(**flat, normalize=False), "cfg": None}
     else:
-        state |= {"args": None, "cfg": {"model": full, "task": task, "criterion": {"_name": "wav2vec"}}}
+        others = {"criterion": {"_name": "wav2vec"}, "lr_scheduler": None}
+        state |= {"args": None, "cfg": {"model": full, "task": task, **others}}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, path)
     return path
