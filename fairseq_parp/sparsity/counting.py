@@ -29,7 +29,7 @@ def written_sparsity(zeros: int, size: int) -> str:
     """Return the shortest decimal that means ``zeros`` among ``size`` weights.
 
     >>> written_sparsity(42_508_800, 85_017_600), written_sparsity(42_508_801, 85_017_600)
-    ('0.5', '0.500000012')
+    ('0.5', '0.50000001')
     """
     exactly = zeros / max(1, size)
     rounded = (f"{exactly:.{digits}f}" for digits in range(1, 18))

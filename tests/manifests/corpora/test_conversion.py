@@ -87,7 +87,10 @@ def wait_until(true, seconds: float = 30) -> None:
 def interrupted(command: list[str], flacs: Path, how: signal.Signals) -> tuple[dict[Path, int], int, str]:
     """Ends a conversion after some more clips; returns the FLACs with their times, exit status and standard error."""
     before = len(list(flacs.glob("*.flac")))
+    # Where the tests run in the background of a shell they ignore SIGINT, and so would the command.
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    signal.signal(signal.SIGINT, earlier)
     wait_until(lambda: len(list(flacs.glob("*.flac"))) > before + 4)
     workers = children(running.pid)
     assert len(workers) >= 2
