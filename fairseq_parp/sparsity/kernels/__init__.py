@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,8 +86,24 @@ class Kernel(ABC):
         """
 
 
+_only: Kernel | None = None
+
+
+@contextmanager
+def using(kernel: Kernel) -> Iterator[None]:
+    """Let one kernel do all the work within the block, to measure it; not for several threads."""
+    global _only
+    earlier, _only = _only, kernel
+    try:
+        yield
+    finally:
+        _only = earlier
+
+
 def choose(tensors: Collection[Tensor]) -> Kernel:
     """Return the fastest kernel that can rank ``tensors`` together."""
+    if _only is not None:
+        return _only
     dtypes = {tensor.dtype for tensor in tensors}
     if len(dtypes) == 1 and all(tensor.device.type == "cpu" for tensor in tensors):
         from fairseq_parp.sparsity.kernels.arrays import Arrays
