@@ -25,7 +25,7 @@ from fairseq_parp.sparsity.kernels.tensors import Tensors
 COPY = "Tensor.copy_ of the same tensors"
 FALLBACKS: dict[str, tuple[float, Callable[[], kernels.Kernel]]] = {
     "numpy": (6.0, lambda: Arrays(torch.float32)),
-    "torch": (45.0, lambda: Tensors(wide=False)),
+    "torch": (45.0, lambda: Tensors(wide=False, cpu=True)),
 }
 PEERS = {
     "global_unstructured": (150.0, "torch.nn.utils.prune.global_unstructured (L1) and prune.remove"),

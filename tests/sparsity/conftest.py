@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fairseq_parp.sparsity import kernels, select
+from fairseq_parp.sparsity.kernels import tensors
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.tensors import Tensors
 
@@ -21,10 +22,10 @@ KERNELS = [pytest.param("compiled", marks=without_numba), "numpy", "torch"]
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Let one implementation do all the work that it can do; the compiled one leaves all but fp32 to numpy."""
 
-    def choose(tensors: Collection[Tensor]) -> kernels.Kernel:
-        dtypes = {tensor.dtype for tensor in tensors}
+    def choose(ranked: Collection[Tensor]) -> kernels.Kernel:
+        dtypes = {tensor.dtype for tensor in ranked}
         if request.param == "torch" or len(dtypes) != 1:
-            return Tensors(wide=torch.float64 in dtypes)
+            return Tensors(torch.float64 in dtypes, cpu=True)
         compiled = kernels._compiled() if request.param == "compiled" and dtypes == {torch.float32} else None
         return compiled or Arrays(*dtypes)
 
@@ -36,8 +37,8 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make samples, brackets, histograms and pieces tiny: the bracket often misses, or holds too much."""
     for name, value in {"SAMPLE": 8, "SMALL": 4, "MOST_COLLECTED": 0.1, "BINS": 4, "DEVIATIONS": 1}.items():
         monkeypatch.setattr(select, name, value)
-    for each in (Arrays, Tensors):
-        monkeypatch.setattr(each, "piece", 8)
+    monkeypatch.setattr(Arrays, "piece", 8)
+    monkeypatch.setattr(tensors, "_UNDER_TORCHS_GRAIN", 8)
     if (compiled := kernels._compiled()) is not None:
         monkeypatch.setattr(type(compiled), "piece", 8)
 

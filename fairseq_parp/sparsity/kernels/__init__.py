@@ -105,14 +105,15 @@ def choose(tensors: Collection[Tensor]) -> Kernel:
     if _only is not None:
         return _only
     dtypes = {tensor.dtype for tensor in tensors}
-    if len(dtypes) == 1 and all(tensor.device.type == "cpu" for tensor in tensors):
+    cpu = all(tensor.device.type == "cpu" for tensor in tensors)
+    if len(dtypes) == 1 and cpu:
         from fairseq_parp.sparsity.kernels.arrays import Arrays
 
         compiled = dtypes == {torch.float32} and sum(tensor.numel() for tensor in tensors) >= WORTH_COMPILING
         return (_compiled() if compiled else None) or Arrays(*dtypes)
     from fairseq_parp.sparsity.kernels.tensors import Tensors
 
-    return Tensors(wide=torch.float64 in dtypes)
+    return Tensors(torch.float64 in dtypes, cpu)
 
 
 @functools.cache

@@ -12,15 +12,22 @@ from torch import Tensor
 from fairseq_parp.sparsity import packing
 from fairseq_parp.sparsity.kernels import Counts, Kernel, Keys
 
+_UNDER_TORCHS_GRAIN = (1 << 15) - 8
+"""Elements below which torch works on one thread: threads of ours, each on its piece, wait less for one another."""
+
 
 class Tensors(Kernel):
-    """Takes flat views as they are; torch itself uses the threads."""
+    """Takes flat views as they are.
 
-    piece = packing.CHUNK
-    threads = 1
+    Args:
+        wide: the keys are those of fp64, else of fp32.
+        cpu: all tensors are in main memory.
+    """
 
-    def __init__(self, wide: bool) -> None:
+    def __init__(self, wide: bool, cpu: bool) -> None:
         self.wide = wide
+        self.piece = _UNDER_TORCHS_GRAIN if cpu else 1 << 22
+        self.threads = torch.get_num_threads() if cpu else 1
         self.infinity = 0x7FF0_0000_0000_0000 if wide else 0x7F80_0000
 
     def flat(self, tensor: Tensor) -> Tensor:
