@@ -97,16 +97,21 @@ def jobs(size: Size | None = None) -> Iterator[Job]:
     for state in STATES:
         names = [f"re-prune, {how}: {state}" for how in ("cold", "warm")]
         yield Job(names, functools.partial(_against_copy, stage, state, names))
-        for kernel in FALLBACKS:
-            name = f"re-prune, only {kernel}: {state}"
-            yield Job([name], functools.partial(_fallback, stage, state, name, kernel))
-        for peer in PEERS:
-            name = f"re-prune, {peer}: {state}"
-            yield Job([name], functools.partial(_against_peer, stage, state, name, peer))
+        yield _fallback_job(stage, state, "numpy")
     name = "re-prune, transient memory"
     yield Job([name], functools.partial(_memory, stage, name))
     name = f"re-prune, {_count(large):,} weights"
     yield Job([name], functools.partial(_proportion, base, large, name))
+    for state in STATES:  # the slow ones
+        yield _fallback_job(stage, state, "torch")
+        for peer in reversed(PEERS):
+            name = f"re-prune, {peer}: {state}"
+            yield Job([name], functools.partial(_against_peer, stage, state, name, peer))
+
+
+def _fallback_job(stage: Callable[[str], Stage], state: str, kernel: str) -> Job:
+    name = f"re-prune, only {kernel}: {state}"
+    return Job([name], functools.partial(_fallback, stage, state, name, kernel))
 
 
 def _against_copy(stage: Callable[[str], Stage], state: str, names: list[str]) -> Iterator[Row]:

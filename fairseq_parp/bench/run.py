@@ -36,15 +36,15 @@ def bench(only: str | None, path: Path, size: Size | None = None) -> list[Row]:
     chosen = _chosen(only, size)
     print("\n".join(f"{name:10}{value}" for name, value in machine.items()))
     rows: list[Row] = []
-    loads: list[str] = []
+    objects: list[dict[str, object]] = []
     with tqdm(chosen, unit="measurement") as progress:
         for job in progress:
             progress.set_description(job.names[0])
-            rows += [row for row in job.run() if only is None or only in row.name]
-            loads += [load()] * (len(rows) - len(loads))
+            found = [row for row in job.run() if only is None or only in row.name]
+            rows += found
+            objects += [{**asdict(row), **machine, "load": load()} for row in found]
+            write_whole(path, json.dumps(objects, indent=1).encode())  # what was measured stays, whatever comes
     print("\n".join(table(rows)))
-    objects = [{**asdict(row), **machine, "load": then} for row, then in zip(rows, loads, strict=True)]
-    write_whole(path, json.dumps(objects, indent=1).encode())
     draw(rows, f"{machine['machine']}\n{machine['versions']}; load {machine['load']}", path.with_suffix(".png"))
     print(f"written: {absolute(path)} and {path.with_suffix('.png').name}")
     return rows
