@@ -17,8 +17,8 @@ from fairseq_parp.sparsity.kernels import Counts, Keys
 from fairseq_parp.sparsity.kernels.arrays import _POPCOUNT, Arrays
 
 _MAGNITUDE = np.uint32(0x7FFF_FFFF)
-_ZERO, _ONE = np.uint32(0), np.uint32(1)
-_BLOCK = np.uint64(128)
+_ZERO = np.uint32(0)
+_BLOCK, _LOOKED_AT = np.uint64(128), np.uint64(64)
 _EIGHT = np.uint64(8)
 
 
@@ -48,18 +48,22 @@ def _count_keys(values: Any, low: Any, high: Any) -> Any:
 
 @_jit
 def _collect_keys(values: Any, low: Any, high: Any, found: Any) -> None:
+    """Write the keys in [low, high) to ``found``, which has room for one more: every key is written, few stay."""
     size, width, place = np.uint64(values.size), np.uint32(high - low), np.uint64(0)
-    for start in range(np.uint64(0), size, _BLOCK):
-        stop = min(start + _BLOCK, size)
+    whole = size - size % _LOOKED_AT
+    for start in range(np.uint64(0), whole, _LOOKED_AT):
         inside = _ZERO
-        for i in range(start, stop):
-            inside = np.uint32(inside + np.uint32(np.uint32(np.uint32(values[i] & _MAGNITUDE) - low) < width))
+        for i in range(_LOOKED_AT):
+            inside = np.uint32(inside + np.uint32(np.uint32(np.uint32(values[start + i] & _MAGNITUDE) - low) < width))
         if inside:
-            for i in range(start, stop):
-                key = np.uint32(values[i] & _MAGNITUDE)
-                if np.uint32(key - low) < width:
-                    found[place] = key
-                    place += np.uint64(1)
+            for i in range(_LOOKED_AT):
+                key = np.uint32(values[start + i] & _MAGNITUDE)
+                found[place] = key
+                place += np.uint64(np.uint32(key - low) < width)
+    for i in range(whole, size):
+        key = np.uint32(values[i] & _MAGNITUDE)
+        found[place] = key
+        place += np.uint64(np.uint32(key - low) < width)
 
 
 @_jit
@@ -120,9 +124,9 @@ class Compiled(Arrays):
 
     def collect(self, values: Any, low: int, high: int, size: int) -> Keys:
         """Skip the blocks where there is nothing."""
-        found = np.empty(size, np.uint32)
+        found = np.empty(size + 1, np.uint32)
         _collect_keys(values, np.uint32(low), np.uint32(high), found)
-        return found
+        return found[:size]
 
     def sweep(
         self, values: Any, weights: Any | None, key: int, split: int, bits: Any, before: Any | None
