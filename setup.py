@@ -11,6 +11,7 @@ REQUIRES = ["editdistance", "numpy", "omegaconf", "safetensors", "soundfile", "s
 
 EXTRAS = {
     "fairseq": ['fairseq-fixed; python_version >= "3.11"', 'fairseq==0.12.2; python_version < "3.11"', "torch"],
+    "fast": ["numba"],
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
     "test": ["hypothesis", "mypy", "pre-commit", "pytest", "ruff"],

@@ -15,6 +15,7 @@ from fairseq_parp import __version__
 from fairseq_parp.errors import ParpError
 
 VERBS = {
+    "bench": "measure speed and memory beside others on this machine: table, JSON and plot",
     "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
     "doctor": "show versions, say what is broken here and how to mend it",
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",

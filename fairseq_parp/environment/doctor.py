@@ -154,7 +154,7 @@ def check_hooks(facts: Facts) -> Iterator[Problem]:
 def check_others(facts: Facts) -> Iterator[Problem]:
     """Everything else that the plugin imports."""
     for library in facts.library.values():
-        if library.name in ("torch", "fairseq", "torchaudio"):
+        if library.name in ("torch", "fairseq", "torchaudio", "numba"):
             continue
         if library.error:
             what = f"{library.name} {library.version} does not import ({library.error})"
@@ -169,6 +169,14 @@ def check_torchaudio(facts: Facts) -> Iterator[Problem]:
         yield Problem("torchaudio does not import", "not needed here; pip uninstall torchaudio", harmless=True)
 
 
+def check_numba(facts: Facts) -> Iterator[Problem]:
+    """Numba, which makes re-pruning faster and is not needed."""
+    numba = facts.library["numba"]
+    if not numba.works:
+        what = f"numba {numba.version} does not import ({numba.error})" if numba.version else "numba is not installed"
+        yield Problem(what, "to re-prune faster on a CPU: pip install numba; numpy does it otherwise", harmless=True)
+
+
 Check = Callable[[Facts], Iterator[Problem]]
 CHECKS: tuple[Check, ...] = (
     check_python,
@@ -179,4 +187,5 @@ CHECKS: tuple[Check, ...] = (
     check_hooks,
     check_others,
     check_torchaudio,
+    check_numba,
 )

@@ -23,6 +23,7 @@ LIBRARIES = {
     "safetensors": "safetensors",
     "soxr": "soxr",
     "tqdm": "tqdm",
+    "numba": "numba",
     "torchaudio": "torchaudio",
     "fairseq": "fairseq",
 }

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from fairseq_parp.sparsity.counting import zero_count
-from fairseq_parp.sparsity.masks import MaskSet, pack
+from fairseq_parp.sparsity.masks import MaskSet
 from fairseq_parp.sparsity.scope import groups
-from fairseq_parp.sparsity.select import below_cut, find_cut
+from fairseq_parp.sparsity.select import find_cut, sweep
 
 
 @torch.no_grad()
@@ -32,11 +32,10 @@ def magnitude_mask(
     Raises:
         WeightsError: a score is NaN or infinite.
     """
-    bits = {}
+    bits: dict[str, Tensor] = {}
     for group in groups(scores, granularity):
         cut = find_cut(group, zero_count(sparsity, sum(values.numel() for values in group.values())), update)
-        for name, values in group.items():
-            bits[name] = pack((~below for below in below_cut(values, cut)), values.device)
+        bits.update(sweep(group, cut).bits)
     shapes = {name: tuple(values.shape) for name, values in scores.items()}
     return MaskSet({name: bits[name] for name in shapes}, shapes)
 

@@ -15,44 +15,12 @@ from torch import Tensor
 
 from fairseq_parp.errors import MaskError, MissingToolError, absolute, first_line, listing
 from fairseq_parp.files import write_whole
-from fairseq_parp.sparsity.select import CHUNK, chunks
+from fairseq_parp.sparsity.packing import CHUNK, chunks, ones, pack_nonzero, unpack
 
 FORMAT = "fairseq_parp.mask.v1"
 
 MOST_HEADER = 4 << 20
 """Bytes; a mask of 1,000 parameters has a header of 150 KiB."""
-
-_POPCOUNT = torch.tensor([bin(byte).count("1") for byte in range(256)])
-
-# Row b holds byte b's eight bits as eight bytes of 0 or 1, lowest first: unpacking is looking up.
-_EIGHT_BITS = ((torch.arange(256).unsqueeze(1) >> torch.arange(8)) & 1).to(torch.uint8).view(torch.int64).view(-1)
-
-
-def pack_nonzero(tensor: Tensor) -> Tensor:
-    """Return bits that are 1 where ``tensor`` is not zero: uint8, ``ceil(n / 8)`` bytes, lowest bit first."""
-    return pack((values != 0 for values in chunks(tensor)), tensor.device)
-
-
-def pack(kept: Iterable[Tensor], device: torch.device) -> Tensor:
-    """Return the bits of flat booleans that come in chunks; all chunks but the last are multiples of 8 long."""
-    packed = [_pack(chunk) for chunk in kept]
-    return torch.cat(packed) if packed else torch.zeros(0, dtype=torch.uint8, device=device)
-
-
-def unpack(bits: Tensor, size: int) -> Tensor:
-    """Return ``size`` booleans from packed bits, flat."""
-    return _EIGHT_BITS.to(bits.device)[bits.int()].view(torch.bool)[:size]
-
-
-def _pack(kept: Tensor) -> Tensor:
-    """Pack booleans, eight to a byte, by one multiplication per byte.
-
-    Eight bytes of 0 or 1 are one 64-bit integer; the factor moves byte i's bit to bit 56 + i, and no two
-    products meet below bit 56 in a way that carries.
-    """
-    padded = kept if kept.numel() % 8 == 0 else torch.cat([kept, kept.new_zeros(-kept.numel() % 8)])
-    words = padded.view(torch.uint8).view(torch.int64)
-    return ((words * 0x0102_0408_1020_4080) >> 56).to(torch.uint8)
 
 
 @dataclass
@@ -218,11 +186,6 @@ def _led(names: Iterable[str], first: str, other: str) -> dict[str, str]:
     if first.endswith("." + other):
         return {name: name.removeprefix(first.removesuffix(other)) for name in names}
     return {}
-
-
-def ones(bits: Tensor) -> int:
-    """Count the 1s in packed bits."""
-    return int((torch.bincount(bits, minlength=256).cpu() * _POPCOUNT).sum())
 
 
 def require_bits(where: str, name: str, bits: Tensor, shape: tuple[int, ...]) -> None:

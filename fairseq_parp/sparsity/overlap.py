@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from fairseq_parp.sparsity.masks import MaskSet, ones
+from fairseq_parp.sparsity.masks import MaskSet
+from fairseq_parp.sparsity.packing import ones
 from fairseq_parp.sparsity.scope import GRANULARITIES, kind_of
 
 PARTS: dict[str, Callable[[str], str]] = {

@@ -8,7 +8,7 @@ saving, and :meth:`Pruner.make_dense` puts the displaced values back, so that lo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from fairseq_parp.sparsity.magnitude import magnitude_mask
 from fairseq_parp.sparsity.masks import MaskSet, require_bits
 from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.sparsity.scope import find_parameters, groups
-from fairseq_parp.sparsity.select import Cut, find_cut, zero_smallest_
+from fairseq_parp.sparsity.select import Cut, Swept, find_cut, sweep
 
 
 @dataclass
@@ -122,7 +122,7 @@ class Pruner:
         mask = self.mask
         if mask is None:
             return []
-        return [name for name, shape in mask.shapes.items() if len(shape) > 1 and mask.zeros(name) == mask.size(name)]
+        return [name for name, shape in mask.shapes.items() if len(shape) > 1 and not mask.bits[name].any()]
 
     @torch.no_grad()
     def attach(self, masters: Mapping[str, Tensor]) -> None:
@@ -169,14 +169,12 @@ class Pruner:
         """
         start = time.perf_counter()
         self._pruned_at = update
-        self._zero_smallest(update)
-        for target in self.targets.values():
-            if target.master is not None:
-                target.master.masked_fill_(target.weight == 0, 0)
-        before, self.mask = self.mask, MaskSet.of_nonzero(self._weights())
-        churn = 0 if before is None else self.mask.churn(before)
+        before = None if self.mask is None else self.mask.bits
+        swept = [sweep(ranked, cut, weights, before) for ranked, weights, cut in self._cuts(update)]
+        self.mask = self._mask_of(swept)
         milliseconds = 1000 * (time.perf_counter() - start)
-        self.report = PruneReport(update, self.mask.size(), self.mask.zeros(), churn, milliseconds)
+        zeros = self.size - sum(part.ones for part in swept)
+        self.report = PruneReport(update, self.size, zeros, sum(part.churn for part in swept), milliseconds)
         return self.report
 
     @torch.no_grad()
@@ -188,7 +186,12 @@ class Pruner:
         """
         if self._displaced is not None or self.method.held or not self.sparsity:
             return
-        self._displaced = self._zero_smallest(update, keep=True)
+        shown = self._mask_of([sweep(ranked, cut) for ranked, _, cut in self._cuts(update)])
+        self._displaced = {}
+        for name, weight in self._weights().items():
+            dense = weight.clone()
+            shown.zero_(name, weight)
+            self._displaced[name] = _displaced(dense, weight)
 
     @torch.no_grad()
     def make_dense(self) -> None:
@@ -286,26 +289,23 @@ class Pruner:
     def _device(self, name: str) -> torch.device:
         return self.targets[name].weight.device
 
-    def _zero_smallest(self, update: int | None, keep: bool = False) -> dict[str, Tensor]:
-        """Zero k weights in every group; return by name what that displaced, if it is to be kept.
+    def _cuts(self, update: int | None) -> list[tuple[dict[str, Tensor], dict[str, Tensor], Cut]]:
+        """Return, for every group, what ranks, the weights, and the cut that zeroes k of them or all natural zeros.
 
         All cuts are found before anything is zeroed, so that an error leaves the weights as they were.
         """
-        parts = groups(self.targets, self.config.granularity)
-        cuts = [self._find_cut(part, update) for part in parts]
-        displaced = {}
-        for part, cut in zip(parts, cuts, strict=True):
-            for name, target in part.items():
-                weight = target.weight.detach()
-                dense = weight.clone() if keep else weight
-                zero_smallest_(target.ranked.detach(), weight, cut)
-                if keep:
-                    displaced[name] = _displaced(dense, weight)
-        return displaced
+        result = []
+        for part in groups(self.targets, self.config.granularity):
+            weights = {name: target.weight.detach() for name, target in part.items()}
+            # the same tensor, not only the same memory, where there is no master
+            ranked = {n: weights[n] if t.master is None else t.master.detach() for n, t in part.items()}
+            result.append((ranked, weights, find_cut(ranked, self._zeros_of(part), update).or_zero()))
+        return result
 
-    def _find_cut(self, part: Mapping[str, Target], update: int | None) -> Cut:
-        ranked = {name: target.ranked.detach() for name, target in part.items()}
-        return find_cut(ranked, self._zeros_of(part), update)
+    def _mask_of(self, swept: Iterable[Swept]) -> MaskSet:
+        """Return the mask of all groups, in the model's order."""
+        bits = {name: packed for part in swept for name, packed in part.bits.items()}
+        return MaskSet({n: bits[n] for n in self.targets}, {n: tuple(w.shape) for n, w in self._weights().items()})
 
     def _zeros_of(self, group: Mapping[str, Target]) -> int:
         size = sum(target.weight.numel() for target in group.values())

@@ -1,127 +1,286 @@
 """The exact k smallest magnitudes over many tensors, without ever laying them side by side.
 
-A float's bits, sign removed, order like its magnitude. So the k-th smallest magnitude is found digit by
-digit from histograms of those bits (a radix selection). Histograms are counts: they add up over chunks,
-tensors and, later, ranks. Extra memory is a few chunks, whatever the model's size.
+A sample brackets the cut. One pass over all weights counts what lies below the bracket and collects the few keys
+inside it, among which the cut is selected exactly. Where the sample misled, a histogram of the part in which the cut
+must lie gives a new bracket, so that no input takes more than a few passes. A second pass zeroes, packs the mask and
+counts what changed sides. How the passes are done is a matter of :mod:`fairseq_parp.sparsity.kernels`; the result does
+not depend on it, on the sample or on the threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fairseq_parp.errors import ParpError, WeightsError
+from fairseq_parp.errors import WeightsError
+from fairseq_parp.sparsity import kernels
+from fairseq_parp.sparsity.kernels import Counts, Kernel, Keys
+from fairseq_parp.sparsity.packing import no_bits
 
-CHUNK = 1 << 17
-"""Elements looked at together; a multiple of 8, so that packed masks split at bytes."""
+SAMPLE = 1 << 18
+"""Keys in a sample. More narrow the bracket, and take longer to fetch from all over the memory."""
 
-_DIGITS_32 = ((15, 16), (0, 15))
-_DIGITS_64 = ((47, 16), (31, 16), (15, 16), (0, 15))
+DEVIATIONS = 3
+"""Half the bracket's width, in standard deviations of the sample's rank: one sample in 370 misses the cut."""
+
+MOST_COLLECTED = 1 / 128
+"""Of all weights: more keys inside a bracket are not collected, but narrowed down."""
+
+SMALL = 1 << 16
+"""Weights up to which all keys are collected, and in all cases as many may be."""
+
+BINS = 1 << 16
+
+WORTH_THREADS = 1 << 20
+"""Weights from which on more than one thread is started."""
+
+R = TypeVar("R")
 
 
-@dataclass
-class Cut:
-    """Where the k smallest magnitudes end: all keys below ``key``, and the first ``ties`` equal to it.
+class Cut(NamedTuple):
+    """Where the k smallest magnitudes end: before this key at this position, keys first.
 
-    Ties go by order: parameter by parameter in the model's order, and within one by flat index.
+    So equal magnitudes go by order: parameter by parameter in the model's order, and within one by flat index.
+
+    Attributes:
+        key: the magnitude's bits, as the kernel that found it understands them.
+        position: flat, over all tensors of the group; elements of just this key go where they stand before it.
     """
 
     key: int
-    ties: int
+    position: int
+
+    def or_zero(self) -> Cut:
+        """Return the cut that takes all zeros along, more than k if there are more: pruning a zero changes nothing."""
+        return max(self, Cut(1, 0))
 
 
-def chunks(tensor: Tensor) -> Iterator[Tensor]:
-    """Yield flat views of ``tensor``, :data:`CHUNK` elements each.
+class Swept(NamedTuple):
+    """A mask's bits by parameter name, how many weights it keeps, and how many changed sides."""
 
-    Raises:
-        ParpError: the tensor is not contiguous, so that a flat view of it cannot be written to.
-    """
-    if not tensor.is_contiguous():
-        raise ParpError(f"cannot prune a tensor of shape {tuple(tensor.shape)} whose memory is not contiguous")
-    yield from tensor.detach().view(-1).split(CHUNK) if tensor.numel() else ()
+    bits: dict[str, Tensor]
+    ones: int
+    churn: int
 
 
-def magnitude_keys(values: Tensor) -> Tensor:
-    """Return integers that order like ``|values|``, equal exactly where magnitudes are equal.
-
-    float16 and bfloat16 become float32 first, which is exact. Zero, of either sign, is key 0.
-    """
-    if values.dtype == torch.float64:
-        return values.view(torch.int64) & 0x7FFF_FFFF_FFFF_FFFF
-    return values.float().view(torch.int32) & 0x7FFF_FFFF
+class _Piece(NamedTuple):
+    name: str
+    start: int  # in the tensor
+    position: int  # in the group
+    values: Any
 
 
 def find_cut(tensors: Mapping[str, Tensor], k: int, update: int | None = None) -> Cut:
     """Find where the ``k`` smallest magnitudes of all ``tensors`` together end.
 
     Args:
-        tensors: by name, of one floating-point width (64 bits, or at most 32).
+        tensors: by name.
         k: between 0 and the number of elements.
         update: named in the error message.
 
     Raises:
         WeightsError: a value is NaN or infinite.
     """
-    wide = any(tensor.dtype == torch.float64 for tensor in tensors.values())
-    digits = _DIGITS_64 if wide else _DIGITS_32
-    key, left = 0, k
-    for position, (shift, width) in enumerate(digits):
-        histogram = _histogram(tensors, key if position else None, shift, width)
-        if position == 0:
-            _require_finite(tensors, histogram, first_infinite=(0x7FF0 if wide else 0xFF00), update=update)
-            if k == 0:
-                return Cut(key=0, ties=0)
-        totals = histogram.cumsum(0)
-        digit = int(torch.searchsorted(totals, left))
-        left -= int(totals[digit - 1]) if digit else 0
-        key = (key << width) | digit
-    return Cut(key=key, ties=left)
+    kernel = kernels.choose(tensors.values())
+    search = _Search(kernel, _pieces(kernel, tensors), k)
+    cut = search.run()
+    if search.top >= kernel.infinity:
+        raise _not_finite(tensors, update)
+    return cut
 
 
-def zero_smallest_(ranked: Tensor, targets: Tensor, cut: Cut) -> None:
-    """Zero ``targets`` in place wherever ``ranked`` (same shape) lies below the cut.
+def sweep(
+    tensors: Mapping[str, Tensor],
+    cut: Cut,
+    weights: Mapping[str, Tensor] | None = None,
+    before: Mapping[str, Tensor] | None = None,
+) -> Swept:
+    """Make the mask that drops what lies below the cut of :func:`find_cut` for the same ``tensors``.
 
-    Ties that are used up are taken off ``cut``: call it tensor by tensor, in order.
+    Args:
+        tensors: what ranks.
+        weights: where given, zeros among them are dropped too; what is dropped becomes zero in them and in ``tensors``.
+            They may be the same tensors.
+        before: bits of an earlier mask by the same names, to count what changed sides.
     """
-    for below, target in zip(below_cut(ranked, cut), chunks(targets), strict=True):
-        target.masked_fill_(below, 0)
+    kernel = kernels.choose(tensors.values())
+    bits = {name: no_bits(tensor) for name, tensor in tensors.items()}
+    masks = {name: kernel.flat(packed) for name, packed in bits.items()}
+    earlier = None if before is None else {name: kernel.flat(before[name]) for name in bits}
+    others = {} if weights is None else {
+        name: kernel.flat(weights[name]) for name, tensor in tensors.items() if weights[name] is not tensor
+    }  # fmt: skip
+
+    def one(piece: _Piece) -> tuple[int, int]:
+        size = len(piece.values)
+        within, packed = slice(piece.start, piece.start + size), slice(piece.start // 8, -(-(piece.start + size) // 8))
+        target = None if weights is None else others[piece.name][within] if piece.name in others else piece.values
+        split = min(max(cut.position - piece.position, 0), size)
+        old = None if earlier is None else earlier[piece.name][packed]
+        return kernel.sweep(piece.values, target, cut.key, split, masks[piece.name][packed], old)
+
+    done = _over(_pieces(kernel, tensors), one, kernel.threads)
+    return Swept(bits, sum(ones for ones, _ in done), sum(churn for _, churn in done))
 
 
-def below_cut(ranked: Tensor, cut: Cut) -> Iterator[Tensor]:
-    """Yield booleans, chunk by chunk: is this one of the k smallest? Uses up ties as :func:`zero_smallest_` does."""
-    for values in chunks(ranked):
-        keys = magnitude_keys(values)
-        below = keys < cut.key
-        if cut.ties:
-            _take_ties(keys, below, cut)
-        yield below
+@dataclass
+class _Found:
+    """What a pass found: counts per piece, and all keys inside the bracket in order unless they were too many."""
+
+    counts: list[Counts]
+    keys: Keys | None
+
+    def total(self) -> tuple[int, int]:
+        return sum(each.below for each in self.counts), sum(each.inside for each in self.counts)
 
 
-def _take_ties(keys: Tensor, below: Tensor, cut: Cut) -> None:
-    ties = (keys == cut.key).nonzero().view(-1)[: cut.ties]
-    below[ties] = True
-    cut.ties -= len(ties)
+class _Search:
+    """The search for one cut. ``top`` is the largest key that was seen."""
+
+    def __init__(self, kernel: Kernel, pieces: Sequence[_Piece], k: int) -> None:
+        self.kernel, self.pieces, self.k = kernel, pieces, k
+        self.size = sum(len(piece.values) for piece in pieces)
+        self.top = 0
+
+    def run(self) -> Cut:
+        """Return the cut; its key lies in [start, stop) all along, and ``less`` keys lie below ``start``."""
+        start, stop, less = 0, self.kernel.infinity, 0
+        low, high = self._bracket()
+        while True:
+            found = self._look(low, high)
+            below, inside = found.total()
+            if below == self.k or self.top >= self.kernel.infinity:
+                return Cut(low, 0)
+            if below < self.k <= below + inside:
+                if found.keys is not None:
+                    return self._among(found, found.keys, self.k - below)
+                if high - low == 1:
+                    return self._cut_at(low, [each.inside for each in found.counts], self.k - below)
+                start, stop, less = low, high, below
+            elif self.k < below:
+                if low == 1:
+                    return self._cut_at(0, [each.below for each in found.counts], self.k)
+                stop = low
+            else:
+                start, less = high, below + inside
+            low, high, less = self._narrow(start, stop, less)
+            start, stop = low, high
+
+    def _bracket(self) -> tuple[int, int]:
+        """Guess a range [low, high) of few keys that the cut's is among."""
+        if self.k == 0:
+            return 0, 0
+        if self.size <= SMALL:
+            return 1, self.kernel.infinity
+        sample = self._sample()
+        rank = self.k / self.size * len(sample)
+        width = DEVIATIONS * (rank * (1 - self.k / self.size)) ** 0.5 + 1
+        first, last = int(rank - width), int(rank + width)
+        edges = [place for place in (first, last) if 0 <= place < len(sample)]
+        sample.partition(edges)
+        lowest = int(sample[first]) if first in edges else 0
+        highest = int(sample[last]) if last in edges else self.kernel.infinity
+        if lowest == highest:  # many weights have this magnitude: one look counts them all
+            return lowest, lowest + 1
+        return lowest + (first in edges), highest
+
+    def _sample(self) -> Keys:
+        """Return every n-th key. n is odd, so that no power of two in the tensors' shapes is in step with it."""
+        step = self.size // SAMPLE | 1
+
+        def one(piece: _Piece) -> Keys:
+            return self.kernel.keys(piece.values[-piece.position % step :: step])
+
+        return np.concatenate(_over(self.pieces, one, self.kernel.threads))
+
+    def _look(self, low: int, high: int) -> _Found:
+        """Count what is below and inside [low, high), and collect what is inside."""
+        room = max(SMALL, int(self.size * MOST_COLLECTED)) if high - low > 1 else 0
+        lock = threading.Lock()
+
+        def one(piece: _Piece) -> tuple[Counts, Keys | None]:
+            nonlocal room
+            counts = self.kernel.count(piece.values, low, high)
+            with lock:
+                room -= counts.inside
+            collects = counts.inside and room >= 0
+            return counts, self.kernel.collect(piece.values, low, high, counts.inside) if collects else None
+
+        done = _over(self.pieces, one, self.kernel.threads)
+        counts = [each for each, _ in done]
+        self.top = max((self.top, *(each.top for each in counts)))
+        parts = [keys for _, keys in done if keys is not None]
+        return _Found(counts, np.concatenate(parts) if parts and room >= 0 else None)
+
+    def _narrow(self, start: int, stop: int, less: int) -> tuple[int, int, int]:
+        """Return the part of [start, stop) that the cut's key is in, by a histogram, and the number of keys below."""
+        shift = max(0, (stop - start - 1).bit_length() - (BINS - 1).bit_length())
+        total = np.zeros(((stop - 1 - start) >> shift) + 1, np.int64)
+        lock = threading.Lock()
+
+        def one(piece: _Piece) -> None:
+            counts = self.kernel.histogram(piece.values, start, stop, shift)
+            with lock:
+                np.add(total, counts, out=total)
+
+        _over(self.pieces, one, self.kernel.threads)
+        sums = less + total.cumsum()
+        place = int(np.searchsorted(sums, self.k))
+        low = start + (place << shift)
+        return low, min(stop, low + (1 << shift)), int(sums[place - 1]) if place else less
+
+    def _among(self, found: _Found, keys: Keys, rank: int) -> Cut:
+        """Return the cut whose key is the ``rank``-th smallest (from 1) of those collected."""
+        key = np.partition(keys, rank - 1)[rank - 1]
+        ends = np.cumsum([each.inside for each in found.counts])
+        pieces = np.searchsorted(ends, np.flatnonzero(keys == key), side="right")
+        equal = np.bincount(pieces, minlength=len(ends))
+        return self._cut_at(int(key), equal, rank - int(np.count_nonzero(keys < key)))
+
+    def _cut_at(self, key: int, equal: Sequence[int] | NDArray[np.int64], ties: int) -> Cut:
+        """Return the cut behind the first ``ties`` elements of a key, of which each piece has ``equal``."""
+        ends = np.cumsum(equal)
+        which = int(np.searchsorted(ends, ties))
+        piece = self.pieces[which]
+        last = np.flatnonzero(self.kernel.keys(piece.values) == key)[ties - 1 - (ends[which] - equal[which])]
+        return Cut(key, piece.position + int(last) + 1)
 
 
-def _histogram(tensors: Mapping[str, Tensor], prefix: int | None, shift: int, width: int) -> Tensor:
-    """Count the digit of ``width`` bits above ``shift``, among keys that start with ``prefix``."""
-    total = torch.zeros(1 << width, dtype=torch.int64)
-    for tensor in tensors.values():
-        for values in chunks(tensor):
-            digits = magnitude_keys(values) >> shift
-            if prefix is not None:
-                digits = digits[(digits >> width) == prefix] & ((1 << width) - 1)
-            total += torch.bincount(digits, minlength=1 << width).cpu()
-    return total
-
-
-def _require_finite(tensors: Mapping[str, Tensor], histogram: Tensor, first_infinite: int, update: int | None) -> None:
-    if not int(histogram[first_infinite:].sum()):
-        return
+def _pieces(kernel: Kernel, tensors: Mapping[str, Tensor]) -> list[_Piece]:
+    pieces, position = [], 0
     for name, tensor in tensors.items():
-        bad = int((~torch.isfinite(tensor.detach())).sum())
-        if bad:
-            raise WeightsError(name, bad, update)
+        values = kernel.flat(tensor)
+        for start in range(0, len(values), kernel.piece):
+            pieces.append(_Piece(name, start, position + start, values[start : start + kernel.piece]))
+        position += len(values)
+    return pieces
+
+
+def _over(pieces: Sequence[_Piece], work: Callable[[_Piece], R], threads: int) -> list[R]:
+    """Do ``work`` on every piece and return the results in order; each thread takes the next piece that is left."""
+    if threads == 1 or sum(len(piece.values) for piece in pieces) < WORTH_THREADS:
+        return [work(piece) for piece in pieces]
+    results: list[Any] = [None] * len(pieces)
+    left = iter(range(len(pieces)))
+
+    def take() -> None:
+        for index in left:
+            results[index] = work(pieces[index])
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(take) for _ in range(threads)]:
+            done.result()
+    return results
+
+
+def _not_finite(tensors: Mapping[str, Tensor], update: int | None) -> WeightsError:
+    bad = {name: int((~torch.isfinite(tensor.detach())).sum()) for name, tensor in tensors.items()}
+    return next(WeightsError(name, count, update) for name, count in bad.items() if count)

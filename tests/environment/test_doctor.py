@@ -19,7 +19,7 @@ class Site:
 
     def __init__(self, folder):
         self.folder = folder
-        for name in ("numpy", "soundfile", "editdistance", "safetensors", "soxr", "tqdm"):
+        for name in ("numpy", "soundfile", "editdistance", "safetensors", "soxr", "tqdm", "numba"):
             self.add(name, "1.26.0")
         self.add("torch", "2.13.0", TORCH)
         self.add("hydra-core", "1.3.2")
@@ -156,6 +156,14 @@ def test_a_fairseq_without_the_checkpoint_hook_still_works(site):
 
 def test_torchaudio_that_does_not_import_is_harmless(site):
     site.add("torchaudio", "2.13.0", "raise OSError('libcudart.so')")
+    assert problem(site.report())["harmless"]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_without_numba_all_works(site, broken):
+    site.remove("numba")
+    if broken:
+        site.add("numba", "0.60", "raise ImportError('Numba needs NumPy 2.0 or less')")
     assert problem(site.report())["harmless"]
 
 

@@ -79,29 +79,31 @@ def _write_in_two(place: _Place, save: Any, state: Any, file: Any) -> None:
 
 
 def _wrap_pruner(place: _Place) -> None:
-    """Be inside a re-prune once a third of the tensors are zeroed. The first mask is none."""
-    from fairseq_parp.sparsity import pruner
+    """Be inside a re-prune once a third of the tensors, each one piece, are zeroed. The first mask is none."""
+    from fairseq_parp.sparsity import Pruner
+    from fairseq_parp.sparsity.kernels.arrays import Arrays
 
-    prune, zero_smallest_ = pruner.Pruner.prune, pruner.zero_smallest_
+    prune, sweep = Pruner.prune, Arrays.sweep
 
     @functools.wraps(prune)
     def pruned(self: Any, update: int) -> Any:
         zeroed = 0
 
-        def zero(*args: Any) -> None:
+        def swept(*args: Any) -> Any:
             nonlocal zeroed
-            zero_smallest_(*args)
+            result = sweep(*args)
             zeroed += 1
             if update and zeroed == len(self.targets) // 3:
                 place.reach("re-prune", f" {update}")
+            return result
 
-        pruner.zero_smallest_ = zero
+        Arrays.sweep = swept  # type: ignore[method-assign]
         try:
             return prune(self, update)
         finally:
-            pruner.zero_smallest_ = zero_smallest_
+            Arrays.sweep = sweep  # type: ignore[method-assign]
 
-    pruner.Pruner.prune = pruned  # type: ignore[method-assign]
+    Pruner.prune = pruned  # type: ignore[method-assign]
 
 
 def _amp_on_cpu() -> None:

@@ -39,12 +39,14 @@ def draw(chance: np.random.Generator, kind: str, size: int, dtype: torch.dtype) 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_against_a_stable_sort(dtype: torch.dtype) -> None:
+def test_against_a_stable_sort(kernel: str, sizes: str, dtype: torch.dtype) -> None:
+    if kernel == "compiled" and dtype != torch.float32:
+        pytest.skip("numpy's part, which has its own case")
     chance = np.random.default_rng(1)
-    for case in range(CASES):
+    for case in range(CASES if sizes == "usual sizes" else CASES // 8):
         kind = KINDS[case % len(KINDS)]
-        sizes = chance.choice([0, 1, 2, 3, 7, 8, 9, 30], int(chance.integers(1, 5)))
-        tensors = {str(number): draw(chance, kind, int(size), dtype) for number, size in enumerate(sizes)}
+        lengths = chance.choice([0, 1, 2, 3, 7, 8, 9, 30], int(chance.integers(1, 5)))
+        tensors = {str(number): draw(chance, kind, int(size), dtype) for number, size in enumerate(lengths)}
         flat = torch.cat(list(tensors.values())).double().abs()
         sparsity = float(chance.choice([0.0, 0.1, 0.5, 0.9, 0.999, 1.0, round(chance.random(), 3)]))
         expected = torch.ones(len(flat), dtype=torch.bool)
@@ -54,6 +56,7 @@ def test_against_a_stable_sort(dtype: torch.dtype) -> None:
         assert torch.equal(found, expected), (case, kind, sparsity, tensors)
 
 
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_masters_break_ties_and_the_model_keeps_exactly_k(dtype: torch.dtype) -> None:
     chance = np.random.default_rng(2)
@@ -80,6 +83,7 @@ def test_a_tensor_that_the_model_shares_counts_once() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize(("layers", "width", "total"), [(12, 768, 85_017_600), (24, 1024, 302_211_072)])
 def test_at_full_size_against_numpys_partition(layers: int, width: int, total: int) -> None:
     torch.manual_seed(3)

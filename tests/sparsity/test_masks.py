@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairseq_parp.errors import MaskError
-from fairseq_parp.sparsity.masks import MaskSet, pack_nonzero, unpack
+from fairseq_parp.sparsity.masks import MaskSet
+from fairseq_parp.sparsity.packing import pack_nonzero, unpack
 
 
 @settings(max_examples=50, deadline=None)

@@ -15,6 +15,8 @@ from fairseq_parp.errors import MaskError, ResumeError, WeightsError
 from fairseq_parp.sparsity import MaskSet, Pruner, PruningConfig, Target
 from fairseq_parp.sparsity.counting import zero_count
 
+pytestmark = pytest.mark.usefixtures("kernel")
+
 
 def model(seed: int = 0) -> nn.ModuleDict:
     torch.manual_seed(seed)

@@ -1,0 +1,42 @@
+"""The machine, its load and the versions, which every number depends on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+PEERS = ("torch", "numpy", "numba")
+
+
+def facts() -> dict[str, str]:
+    """Return what to print above the table."""
+    versions = ", ".join(f"{name} {_version(name)}" for name in PEERS)
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used"
+    return {
+        "machine": f"{_processor()}, {cores}; {platform.system()}",
+        "versions": f"Python {platform.python_version()}, {versions}",
+        "load": load(),
+    }
+
+
+def load() -> str:
+    """Return the average number of processes that wanted to run over 1, 5 and 15 minutes."""
+    return ", ".join(f"{value:.2f}" for value in os.getloadavg())
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.is_file() else None
+    return found.group(1) if found else platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "is not installed"

@@ -1,0 +1,33 @@
+"""Memory that a piece of work takes for a moment."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fairseq_parp.errors import MissingToolError
+
+
+def transient_bytes(work: Callable[[], object]) -> int:
+    """Return by how much the process's memory peaked over what it held before, everything included.
+
+    What the C library keeps of freed memory goes back to the system first, so that it is not used again unseen.
+
+    Raises:
+        MissingToolError: this is not Linux with glibc, whose counters are read.
+    """
+    if not sys.platform.startswith("linux"):
+        raise MissingToolError("transient memory is measured on Linux only; choose other rows with --only")
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _status("VmRSS")
+    work()
+    return _status("VmHWM") - before
+
+
+def _status(field: str) -> int:
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 1024 * int(found.group(1)) if found else 0

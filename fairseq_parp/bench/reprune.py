@@ -1,0 +1,164 @@
+"""Rows: a re-prune to half of the weights, through the very pruner that trainings use.
+
+Counted in are the search for NaN and infinity, the mask's bits and the churn. The weights are put back, untimed,
+before every run. Nothing is remembered from one prune for the next, so "warm" (the last cut known) is the same run as
+"cold", held against its own bar.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from fairseq_parp.bench.memory import transient_bytes
+from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn
+from fairseq_parp.bench.weights import BASE, LARGE, STATES, Size, Weights, fresh, pruner_of
+from fairseq_parp.sparsity import kernels
+from fairseq_parp.sparsity.kernels.arrays import Arrays
+from fairseq_parp.sparsity.kernels.tensors import Tensors
+
+COPY = "Tensor.copy_ of the same tensors"
+FALLBACKS: dict[str, tuple[float, Callable[[], kernels.Kernel]]] = {
+    "numpy": (6.0, lambda: Arrays(torch.float32)),
+    "torch": (45.0, lambda: Tensors(wide=False, cpu=True)),
+}
+PEERS = {
+    "global_unstructured": (150.0, "torch.nn.utils.prune.global_unstructured (L1) and prune.remove"),
+    "kthvalue": (25.0, "torch.cat(...).abs().kthvalue and masking"),
+}
+
+
+@dataclass
+class Stage:
+    """Weights in one state, and room for what is done to them; ``before`` is the mask that churn is counted against."""
+
+    weights: Weights
+    live: Weights = field(init=False)
+    copies: Weights = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.live, self.copies = ({name: w.clone() for name, w in self.weights.items()} for _ in range(2))
+        self.pruner = pruner_of(self.live)
+        self.pruner.prune(0)
+        self.before = self.pruner.mask
+
+    def restore(self) -> None:
+        """Put back the weights and the mask."""
+        for name, weight in self.live.items():
+            weight.copy_(self.weights[name])
+        self.pruner.mask = self.before
+
+    def reprune(self) -> None:
+        """Do what is measured."""
+        self.pruner.prune(1)
+
+    def copy(self) -> None:
+        """Read and write every weight once, as plainly as torch can."""
+        for name, weight in self.live.items():
+            self.copies[name].copy_(weight)
+
+    def global_unstructured(self) -> list[torch.Tensor]:
+        """Prune as torch's own utilities do; they make new tensors."""
+        modules = [_Holder(weight) for weight in self.live.values()]
+        named = [(module, "weight") for module in modules]
+        prune.global_unstructured(named, pruning_method=prune.L1Unstructured, amount=0.5)
+        for module, name in named:
+            prune.remove(module, name)
+        return [module.weight for module in modules]
+
+    def kthvalue(self) -> list[torch.Tensor]:
+        """Prune by the k-th smallest of all magnitudes laid side by side."""
+        k = sum(weight.numel() for weight in self.live.values()) // 2
+        cut = torch.cat([weight.view(-1) for weight in self.live.values()]).abs().kthvalue(k).values
+        for weight in self.live.values():
+            weight.masked_fill_(weight.abs() <= cut, 0)
+        return list(self.live.values())
+
+
+class _Holder(nn.Module):
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+
+def jobs(size: Size | None = None) -> Iterator[Job]:
+    """Yield the jobs, those of one state after one another; ``size`` replaces both models' sizes in tests."""
+    base, large = size or BASE, size or LARGE
+
+    @functools.lru_cache(maxsize=1)  # jobs of one state come after one another
+    def stage(state: str) -> Stage:
+        return Stage(STATES[state](base))
+
+    for state in STATES:
+        names = [f"re-prune, {how}: {state}" for how in ("cold", "warm")]
+        yield Job(names, functools.partial(_against_copy, stage, state, names))
+        yield _fallback_job(stage, state, "numpy")
+    name = "re-prune, transient memory"
+    yield Job([name], functools.partial(_memory, stage, name))
+    name = f"re-prune, {_count(large):,} weights"
+    yield Job([name], functools.partial(_proportion, base, large, name))
+    for state in STATES:  # the slow ones
+        yield _fallback_job(stage, state, "torch")
+        for peer in reversed(PEERS):
+            name = f"re-prune, {peer}: {state}"
+            yield Job([name], functools.partial(_against_peer, stage, state, name, peer))
+
+
+def _fallback_job(stage: Callable[[str], Stage], state: str, kernel: str) -> Job:
+    name = f"re-prune, only {kernel}: {state}"
+    return Job([name], functools.partial(_fallback, stage, state, name, kernel))
+
+
+def _against_copy(stage: Callable[[str], Stage], state: str, names: list[str]) -> Iterator[Row]:
+    at = stage(state)
+    ours, peer = in_turn(at.restore, at.reprune, at.copy)
+    for name, bar in zip(names, (2.5, 1.8), strict=True):
+        yield compare(name, Bar(bar), COPY, ours, peer)
+
+
+def _fallback(stage: Callable[[str], Stage], state: str, name: str, kernel: str) -> Iterator[Row]:
+    at, (bar, make) = stage(state), FALLBACKS[kernel]
+    with kernels.using(make()):
+        yield compare(name, Bar(bar), COPY, *in_turn(at.restore, at.reprune, at.copy))
+
+
+def _against_peer(stage: Callable[[str], Stage], state: str, name: str, peer: str) -> Iterator[Row]:
+    at, (bar, against) = stage(state), PEERS[peer]
+    yield compare(name, Bar(bar, faster=True), against, *in_turn(at.restore, at.reprune, getattr(at, peer)))
+
+
+def _memory(stage: Callable[[str], Stage], name: str) -> Iterator[Row]:
+    at = stage("fresh")
+    weights = sum(weight.nbytes for weight in at.live.values())
+    bits = sum(packed.nbytes for packed in pruner_bits(at))
+    found = []
+    for _ in range(3):
+        at.restore()
+        found.append(max(1, transient_bytes(at.reprune) - bits))
+    yield compare(name, Bar(0.02), "the weights", found, [weights] * len(found), unit="bytes")
+
+
+def pruner_bits(stage: Stage) -> list[torch.Tensor]:
+    """Return the bits of the stage's mask."""
+    return [] if stage.before is None else list(stage.before.bits.values())
+
+
+def _proportion(base: Size, large: Size, name: str) -> Iterator[Row]:
+    small, big = Stage(fresh(base)), Stage(fresh(large))
+    big.copies.clear()
+
+    def both() -> None:
+        small.restore()
+        big.restore()
+
+    ours, peer = in_turn(both, big.reprune, small.reprune)
+    yield compare(name, Bar(1.1), f"{_count(base):,} weights, scaled", ours, peer, scale=_count(large) / _count(base))
+
+
+def _count(size: Size) -> int:
+    return sum(torch.Size(shape).numel() for shape in size.shapes())

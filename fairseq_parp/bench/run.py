@@ -1,0 +1,76 @@
+"""Run the chosen rows, print the table, write the JSON and the picture."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fairseq_parp.bench.machine import facts, load
+from fairseq_parp.bench.plot import draw
+from fairseq_parp.bench.rows import Job, Row
+from fairseq_parp.bench.weights import Size
+from fairseq_parp.errors import ConfigError, absolute
+from fairseq_parp.files import write_whole
+
+MODULES = ("reprune",)
+"""The modules of rows, in the order of the table."""
+
+
+def bench(only: str | None, path: Path, size: Size | None = None) -> list[Row]:
+    """Measure all rows whose name contains ``only``; print them, and write ``path`` (JSON) and a PNG beside it.
+
+    Args:
+        only: part of the rows' names; None means all.
+        path: of the JSON file.
+        size: in tests, replaces the sizes of the models.
+
+    Raises:
+        ConfigError: no row has such a name.
+    """
+    machine = facts()
+    chosen = _chosen(only, size)
+    print("\n".join(f"{name:10}{value}" for name, value in machine.items()))
+    rows: list[Row] = []
+    objects: list[dict[str, object]] = []
+    with tqdm(chosen, unit="measurement") as progress:
+        for job in progress:
+            progress.set_description(job.names[0])
+            found = [row for row in job.run() if only is None or only in row.name]
+            rows += found
+            objects += [{**asdict(row), **machine, "load": load()} for row in found]
+            write_whole(path, json.dumps(objects, indent=1).encode())  # what was measured stays, whatever comes
+    print("\n".join(table(rows)))
+    draw(rows, f"{machine['machine']}\n{machine['versions']}; load {machine['load']}", path.with_suffix(".png"))
+    print(f"written: {absolute(path)} and {path.with_suffix('.png').name}")
+    return rows
+
+
+def _chosen(only: str | None, size: Size | None) -> list[Job]:
+    every = [job for name in MODULES for job in importlib.import_module(f"fairseq_parp.bench.{name}").jobs(size)]
+    chosen = [job for job in every if only is None or any(only in name for name in job.names)]
+    if not chosen:
+        names = "; ".join(name for job in every for name in job.names)
+        raise ConfigError("--only", only, f"must be part of a row's name: {names}")
+    return chosen
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """Return the lines of the table; spreads are (largest - smallest) / median."""
+    width = max(len(row.name) for row in rows)
+    lines = [f"{'row':{width}}  {'ours':>16}  {'peer':>16}    ratio  bar          holds"]
+    for row in rows:
+        ours, peer = _amount(row.ours, row.ours_spread, row.unit), _amount(row.peer, row.peer_spread, row.unit)
+        bar = f"{'>=' if row.faster else '<='} {row.bar:g}"
+        holds = {True: "yes", False: "NO", None: f"null: {row.why}"}[row.holds]
+        lines.append(f"{row.name:{width}}  {ours:>16}  {peer:>16}  {row.ratio:7.4g}  {bar:11}  {holds}")
+    return lines
+
+
+def _amount(value: float, spread: float, unit: str) -> str:
+    text = f"{1000 * value:,.1f} ms" if unit == "s" else f"{value / 2**20:,.1f} MiB"
+    return f"{text} ±{spread / 2:.0%}"

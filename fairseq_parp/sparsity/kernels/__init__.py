@@ -1,0 +1,126 @@
+"""The passes over weights that a prune is made of, in three implementations that return the same.
+
+``compiled`` (numba) is the fast one, for many fp32 weights in main memory; ``arrays`` (numpy) takes every
+floating-point type there; ``tensors`` (torch) takes every device, and types that are mixed. :func:`choose` is the one
+place that decides. What is read once and only then needed, numba above all, is imported at the first prune.
+
+A pass sees *keys*: integers that order like magnitudes and are equal exactly where magnitudes are equal. They are a
+float's bits without its sign; zero, of either sign, is key 0, and from :attr:`Kernel.infinity` on nothing is finite.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Keys = NDArray[Any]
+
+WORTH_COMPILING = 1 << 24
+"""Weights from which on numba pays for its import (about half a second, once)."""
+
+
+class Counts(NamedTuple):
+    """What one look at a piece finds: keys below a range, keys inside it, and the largest key of all."""
+
+    below: int
+    inside: int
+    top: int
+
+
+class Kernel(ABC):
+    """Works on pieces: flat runs of weights, in whatever form :meth:`flat` gives them.
+
+    Attributes:
+        piece: elements of a piece at most; a multiple of 8.
+        infinity: the key of infinity.
+        threads: how many pieces may be worked on at a time.
+    """
+
+    piece: int
+    infinity: int
+    threads: int
+
+    @abstractmethod
+    def flat(self, tensor: Tensor) -> Any:
+        """Return a flat view that the passes take and that slices like a list; masks' bits have one as well."""
+
+    @abstractmethod
+    def keys(self, values: Any) -> Keys:
+        """Return the keys, as an array in main memory."""
+
+    @abstractmethod
+    def count(self, values: Any, low: int, high: int) -> Counts:
+        """Count the keys below ``low``, and those from ``low`` up to but not including ``high``."""
+
+    @abstractmethod
+    def collect(self, values: Any, low: int, high: int, size: int) -> Keys:
+        """Return the ``size`` keys from ``low`` up to but not including ``high``, in order."""
+
+    @abstractmethod
+    def histogram(self, values: Any, low: int, high: int, shift: int) -> NDArray[np.int64]:
+        """Count ``(key - low) >> shift`` over the keys from ``low`` up to but not including ``high``."""
+
+    @abstractmethod
+    def sweep(
+        self, values: Any, weights: Any | None, key: int, split: int, bits: Any, before: Any | None
+    ) -> tuple[int, int]:
+        """Drop what has a key below ``key``, and what has just that key and stands before position ``split``.
+
+        Args:
+            values: what ranks.
+            weights: where given, zeros of it are dropped too, and what is dropped becomes zero in it and in ``values``.
+                It may be ``values`` itself.
+            bits: takes the mask, 1 where something is kept.
+            before: the bits of an earlier mask.
+
+        Returns:
+            how many are kept, and how many stand on another side than in ``before`` (0 without one).
+        """
+
+
+_only: Kernel | None = None
+
+
+@contextmanager
+def using(kernel: Kernel) -> Iterator[None]:
+    """Let one kernel do all the work within the block, to measure it; not for several threads."""
+    global _only
+    earlier, _only = _only, kernel
+    try:
+        yield
+    finally:
+        _only = earlier
+
+
+def choose(tensors: Collection[Tensor]) -> Kernel:
+    """Return the fastest kernel that can rank ``tensors`` together."""
+    if _only is not None:
+        return _only
+    dtypes = {tensor.dtype for tensor in tensors}
+    cpu = all(tensor.device.type == "cpu" for tensor in tensors)
+    if len(dtypes) == 1 and cpu:
+        from fairseq_parp.sparsity.kernels.arrays import Arrays
+
+        compiled = dtypes == {torch.float32} and sum(tensor.numel() for tensor in tensors) >= WORTH_COMPILING
+        return (_compiled() if compiled else None) or Arrays(*dtypes)
+    from fairseq_parp.sparsity.kernels.tensors import Tensors
+
+    return Tensors(torch.float64 in dtypes, cpu)
+
+
+@functools.cache
+def _compiled() -> Kernel | None:
+    """Return the compiled kernel; None where numba is not there, or does not work beside this numpy."""
+    try:
+        from fairseq_parp.sparsity.kernels.compiled import Compiled
+    except Exception:  # a numba that does not fit fails in any way; the numpy kernel does the same
+        return None
+    return Compiled()

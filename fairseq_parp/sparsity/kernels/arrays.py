@@ -1,0 +1,80 @@
+"""The passes in numpy: any floating-point type in main memory, on as many threads as torch uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fairseq_parp.sparsity import packing
+from fairseq_parp.sparsity.kernels import Counts, Kernel, Keys
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_POPCOUNT = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
+
+
+class Arrays(Kernel):
+    """Takes flat views as arrays of unsigned integers: numpy knows no bfloat16, and needs none."""
+
+    piece = 1 << 16  # temporary arrays of this length stay in the cache
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.infinity = int(_keys(_unsigned(torch.tensor([torch.inf], dtype=dtype)))[0])
+        self.threads = torch.get_num_threads()
+
+    def flat(self, tensor: Tensor) -> Any:
+        """Return a view of the tensor's memory as unsigned integers of its width."""
+        return _unsigned(packing.flat(tensor))
+
+    def keys(self, values: Any) -> Keys:
+        """Take off the sign."""
+        return _keys(values)
+
+    def count(self, values: Any, low: int, high: int) -> Counts:
+        """Count by comparing; see :class:`Kernel`."""
+        keys = _keys(values)
+        below = int(np.count_nonzero(keys < low))
+        inside = int(np.count_nonzero(keys < high)) - below if high > low else 0
+        return Counts(below, inside, int(keys.max(initial=0)))
+
+    def collect(self, values: Any, low: int, high: int, size: int) -> Keys:  # noqa: ARG002 (numpy counts itself)
+        """Select by a boolean index."""
+        return _within(_keys(values), low, high)
+
+    def histogram(self, values: Any, low: int, high: int, shift: int) -> NDArray[np.int64]:
+        """Count digits; see :class:`Kernel`."""
+        digits = (_within(_keys(values), low, high) - low) >> shift
+        return np.bincount(digits.astype(np.int64), minlength=((high - 1 - low) >> shift) + 1)
+
+    def sweep(
+        self, values: Any, weights: Any | None, key: int, split: int, bits: Any, before: Any | None
+    ) -> tuple[int, int]:
+        """Zero by multiplying with booleans, which is faster than a masked assignment."""
+        keys = _keys(values)
+        kept = keys >= key
+        if split:
+            kept[:split] &= keys[:split] != key
+        if weights is not None:
+            if weights is not values:
+                kept &= _keys(weights) != 0
+                np.multiply(weights, kept, out=weights)
+            np.multiply(values, kept, out=values)
+        bits[:] = np.packbits(kept, bitorder="little")
+        return int(np.count_nonzero(kept)), 0 if before is None else int(_POPCOUNT[bits ^ before].sum())
+
+
+def _unsigned(values: Tensor) -> Any:
+    array = values.view(_INTEGERS[values.element_size()]).numpy()
+    return array.view(f"u{array.itemsize}")
+
+
+def _keys(values: Any) -> Keys:
+    keys: Keys = np.bitwise_and(values, np.iinfo(values.dtype).max >> 1)
+    return keys
+
+
+def _within(keys: Keys, low: int, high: int) -> Keys:
+    return keys[(keys >= low) & (keys < high)]

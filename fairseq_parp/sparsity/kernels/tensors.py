@@ -1,0 +1,79 @@
+"""The passes in torch: any device, and types that are mixed (all become fp32, or fp64 where one of them is)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fairseq_parp.sparsity import packing
+from fairseq_parp.sparsity.kernels import Counts, Kernel, Keys
+
+_UNDER_TORCHS_GRAIN = (1 << 15) - 8
+"""Elements below which torch works on one thread: threads of ours, each on its piece, wait less for one another."""
+
+
+class Tensors(Kernel):
+    """Takes flat views as they are.
+
+    Args:
+        wide: the keys are those of fp64, else of fp32.
+        cpu: all tensors are in main memory.
+    """
+
+    def __init__(self, wide: bool, cpu: bool) -> None:
+        self.wide = wide
+        self.piece = _UNDER_TORCHS_GRAIN if cpu else 1 << 22
+        self.threads = torch.get_num_threads() if cpu else 1
+        self.infinity = 0x7FF0_0000_0000_0000 if wide else 0x7F80_0000
+
+    def flat(self, tensor: Tensor) -> Tensor:
+        """Return a flat view."""
+        return packing.flat(tensor)
+
+    def keys(self, values: Tensor) -> Keys:
+        """Return the keys in main memory."""
+        return self._keys(values).cpu().numpy()
+
+    def count(self, values: Tensor, low: int, high: int) -> Counts:
+        """Count by comparing; see :class:`Kernel`."""
+        if not len(values):
+            return Counts(0, 0, 0)
+        keys = self._keys(values)
+        below = int(torch.count_nonzero(keys < low))
+        return Counts(below, int(torch.count_nonzero(keys < high)) - below if high > low else 0, int(keys.max()))
+
+    def collect(self, values: Tensor, low: int, high: int, size: int) -> Keys:  # noqa: ARG002 (torch counts itself)
+        """Select by a boolean index."""
+        return _within(self._keys(values), low, high).cpu().numpy()
+
+    def histogram(self, values: Tensor, low: int, high: int, shift: int) -> NDArray[np.int64]:
+        """Count digits; see :class:`Kernel`."""
+        digits = (_within(self._keys(values), low, high) - low) >> shift
+        return torch.bincount(digits, minlength=((high - 1 - low) >> shift) + 1).cpu().numpy()
+
+    def sweep(
+        self, values: Tensor, weights: Tensor | None, key: int, split: int, bits: Any, before: Any | None
+    ) -> tuple[int, int]:
+        """Zero by a masked fill; see :class:`Kernel`."""
+        keys = self._keys(values)
+        dropped = keys < key
+        dropped[:split] |= keys[:split] == key
+        if weights is not None:
+            dropped |= weights == 0
+            weights.masked_fill_(dropped, 0)
+            values.masked_fill_(dropped, 0)
+        bits.copy_(packing.pack(~dropped))
+        return packing.ones(bits), 0 if before is None else packing.ones(bits ^ before)
+
+    def _keys(self, values: Tensor) -> Tensor:
+        if self.wide:
+            return values.double().view(torch.int64) & 0x7FFF_FFFF_FFFF_FFFF
+        return values.float().view(torch.int32) & 0x7FFF_FFFF
+
+
+def _within(keys: Tensor, low: int, high: int) -> Tensor:
+    return keys[(keys >= low) & (keys < high)]

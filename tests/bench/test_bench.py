@@ -1,0 +1,94 @@
+"""The benchmark runs and judges rightly; how fast anything is, no test says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairseq_parp import cli
+from fairseq_parp.bench import run, weights
+from fairseq_parp.bench.memory import transient_bytes
+from fairseq_parp.bench.reprune import PEERS, Stage, jobs
+from fairseq_parp.bench.rows import RUNS, Bar, compare, in_turn
+from fairseq_parp.bench.weights import BASE, LARGE, STATES, Size
+
+TINY = Size(1, 16)
+
+
+def test_every_row_is_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = run.bench(None, tmp_path / "new folder" / "rows.json", TINY)
+    written = json.loads((tmp_path / "new folder" / "rows.json").read_text())
+    assert [row["name"] for row in written] == [name for job in jobs(TINY) for name in job.names]
+    assert {"name", "ours", "peer", "ratio", "bar", "holds", "why", "machine", "load"} <= set(written[0])
+    assert all((row.holds is None) == (row.why is not None) for row in rows)
+    assert (tmp_path / "new folder" / "rows.png").stat().st_size > 10_000
+    shown = capsys.readouterr().out
+    assert all(row.name in shown for row in rows)
+
+
+def test_only_some_rows(tmp_path: Path) -> None:
+    rows = run.bench("warm: half", tmp_path / "rows.json", TINY)
+    assert [row.name for row in rows] == ["re-prune, warm: half zeros"]
+
+
+def test_a_name_that_no_row_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--only", "moon"]) == 2
+    assert "--only='moon': must be part of a row's name: re-prune, cold: fresh;" in capsys.readouterr().err
+
+
+def test_the_sizes_are_those_of_the_models() -> None:
+    for size, total, tensors in ((BASE, 85_017_600, 144), (LARGE, 302_211_072, 288)):
+        shapes = list(size.shapes())
+        assert (sum(torch.Size(shape).numel() for shape in shapes), len(shapes)) == (total, tensors)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_ours_and_the_peers_do_the_same_work(state: str) -> None:
+    stage = Stage(STATES[state](TINY))
+    stage.restore()
+    stage.reprune()
+    ours = torch.cat([weight.view(-1) for weight in stage.live.values()])
+    for peer in PEERS:
+        stage.restore()
+        theirs = torch.cat([weight.detach().view(-1) for weight in getattr(stage, peer)()])
+        if peer == "kthvalue":  # it cannot tell ties apart, and zeroes them all
+            assert not theirs[ours == 0].any()
+        else:
+            assert torch.count_nonzero(theirs) == torch.count_nonzero(ours)
+        if state == "fresh":
+            assert torch.equal(theirs, ours)
+
+
+def test_half_of_the_stepped_weights_moved_by_one_step() -> None:
+    values = torch.cat([weight.view(-1) for weight in weights.stepped(TINY).values()]).abs()
+    assert int((values < 1.01e-4).sum()) >= len(values) // 2
+
+
+@pytest.mark.parametrize(
+    ("bar", "ours", "peer", "ratio", "holds"),
+    [
+        (Bar(2.5), [2.0, 2.4, 2.2], [1.0, 1.0, 1.1], 2.0, True),
+        (Bar(1.8), [2.0, 2.4, 2.2], [1.0, 1.0, 1.1], 2.0, False),
+        (Bar(1.8), [2.0, 2.4, 2.2], [1.0, 1.0, 1.3], 2.0, None),
+        (Bar(150, faster=True), [0.01, 0.01, 0.01], [1.6, 1.5, 1.55], 155.0, True),
+        (Bar(160, faster=True), [0.01, 0.01, 0.01], [1.6, 1.5, 1.55], 155.0, False),
+    ],
+)
+def test_judgement(bar: Bar, ours: list[float], peer: list[float], ratio: float, holds: bool | None) -> None:
+    row = compare("r", bar, "p", ours, peer)
+    assert (round(row.ratio, 6), row.holds) == (ratio, holds)
+    assert (row.why == "the peer's own runs spread by 30%") == (holds is None)
+
+
+def test_runs_are_paired_and_restored() -> None:
+    done: list[str] = []
+    ours, peer = in_turn(lambda: done.append("restore"), lambda: done.append("ours"), lambda: done.append("peer"))
+    assert len(ours) == len(peer) == RUNS
+    assert done == ["restore", "ours"] + ["restore", "peer", "restore", "ours"] * RUNS
+
+
+def test_a_peak_that_is_gone_is_seen() -> None:
+    assert 30 << 20 < transient_bytes(lambda: bytes(b"x" * (32 << 20))) < 40 << 20

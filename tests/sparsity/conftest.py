@@ -1,0 +1,51 @@
+"""Every implementation of the passes, and sizes at which small inputs take every way through the selection."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Collection
+
+import pytest
+import torch
+from torch import Tensor
+
+from fairseq_parp.sparsity import kernels, select
+from fairseq_parp.sparsity.kernels import tensors
+from fairseq_parp.sparsity.kernels.arrays import Arrays
+from fairseq_parp.sparsity.kernels.tensors import Tensors
+
+without_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
+KERNELS = [pytest.param("compiled", marks=without_numba), "numpy", "torch"]
+
+
+@pytest.fixture(params=KERNELS)
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let one implementation do all the work that it can do; the compiled one leaves all but fp32 to numpy."""
+
+    def choose(ranked: Collection[Tensor]) -> kernels.Kernel:
+        dtypes = {tensor.dtype for tensor in ranked}
+        if request.param == "torch" or len(dtypes) != 1:
+            return Tensors(torch.float64 in dtypes, cpu=True)
+        compiled = kernels._compiled() if request.param == "compiled" and dtypes == {torch.float32} else None
+        return compiled or Arrays(*dtypes)
+
+    monkeypatch.setattr(kernels, "choose", choose)
+    return str(request.param)
+
+
+def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make samples, brackets, histograms and pieces tiny: the bracket often misses, or holds too much."""
+    for name, value in {"SAMPLE": 8, "SMALL": 4, "MOST_COLLECTED": 0.1, "BINS": 4, "DEVIATIONS": 1}.items():
+        monkeypatch.setattr(select, name, value)
+    monkeypatch.setattr(Arrays, "piece", 8)
+    monkeypatch.setattr(tensors, "_UNDER_TORCHS_GRAIN", 8)
+    if (compiled := kernels._compiled()) is not None:
+        monkeypatch.setattr(type(compiled), "piece", 8)
+
+
+@pytest.fixture(params=["usual sizes", "tiny sizes"])
+def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Take small inputs by the short way, and by all others."""
+    if request.param == "tiny sizes":
+        shrink(monkeypatch)
+    return str(request.param)
