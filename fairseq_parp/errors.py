@@ -6,6 +6,7 @@ traceback. Values that the message was made from stay on the exception as attrib
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -70,6 +71,21 @@ class ResumeError(ParpError):
         self.key, self.saved, self.asked = key, saved, asked
 
 
+class ExperimentError(ParpError):
+    """Commands of an experiment failed."""
+
+
+class ExperimentFolderError(ParpError):
+    """The folder of an experiment holds what another experiment made."""
+
+    def __init__(self, file: str | PathLike[str], was: str, asked: str) -> None:
+        super().__init__(
+            f"{absolute(file)} belongs to another experiment: it says {was!r} where this one has {asked!r}; "
+            "name another --out, or remove what is there"
+        )
+        self.file, self.was, self.asked = absolute(file), was, asked
+
+
 class RankError(ParpError):
     """Two ranks of one distributed training have different masks."""
 
@@ -108,6 +124,20 @@ class IncompleteSplitError(ManifestError):
 
 class MissingToolError(ParpError):
     """Something outside the package (a compiler, a library, an extra) is not there."""
+
+
+def unknown_key(key: str, value: object, written: str, known: Sequence[str]) -> ConfigError:
+    """Return the error of a key that does not exist, with the known one that it resembles.
+
+    Args:
+        key: with all that stands before it.
+        value: what it was given.
+        written: its last part, as it was written.
+        known: last parts that exist.
+    """
+    close = difflib.get_close_matches(written, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return ConfigError(key, value, f"no such key; {hint}Known keys: {', '.join(known)}")
 
 
 def listing(names: Iterable[object], most: int = 6) -> str:

@@ -18,6 +18,7 @@ VERBS = {
     "bench": "measure speed and memory beside others on this machine: table, JSON and plot",
     "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
     "doctor": "show versions, say what is broken here and how to mend it",
+    "experiment": "plan and run the finetunings of an experiment file, and decode each: a table of results",
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
     "mask": "make, show, compare and apply masks",
     "report": "sparsity of a checkpoint: overall, per layer, per kind of module",

@@ -12,18 +12,18 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from fairseq_parp.commands.running import Command, records, run_together
+from fairseq_parp.commands.words import generate_words, train_words
 from fairseq_parp.decoding.scoring import Score, score_file
 from fairseq_parp.demo import corpus
-from fairseq_parp.demo.commands import Command, records, run_together
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, draw
+from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.manifests.table import write_table
 from fairseq_parp.report import Report, report
 
-PLUGIN = Path(__file__).resolve().parent.parent
-# Inside the package where it is installed, beside it in a checkout.
-CONFIGS = PLUGIN / "configs" if (PLUGIN / "configs").is_dir() else PLUGIN.parent / "configs"
+CONFIGS = configs()
 PRETRAINED = Path(__file__).with_name("pretrained.pt")
 METHODS = ("dense", "parp")
 SEED = 1
@@ -31,10 +31,6 @@ PRETRAINING_UTTERANCES = 2560
 """Two hours of the training voices, for pretraining; the finetuning corpus is much smaller."""
 
 _MARK = ".fairseq-parp-demo"
-_DECODING = (
-    "--task parp_finetuning --labels ltr --gen-subset test --post-process letter --scoring wer"
-    " --max-tokens 1280000 --beam 1"
-)
 
 
 @dataclass(frozen=True)
@@ -109,14 +105,14 @@ def _training(out: Path, method: str, from_random: bool) -> Command:
 
 
 def _hydra_train(config: str, title: str, out: Path, settings: Sequence[str]) -> Command:
-    words = ["fairseq-hydra-train", "--config-dir", _short(CONFIGS), "--config-name", config]
-    words += [f"common.user_dir={_short(PLUGIN)}", *settings]
+    words = train_words(_short(CONFIGS / f"{config}.yaml"), settings, _short(PLUGIN))
     return Command(title, words, out / "logs" / f"train_{title}.log", _config(config).optimization.max_update)
 
 
 def _decoding(out: Path, method: str) -> Command:
-    words = ["fairseq-generate", _short(out / "data"), "--user-dir", _short(PLUGIN), *_DECODING.split()]
-    words += ["--path", _short(_checkpoint(out, method)), "--results-path", _short(out / "decoded" / method)]
+    results = out / "decoded" / method
+    paths = (out / "data", _checkpoint(out, method), results)
+    words = generate_words(*map(_short, paths), plugin=_short(PLUGIN))
     return Command(f"decode {method}", words, out / "logs" / f"decode_{method}.log")
 
 

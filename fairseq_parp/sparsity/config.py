@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from fairseq_parp.errors import ConfigError
+from fairseq_parp.errors import ConfigError, unknown_key
 from fairseq_parp.sparsity.methods import METHODS
 from fairseq_parp.sparsity.scope import GRANULARITIES
 
@@ -66,7 +65,7 @@ class PruningConfig:
             raise ConfigError(PREFIX, raw, f"must be a mapping with keys among {', '.join(KEYS)}")
         for key in raw:
             if key not in KEYS:
-                raise _unknown(key, raw[key])
+                raise unknown_key(f"{PREFIX}.{key}", raw[key], str(key), KEYS)
         values = dict(raw)
         if isinstance(values.get("scope"), (list, tuple)):
             values["scope"] = tuple(values["scope"])
@@ -112,9 +111,3 @@ def _is_int(value: object) -> bool:
 
 def _is_scope(value: object) -> bool:
     return bool(value) and isinstance(value, (str, tuple)) and all(isinstance(entry, str) for entry in value)
-
-
-def _unknown(key: object, value: object) -> ConfigError:
-    close = difflib.get_close_matches(str(key), KEYS, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return ConfigError(f"{PREFIX}.{key}", value, f"no such key; {hint}Known keys: {', '.join(KEYS)}")

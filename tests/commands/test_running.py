@@ -1,9 +1,12 @@
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from fairseq_parp.demo import commands
-from fairseq_parp.demo.commands import Command, CommandError, records, run_together
+from fairseq_parp.commands import running
+from fairseq_parp.commands.running import Command, CommandError, records, run_all, run_together
 from fairseq_parp.errors import MissingToolError
 
 LOG = """[2026-01-01 10:00:00,000][fairseq.trainer][INFO] - begin training epoch 1
@@ -15,7 +18,7 @@ LOG = """[2026-01-01 10:00:00,000][fairseq.trainer][INFO] - begin training epoch
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(running, "_POLL_SECONDS", 0.01)
 
 
 def shell(script: str, log: Path, updates: int = 0) -> Command:
@@ -53,3 +56,52 @@ def test_a_missing_program_is_named_before_anything_runs(tmp_path: Path) -> None
     with pytest.raises(MissingToolError, match="no-such-program"):
         run_together([Command("test", ["no-such-program"], tmp_path / "log")])
     assert not (tmp_path / "log").exists()
+
+
+def test_each_starts_when_what_it_needs_has_ended(tmp_path: Path) -> None:
+    def step(name: str, script: str, *needs: str) -> Command:
+        return Command(name, ["sh", "-c", script], tmp_path / f"{name}.log", needs=needs)
+
+    order: list[str] = []
+    steps = [
+        step("last", f"cat {tmp_path}/one {tmp_path}/two", "one", "two"),
+        step("one", f"sleep 0.2; echo 1 > {tmp_path}/one", "of an earlier time"),
+        step("two", f"echo 2 > {tmp_path}/two"),
+    ]
+    assert not list(run_all(steps, 2, ended=lambda command: order.append(command.title)))
+    assert order == ["two", "one", "last"]
+    assert (tmp_path / "last.log").read_text() == "1\n2\n"
+
+
+def test_a_failure_takes_only_those_with_it_that_need_it(tmp_path: Path) -> None:
+    def step(name: str, script: str, *needs: str) -> Command:
+        return Command(name, ["sh", "-c", script], tmp_path / f"{name}.log", needs=needs)
+
+    ended: list[str] = []
+    steps = [
+        step("bad", "exit 3"),
+        step("child", "true", "bad"),
+        step("grandchild", "true", "child"),
+        step("ok", "true"),
+    ]
+    errors = list(run_all(steps, 1, ended=lambda command: ended.append(command.title)))
+    assert [error.status for error in errors] == [3]
+    assert ended == ["ok"]
+
+
+def test_sigterm_ends_the_commands_too(tmp_path: Path) -> None:
+    script = f"""
+import subprocess
+import sys
+import time
+from pathlib import Path
+from fairseq_parp.commands.running import Command, run_together
+run_together([Command("a", ["sh", "-c", "echo $$ > {tmp_path}/pid; exec sleep 60"], Path("{tmp_path}/log"))])
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.terminate()
+    assert parent.wait(timeout=30) == 143
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()

@@ -1,0 +1,1 @@
+"""fairseq's own commands: their words, and running them."""

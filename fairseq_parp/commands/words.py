@@ -1,0 +1,50 @@
+"""What one types to train and to decode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fairseq_parp.environment.paths import PLUGIN
+
+
+def train_words(config: str | Path, settings: Sequence[str], plugin: str | Path = PLUGIN) -> list[str]:
+    """Return the words of a training.
+
+    Args:
+        config: YAML file.
+        settings: hydra overrides, such as ``optimization.max_update=300``.
+        plugin: the folder of this package, as it is to be written.
+    """
+    file = Path(config)
+    words = ["fairseq-hydra-train", "--config-dir", str(file.parent), "--config-name", file.stem]
+    return [*words, f"common.user_dir={plugin}", *settings]
+
+
+def generate_words(
+    data: str | Path,
+    checkpoint: str | Path,
+    results: str | Path,
+    *,
+    labels: str = "ltr",
+    subset: str = "test",
+    beam: int = 1,
+    cpu: bool = False,
+    plugin: str | Path = PLUGIN,
+) -> list[str]:
+    """Return the words of a decoding; letters are joined to words, phones stay symbols.
+
+    Args:
+        data: folder of the manifests.
+        checkpoint: finetuned model.
+        results: folder for ``generate-SUBSET.txt``.
+        labels: kind of labels, ``ltr`` or ``phn``.
+        subset: split to decode.
+        beam: 1 is greedy.
+        cpu: whether to decode on the CPU where there is a GPU.
+        plugin: the folder of this package, as it is to be written.
+    """
+    words = ["fairseq-generate", str(data), "--user-dir", str(plugin), "--task", "parp_finetuning", "--labels", labels]
+    words += ["--gen-subset", subset, "--scoring", "wer", "--max-tokens", "1280000", "--beam", str(beam)]
+    words += ["--post-process", "letter"] * (labels == "ltr") + ["--cpu"] * cpu
+    return [*words, "--path", str(checkpoint), "--results-path", str(results)]

@@ -1,0 +1,94 @@
+"""The fairseq config that the runs of an experiment start from, and what the released scripts did with it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fairseq_parp.environment.paths import configs
+from fairseq_parp.errors import ConfigError, absolute, first_line
+
+FROZEN = 10_000
+"""Updates for which the released scripts freeze the Transformer in every method but PARP and PARP-P."""
+
+_TEN_MINUTES = 12_000
+"""Updates of the scripts' dense ten-minute run: what FROZEN is scaled by where a config is none of the scripts'."""
+
+_FREE_FORM = ("criterion", "lr_scheduler", "model", "optimizer", "task")
+"""Groups without a schema in fairseq-hydra-train: a key that the YAML lacks is appended, with a plus."""
+
+
+@dataclass(frozen=True)
+class BaseConfig:
+    """One flat YAML that fairseq-hydra-train takes.
+
+    Attributes:
+        path: the file.
+        content: its keys.
+        scripted: its row in ``configs/recipes.tsv``: the released scripts' numbers; empty where it has none.
+    """
+
+    path: Path
+    content: DictConfig
+    scripted: Mapping[str, str]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a dotted key."""
+        return OmegaConf.select(self.content, key, default=default, throw_on_missing=False)
+
+    def override(self, key: str, value: object) -> str:
+        """Return ``key=value`` as hydra wants it for this file."""
+        group, _, leaf = key.rpartition(".")
+        written = f"{key}={'null' if value is None else value}"
+        if group.partition(".")[0] not in _FREE_FORM or leaf in self.get(group, {}).keys():  # noqa: SIM118 (??? is there)
+            return written
+        return f"+{written}"
+
+    def updates(self, method: str, protocol: str) -> int:
+        """Return the updates of a run: the scripts' for its method (``paper``), or the config's (``matched``)."""
+        if protocol == "paper" and self.scripted:
+            column = {"parp": "updates_parp", "parp_p": "updates_parp_p"}.get(method, "updates_dense")
+            if self.scripted[column] != "-":
+                return int(self.scripted[column])
+        return int(self.get("optimization.max_update", 0))
+
+    def interval(self, method: str) -> int | None:
+        """Return the re-prune interval: the scripts' for the method, where they have one, or the config's."""
+        scripted = self.scripted.get({"parp": "interval_parp", "parp_p": "interval_parp_p"}.get(method, ""), "-")
+        own = self.get("task.pruning.interval", 50)
+        return int(scripted) if scripted != "-" else own
+
+    def frozen(self, updates: int) -> int:
+        """Return for how many of a baseline's updates the scripts freeze the Transformer, in proportion."""
+        return round(FROZEN * updates / int(self.scripted.get("updates_dense", _TEN_MINUTES)))
+
+
+def read_base(name: str, beside: Path) -> BaseConfig:
+    """Read a base config.
+
+    Args:
+        name: a name in ``configs/``, such as ``base_10m``; or a path that ends in ``.yaml``.
+        beside: folder that such a path may be relative to, beside the current one.
+
+    Raises:
+        ConfigError: there is none of that name, or it is no YAML of a finetuning.
+    """
+    places = [Path(name), beside / name] if name.endswith(".yaml") else [configs() / f"{name}.yaml"]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        known = ", ".join(sorted(path.stem for path in configs().glob("*.yaml")))
+        raise ConfigError("config", name, f"no such file; a path that ends in .yaml, or one of {known}")
+    try:
+        content = OmegaConf.load(file)
+    except Exception as error:  # yaml and omegaconf have many
+        raise ConfigError("config", absolute(file), f"cannot be read ({first_line(error)})") from None
+    if not isinstance(content, DictConfig) or "optimization" not in content or "model" not in content:
+        raise ConfigError("config", absolute(file), "must be a finetuning that fairseq-hydra-train takes")
+    with (configs() / "recipes.tsv").open(encoding="utf-8") as table:
+        rows = {row["config"]: row for row in csv.DictReader(table, delimiter="\t")}
+    return BaseConfig(file.absolute(), content, rows.get(file.stem, {}) if file.parent == configs() else {})

@@ -1,0 +1,103 @@
+"""Results of the runs that are finished, one row a run and test split."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Sequence
+from functools import lru_cache
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairseq_parp import __version__, checkpoints
+from fairseq_parp.decoding.scoring import score_file
+from fairseq_parp.environment.libraries import fairseq_distributions
+from fairseq_parp.experiments.plan import Plan
+from fairseq_parp.experiments.progress import Progress
+from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.runs import Run
+from fairseq_parp.experiments.steps import Outcome
+from fairseq_parp.mask_files.comparing import compare
+from fairseq_parp.mask_files.reading import read_mask
+from fairseq_parp.sparsity.overlap import Overlap
+
+
+def collect(plan: Plan, known: Sequence[Row]) -> list[Row]:
+    """Return the rows of everything that is finished, in the plan's order.
+
+    Args:
+        plan: the experiment.
+        known: rows of an earlier call, whose runs are not read again.
+
+    Raises:
+        CheckpointError, ResultsError: what a finished step left cannot be read.
+    """
+    progress = Progress(plan.out)
+    there = {(row.run, row.split): row for row in known}
+    return [
+        there.get((run.name, split)) or _row(plan, run, outcome, split)
+        for run, outcome in plan.outcomes.items()
+        for split, step in outcome.decodings.items()
+        if progress.finished(step) and (outcome.mpi is None or progress.finished(outcome.mpi))
+    ]
+
+
+def _row(plan: Plan, run: Run, outcome: Outcome, split: str) -> Row:
+    data, decoded = plan.experiment.sets[run.data], outcome.decodings[split].product
+    checkpoint = outcome.train.product.with_name(f"checkpoint_{plan.experiment.decoded}.pt")
+    labels = "letters" if data.base.get("task.labels", "ltr") == "ltr" else "symbols"
+    score = score_file(decoded, labels)
+    measured, found = _sparsity(checkpoint, outcome)
+    seconds, peak = _spent(checkpoint)
+    return Row(
+        run=run.name,
+        method=run.method,
+        data=run.data,
+        config=data.base.path.stem,
+        protocol=run.protocol,
+        sparsity=run.sparsity,
+        measured=measured,
+        interval=run.interval,
+        lr=run.lr,
+        seed=run.seed,
+        mask_from=run.mask_from or "",
+        split=split,
+        uer=score.units.percent,
+        wer=score.words.percent if score.words else None,
+        iou_mpi=found.iou if found else None,
+        chance=found.chance if found else None,
+        finetunings=run.finetunings,
+        updates=run.updates,
+        seconds=seconds,
+        peak_megabytes=peak,
+        checkpoint=relpath(checkpoint, plan.out),
+        decoded=relpath(decoded, plan.out),
+        pretrained_mask=relpath(outcome.mpi.product, plan.out) if outcome.mpi else "",
+        command=shlex.join(outcome.train.words),
+        versions=_versions(),
+    )
+
+
+def _sparsity(checkpoint: Path, outcome: Outcome) -> tuple[float, Overlap | None]:
+    """Return the fraction of zeros of a checkpoint, and its mask's overlap with MPI."""
+    mask = read_mask(checkpoint)
+    if outcome.mpi is None:
+        return mask.sparsity, None
+    against = compare({"run": mask}, read_mask(outcome.mpi.product))
+    return mask.sparsity, against.baselines["run"]["overall"][""]
+
+
+def _spent(checkpoint: Path) -> tuple[float | None, float | None]:
+    """Return the seconds that a training took, all its restarts together, and its peak memory in MB."""
+    extra: dict[str, Any] = checkpoints.read(checkpoint, with_fairseq=False).get("extra_state") or {}
+    return extra.get("previous_training_time"), extra.get("ParpFinetuningTask", {}).get("peak_megabytes")
+
+
+@lru_cache
+def _versions() -> str:
+    fairseq = [f"{name} {number}" for name, number in fairseq_distributions().items()]
+    others = [f"torch {torch.__version__}", f"Python {platform.python_version()}", f"fairseq_parp {__version__}"]
+    return ", ".join(fairseq + others)

@@ -1,0 +1,78 @@
+"""Conducting an experiment: do what is left of its plan, and write down each result as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fairseq_parp.commands.running import Command, CommandError, run_all
+from fairseq_parp.errors import ConfigError, ExperimentError
+from fairseq_parp.experiments.launching import launched, require_launcher
+from fairseq_parp.experiments.plan import Plan
+from fairseq_parp.experiments.progress import Progress
+from fairseq_parp.experiments.steps import Step
+
+
+def require_inputs(plan: Plan) -> None:
+    """Check what every run needs before the first one starts.
+
+    Raises:
+        ConfigError: a data folder or a pretrained checkpoint is not there, or no such launcher.
+        MissingToolError: the launcher is not installed.
+        ExperimentFolderError: the folder belongs to another experiment.
+    """
+    for data in plan.experiment.sets.values():
+        if not data.folder.is_dir():
+            raise ConfigError(f"data.{data.name}.folder", str(data.folder.absolute()), "no such folder")
+        if not data.checkpoint.is_file():
+            raise ConfigError("checkpoint", str(data.checkpoint.absolute()), "no such file")
+    require_launcher(plan.experiment.launcher)
+    Progress(plan.out).require_same(plan.steps.values())
+
+
+def conduct(plan: Plan, jobs: int, changed: Callable[[], None]) -> None:
+    """Do the steps that are left, ``jobs`` at once; a step that fails takes only those with it that need it.
+
+    Args:
+        plan: what to do.
+        jobs: how many commands run at once.
+        changed: called after each decoding: there is a result more.
+
+    Raises:
+        ExperimentError: steps failed; what does not depend on them is done. Repeating the command goes on from there.
+    """
+    progress = Progress(plan.out)
+    left = {step.name: step for step in progress.left(plan.steps.values())}
+    commands = [_command(plan, step) for step in left.values()]
+    errors: list[CommandError] = []
+
+    def started(command: Command) -> None:
+        progress.write(left[command.title], finished=False)
+        tqdm.write(f"{command.title}: {command.log}")
+
+    def ended(command: Command) -> None:
+        progress.write(left[command.title], finished=True)
+        bar.update()
+        if command.title.startswith("decode "):
+            changed()
+
+    with tqdm(total=len(commands), desc="all steps", unit=" steps", position=jobs, disable=None) as bar:
+        for error in run_all(commands, jobs, started=started, ended=ended):
+            tqdm.write(str(error))
+            errors.append(error)
+    if errors:
+        rest = progress.left(plan.steps.values())
+        raise ExperimentError(f"{len(errors)} command(s) failed, {len(rest)} steps are left; the first: {errors[0]}")
+
+
+def _command(plan: Plan, step: Step) -> Command:
+    log = plan.out / "logs" / f"{step.name.replace(' ', '_')}.log"
+    return Command(step.name, launched(step, plan.experiment.launcher), log, step.updates, step.needs)
+
+
+def print_commands(steps: Sequence[Step], out: Path) -> str:
+    """Return the steps' commands as one would type them, each under its name."""
+    commands = [Command(step.name, step.words, out) for step in steps]
+    return "\n".join(f"# {command.title}\n{command}" for command in commands)

@@ -1,0 +1,266 @@
+"""Reading an experiment's description: a small YAML, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fairseq_parp.errors import ConfigError, absolute, first_line, unknown_key
+from fairseq_parp.experiments.base import BaseConfig, read_base
+from fairseq_parp.experiments.runs import ADJUSTING, METHODS, PROTOCOLS, Run
+from fairseq_parp.sparsity.counting import exact
+
+KEYS = ("config", "checkpoint", "data", "test", "runs", "imp", "decoding", "settings", "launcher")
+RUN_KEYS = ("train_on", "protocol", "method", "sparsity", "interval", "lr", "mask_from", "updates", "seed")
+"""Keys of an entry of ``runs``; at the top of the file they are defaults for all entries. A list is a grid."""
+
+_DATA_KEYS = ("folder", "config", "checkpoint", "test")
+_IMP_KEYS = ("rewind_update", "round_updates", "round_lr")
+_DECODING_KEYS = ("beam", "checkpoint")
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """One data folder and what is trained on it.
+
+    Attributes:
+        name: what the description calls it.
+        folder: its manifests.
+        base: the fairseq config.
+        checkpoint: the pretrained model.
+        test: splits to decode.
+    """
+
+    name: str
+    folder: Path
+    base: BaseConfig
+    checkpoint: Path
+    test: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Imp:
+    """What IMP's rounds are like; None is the default.
+
+    Attributes:
+        rewind_update: the dense run's update that rounds start from; a tenth of the run.
+        round_updates: length of a round; a sixth of the dense run.
+        round_lr: its peak learning rate; the run's.
+    """
+
+    rewind_update: int | None = None
+    round_updates: int | None = None
+    round_lr: float | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A description that was read and found good.
+
+    Attributes:
+        name: the file's.
+        sets: training sets by name.
+        runs: every finetuning it asks for, each once.
+        imp: IMP's rounds.
+        beam: 1 decodes greedily.
+        decoded: checkpoint that is decoded, ``last`` or ``best``.
+        settings: hydra overrides of every training.
+        launcher: hydra launcher's name and options, where the trainings are not to run here.
+    """
+
+    name: str
+    sets: Mapping[str, TrainingSet]
+    runs: Sequence[Run]
+    imp: Imp
+    beam: int
+    decoded: str
+    settings: Sequence[str]
+    launcher: Mapping[str, Any]
+
+
+def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read and check a description.
+
+    Args:
+        path: the YAML file.
+        overrides: ``KEY=VALUE``, dots between nested keys, such as ``data.english=an4_10m``.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is not allowed; the message names it.
+    """
+    file = Path(path)
+    content = _load(file, overrides)
+    _known(content, [*KEYS, *RUN_KEYS], "")
+    for key in ("checkpoint", "data", "runs"):
+        if key not in content:
+            raise ConfigError(key, None, f"{absolute(file)} must have it")
+    sets = _sets(content, file.parent)
+    runs = _runs(content, sets)
+    decoding = _section(content, "decoding", _DECODING_KEYS)
+    imp = _section(content, "imp", _IMP_KEYS)
+    return Experiment(
+        name=file.stem,
+        sets=sets,
+        runs=runs,
+        imp=Imp(*(imp.get(key) for key in _IMP_KEYS)),
+        beam=_whole("decoding.beam", decoding.get("beam", 1)),
+        decoded=_one_of("decoding.checkpoint", decoding.get("checkpoint", "last"), ("last", "best")),
+        settings=_strings("settings", content.get("settings", [])),
+        launcher=_section(content, "launcher", None),
+    )
+
+
+def _load(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    if not file.is_file():
+        raise ConfigError("FILE", absolute(file), "no such file")
+    try:
+        merged = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
+        content = OmegaConf.to_container(merged, resolve=True)
+    except Exception as error:  # yaml and omegaconf have many
+        raise ConfigError("FILE", absolute(file), f"cannot be read ({first_line(error)})") from None
+    if not isinstance(content, dict):
+        raise ConfigError("FILE", absolute(file), "must be a mapping of keys to values")
+    return {str(key): value for key, value in content.items()}
+
+
+def _sets(content: Mapping[str, Any], beside: Path) -> dict[str, TrainingSet]:
+    """Return the training sets; a single folder is a set of that name."""
+    data = content["data"]
+    named = data if isinstance(data, dict) else {Path(str(data)).name: data}
+    sets = {}
+    for name, value in named.items():
+        entry = value if isinstance(value, dict) else {"folder": value}
+        _known(entry, _DATA_KEYS, f"data.{name}.")
+        given = {key: entry.get(key, content.get(key)) for key in ("config", "checkpoint", "test")}
+        for key, found in {"folder": entry.get("folder"), "config": given["config"]}.items():
+            if not isinstance(found, str) or found == "???":
+                raise ConfigError(f"data.{name}.{key}", found, "must be given: a path or a name")
+        base = read_base(str(given["config"]), beside)
+        test = tuple(_strings(f"data.{name}.test", _listed(given["test"] or "test")))
+        sets[str(name)] = TrainingSet(str(name), Path(entry["folder"]), base, Path(str(given["checkpoint"])), test)
+    return sets
+
+
+def _runs(content: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> list[Run]:
+    if not isinstance(content["runs"], list) or not content["runs"]:
+        raise ConfigError("runs", content["runs"], "must be a list of runs, such as [{method: dense}]")
+    defaults = {key: content[key] for key in RUN_KEYS if key in content}
+    runs: dict[Run, None] = {}
+    for number, entry in enumerate(content["runs"]):
+        where = f"runs[{number}]"
+        if not isinstance(entry, dict) or "method" not in defaults | entry:
+            raise ConfigError(where, entry, "must be a mapping with a method")
+        _known(entry, RUN_KEYS, f"{where}.")
+        runs |= dict.fromkeys(_grid(where, defaults | entry, sets))
+    return _tagged(list(runs), sets)
+
+
+def _grid(where: str, entry: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> Iterable[Run]:
+    """Return every combination of an entry's lists."""
+    axes = {"train_on": list(sets), "protocol": "matched", "seed": 1} | dict(entry)
+    ordered = {key: _listed(axes[key]) for key in RUN_KEYS if key in axes}
+    for values in product(*ordered.values()):
+        yield _run(where, dict(zip(ordered, values, strict=True)), sets)
+
+
+def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> Run:
+    """Check one combination and decide what it leaves open."""
+    method = _one_of(f"{where}.method", asked["method"], METHODS)
+    protocol = _one_of(f"{where}.protocol", asked["protocol"], PROTOCOLS)
+    data = _one_of(f"{where}.train_on", asked["train_on"], tuple(sets))
+    base = sets[data].base
+    mask_from = asked.get("mask_from")
+    if mask_from is not None:
+        _one_of(f"{where}.mask_from", mask_from, tuple(sets))
+    if (method == "fixed") != (mask_from is not None) and method not in ADJUSTING:
+        allowed = "method fixed needs it: the training set whose OMP mask is held; of the others only parp and parp_p"
+        raise ConfigError(f"{where}.mask_from", mask_from, f"{allowed} may start from one")
+    return Run(
+        data=data,
+        protocol=protocol,
+        method=method,
+        sparsity=0.0 if method == "dense" else _sparsity(f"{where}.sparsity", method, asked.get("sparsity")),
+        interval=_interval(f"{where}.interval", asked.get("interval"), base, method) if method in ADJUSTING else None,
+        lr=_positive(f"{where}.lr", asked.get("lr") or base.get("optimization.lr", [None])[0]),
+        mask_from=mask_from,
+        updates=_whole(f"{where}.updates", asked.get("updates") or base.updates(method, protocol)),
+        seed=_whole(f"{where}.seed", asked["seed"]),
+    )
+
+
+def _tagged(runs: Sequence[Run], sets: Mapping[str, TrainingSet]) -> list[Run]:
+    """Give the runs names that differ, by what the description varies."""
+    rates = {(run.data, run.lr) for run in runs}
+    return [
+        replace(
+            run,
+            tags=(
+                *([run.data] if len(sets) > 1 else []),
+                *([run.protocol] if run.protocol == "paper" else []),
+                *([f"lr{run.lr:g}"] if len([rate for rate in rates if rate[0] == run.data]) > 1 else []),
+            ),
+        )
+        for run in runs
+    ]
+
+
+def _sparsity(key: str, method: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        raise ConfigError(key, value, "must be a number in (0, 1)")
+    if method == "imp" and (10 * exact(value)).denominator != 1:
+        raise ConfigError(key, value, "IMP goes in steps of 10 %: give 0.1, 0.2, ... or 0.9")
+    return float(value)
+
+
+def _interval(key: str, value: Any, base: BaseConfig, method: str) -> int | None:
+    if value == "never" and method == "parp":
+        return None
+    return _whole(key, base.interval(method) if value is None else value)
+
+
+def _section(content: Mapping[str, Any], key: str, known: Sequence[str] | None) -> dict[str, Any]:
+    value = content.get(key) or {}
+    if not isinstance(value, dict):
+        raise ConfigError(key, value, "must be a mapping")
+    if known is not None:
+        _known(value, known, f"{key}.")
+    return value
+
+
+def _known(values: Mapping[Any, Any], known: Sequence[str], prefix: str) -> None:
+    for key, value in values.items():
+        if key not in known:
+            raise unknown_key(f"{prefix}{key}", value, str(key), known)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _strings(key: str, values: Any) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ConfigError(key, values, "must be a list of texts")
+    return values
+
+
+def _one_of(key: str, value: Any, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise ConfigError(key, value, f"must be one of {', '.join(allowed)}")
+    return str(value)
+
+
+def _whole(key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(key, value, "must be a whole number >= 1")
+    return value
+
+
+def _positive(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ConfigError(key, value, "must be a number above 0")
+    return float(value)

@@ -1,0 +1,214 @@
+"""From a description to the steps that it takes, every shared one once.
+
+OMP masks the *last* dense checkpoint and finetunes from the pretrained weights; one dense run serves all sparsities.
+IMP prunes a further tenth after every round; each round starts from the rewind checkpoint with a fresh optimizer, and
+one chain of rounds serves all sparsities. Its final finetuning starts rewound under ``matched``, and from the
+pretrained weights under ``paper``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fairseq_parp.commands.words import generate_words, train_words
+from fairseq_parp.environment.paths import PLUGIN
+from fairseq_parp.errors import ConfigError
+from fairseq_parp.experiments.description import Experiment, TrainingSet
+from fairseq_parp.experiments.runs import ADJUSTING, Run
+from fairseq_parp.experiments.steps import Outcome, Step
+
+
+@dataclass
+class Plan:
+    """The steps of an experiment, in an order in which they can be done.
+
+    Attributes:
+        experiment: the description.
+        out: absolute folder for everything that is made.
+        steps: by name.
+        outcomes: where each run's outcome is.
+    """
+
+    experiment: Experiment
+    out: Path
+    steps: dict[str, Step] = field(default_factory=dict)
+    outcomes: dict[Run, Outcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for run in self.experiment.runs:
+            self.outcomes[run] = self._outcome(run)
+
+    @property
+    def trainings(self) -> list[Step]:
+        """The steps that train."""
+        return [step for step in self.steps.values() if step.updates]
+
+    def _outcome(self, run: Run) -> Outcome:
+        train = self._finetuning(run)
+        mpi = self._mpi(run) if run.sparsity else None
+        tested = self.experiment.sets[run.data].test
+        return Outcome(train, {split: self._decoding(run, train, split) for split in tested}, mpi)
+
+    # --- trainings --------------------------------------------------------------------------------------------
+
+    def _finetuning(self, run: Run) -> Step:
+        """Add what a run needs, and the run itself."""
+        if run.method == "imp":
+            mask = self._imp_mask(run, round(10 * run.sparsity))
+            rewind = self._rewind(run) if run.protocol == "matched" else None
+            return self._train(run.name, run, "fixed", mask, rewind)
+        if run.method == "omp":
+            return self._train(run.name, run, "fixed", self._omp_mask(run, run.data))
+        if run.mask_from is not None:
+            return self._train(run.name, run, run.method, self._omp_mask(run, run.mask_from))
+        return self._train(run.name, run, run.method)
+
+    def _train(
+        self,
+        name: str,
+        run: Run,
+        method: str,
+        mask: Step | None = None,
+        start: Step | None = None,
+        part_of: Run | None = None,
+    ) -> Step:
+        """Add one training.
+
+        Args:
+            name: of its folder.
+            run: says the rest: data, sparsity, interval, learning rate, length, seed, freezing.
+            method: ``task.pruning.method``.
+            mask: step whose mask file it starts from.
+            start: training whose last weights it starts from, with a fresh optimizer; by default the pretrained ones.
+            part_of: longer run that it is the beginning of: its learning-rate schedule and freezing hold.
+        """
+        data = self._set(run)
+        settings: dict[str, object] = {
+            "task.data": data.folder.absolute(),
+            "model.w2v_path": data.checkpoint.absolute(),
+            "task.pruning.method": method,
+            "optimization.max_update": run.updates,
+            "optimization.lr": f"[{run.lr!r}]",
+            "common.seed": run.seed,
+            "model.freeze_finetune_updates": self._frozen(part_of or run),
+            "checkpoint.save_dir": self.out / "runs" / name,
+        }
+        if run.sparsity:
+            settings["task.pruning.sparsity"] = run.sparsity
+        if method in ADJUSTING:
+            settings["task.pruning.interval"] = run.interval
+        if mask is not None:
+            settings["task.pruning.mask"] = mask.product
+        if start is not None:
+            settings["checkpoint.finetune_from_model"] = start.product
+        if part_of is not None:
+            settings["lr_scheduler.max_update"] = part_of.updates
+        written = [data.base.override(key, value) for key, value in settings.items()]
+        words = train_words(data.base.path, [*written, *self.experiment.settings])
+        needs = tuple(step.name for step in (mask, start) if step is not None)
+        product = self.out / "runs" / name / "checkpoint_last.pt"
+        return self._add(Step(f"train {name}", tuple(words), product, needs, run.updates, run.data))
+
+    def _dense(self, run: Run) -> Step:
+        """Add the dense run of another one's data, protocol, learning rate and seed."""
+        return self._finetuning(self._dense_of(run))
+
+    def _dense_of(self, run: Run) -> Run:
+        updates = self._set(run).base.updates("dense", run.protocol) if run.protocol == "paper" else run.updates
+        return replace(run, method="dense", sparsity=0.0, interval=None, mask_from=None, updates=updates)
+
+    def _frozen(self, run: Run) -> int:
+        """Return the updates for which the Transformer is frozen: none in rounds, ``matched``, PARP and PARP-P."""
+        if run.protocol == "matched" or run.method in (*ADJUSTING, "imp round"):
+            return 0
+        return self._set(run).base.frozen(run.updates)
+
+    # --- IMP --------------------------------------------------------------------------------------------------
+
+    def _rewind(self, run: Run) -> Step:
+        """Add the dense run's first updates, under the dense run's learning-rate schedule: what rounds start from."""
+        dense = self._dense_of(run)
+        scheduler = self._set(run).base.get("lr_scheduler._name")
+        if scheduler != "tri_stage":
+            raise ConfigError("lr_scheduler._name", scheduler, "IMP needs tri_stage, to stop a dense run early")
+        early = replace(dense, updates=self.experiment.imp.rewind_update or dense.updates // 10)
+        if not 0 < early.updates < dense.updates:
+            raise ConfigError("imp.rewind_update", early.updates, f"must be below the dense run's {dense.updates}")
+        return self._train(f"{_chain(dense)}-rewind", early, "dense", part_of=dense)
+
+    def _imp_mask(self, run: Run, tenths: int) -> Step:
+        """Add the chain of rounds up to a mask of so many tenths of zeros."""
+        name, dense = _chain(self._dense_of(run)), self._dense_of(run)
+        before = self._imp_mask(run, tenths - 1) if tenths > 1 else None
+        trained = replace(
+            dense,
+            method="imp round",
+            sparsity=(tenths - 1) / 10,
+            updates=self.experiment.imp.round_updates or dense.updates // 6,
+            lr=self.experiment.imp.round_lr or run.lr,
+        )
+        method = "dense" if before is None else "fixed"
+        step = self._train(f"{name}-round{tenths}", trained, method, before, self._rewind(run))
+        return self._mask(f"{name}-{tenths / 10:g}", step.product, tenths / 10, step)
+
+    # --- masks and decodings ----------------------------------------------------------------------------------
+
+    def _omp_mask(self, run: Run, data: str) -> Step:
+        """Add the OMP mask of a training set: the magnitudes of its dense run's last checkpoint."""
+        other = replace(run, data=data, lr=run.lr if data == run.data else self._lr(data, run))
+        dense = self._dense_of(other)
+        if data != run.data:
+            dense = replace(dense, tags=(data, *run.tags[1:]))
+        step = self._finetuning(dense)
+        return self._mask(f"{dense.name.replace('dense', f'omp-{run.sparsity:g}')}", step.product, run.sparsity, step)
+
+    def _lr(self, data: str, run: Run) -> float:
+        """Return the learning rate of another training set's dense run: as the description has it there."""
+        runs = self.experiment.runs
+        return next((r.lr for r in runs if r.data == data and r.method == "dense" and r.seed == run.seed), run.lr)
+
+    def _mpi(self, run: Run) -> Step:
+        """Add the MPI mask of a run's sparsity, which every result is held against."""
+        data = self._set(run)
+        name = "-".join([*run.tags[: len(self.experiment.sets) > 1], f"mpi-{run.sparsity:g}"])
+        return self._mask(name, data.checkpoint.absolute(), run.sparsity, None)
+
+    def _mask(self, name: str, checkpoint: Path, sparsity: float, trained: Step | None) -> Step:
+        product = self.out / "masks" / f"{name}.safetensors"
+        words = ["python", str(PLUGIN), "mask", "make", str(checkpoint), "--sparsity", f"{sparsity:g}"]
+        words += ["-o", str(product)]
+        return self._add(Step(f"mask {name}", tuple(words), product, () if trained is None else (trained.name,)))
+
+    def _decoding(self, run: Run, train: Step, split: str) -> Step:
+        data, folder = self._set(run), self.out / "decoded" / run.name
+        words = generate_words(
+            data.folder.absolute(),
+            train.product.with_name(f"checkpoint_{self.experiment.decoded}.pt"),
+            folder,
+            labels=str(data.base.get("task.labels", "ltr")),
+            subset=split,
+            beam=self.experiment.beam,
+            cpu=bool(data.base.get("common.cpu", False)),
+        )
+        product = folder / f"generate-{split}.txt"
+        return self._add(Step(f"decode {run.name} {split}", tuple(words), product, (train.name,)))
+
+    def _set(self, run: Run) -> TrainingSet:
+        return self.experiment.sets[run.data]
+
+    def _add(self, step: Step) -> Step:
+        """Add a step unless it is there.
+
+        Raises:
+            ConfigError: another one has its name: the description asks for two runs that only ``updates`` tells apart.
+        """
+        there = self.steps.setdefault(step.name, step)
+        if there.words != step.words:
+            raise ConfigError("runs", step.name.partition(" ")[2], "two runs that differ would have this name")
+        return there
+
+
+def _chain(dense: Run) -> str:
+    """Return the name of the chain of IMP rounds that belongs to a dense run."""
+    return dense.name.replace("dense", "imp")

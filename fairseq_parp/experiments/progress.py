@@ -1,0 +1,65 @@
+"""What is done of an experiment: one small file a step, beside what the steps leave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fairseq_parp.errors import ExperimentFolderError
+from fairseq_parp.experiments.steps import Step
+from fairseq_parp.files import write_whole
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state of the steps in the folder ``out``.
+
+    A step is written down before its command starts, so that a folder tells which command it belongs to, and again
+    when the command has ended well.
+    """
+
+    out: Path
+
+    def finished(self, step: Step) -> bool:
+        """Tell whether a step is done and its product is there."""
+        return bool(self._read(step).get("finished")) and step.product.is_file()
+
+    def left(self, steps: Iterable[Step]) -> list[Step]:
+        """Return the steps that are not finished."""
+        return [step for step in steps if not self.finished(step)]
+
+    def require_same(self, steps: Iterable[Step]) -> None:
+        """Check that what is there was made by the same commands.
+
+        Raises:
+            ExperimentFolderError: a step of that name was started with another command.
+        """
+        for step in steps:
+            was = self._read(step).get("words")
+            if was is not None and list(was) != list(step.words):
+                raise ExperimentFolderError(self._file(step), *_first_difference(was, step.words))
+
+    def write(self, step: Step, *, finished: bool) -> None:
+        """Write down that a step starts, or that it has ended well."""
+        content = {"words": list(step.words), "finished": finished}
+        write_whole(self._file(step), json.dumps(content, indent=1).encode())
+
+    def _file(self, step: Step) -> Path:
+        return self.out / "steps" / f"{step.name.replace(' ', '_')}.json"
+
+    def _read(self, step: Step) -> dict[str, Any]:
+        file = self._file(step)
+        if not file.is_file():
+            return {}
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            raise ExperimentFolderError(file, "a file that cannot be read", "one of this project's") from None
+
+
+def _first_difference(was: list[str], asked: Iterable[str]) -> tuple[str, str]:
+    pairs = zip([*was, ""], [*asked, ""], strict=False)
+    return next(((one, other) for one, other in pairs if one != other), ("more", "less"))

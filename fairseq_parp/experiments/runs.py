@@ -1,0 +1,61 @@
+"""One finetuning that an experiment asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+METHODS = ("dense", "mpi", "rp", "omp", "imp", "parp", "parp_p", "fixed")
+"""What an experiment may ask for; ``fixed`` holds the mask of another training set (``mask_from``)."""
+
+PROTOCOLS = ("matched", "paper")
+
+ADJUSTING = ("parp", "parp_p")
+"""Methods whose mask moves: they re-prune, and the released scripts never freeze them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finetuning, with everything decided.
+
+    Attributes:
+        data: name of the training set.
+        protocol: ``matched`` (nobody freezes, equal updates) or ``paper`` (as the released scripts).
+        method: one of :data:`METHODS`.
+        sparsity: fraction of zeros asked for; 0 for dense.
+        interval: updates between re-prunes; None is never, and for methods that have none.
+        lr: peak learning rate.
+        mask_from: training set whose OMP mask is transferred; None where none is.
+        updates: length.
+        seed: ``common.seed``.
+        tags: parts of its name that tell it from its siblings: of what the description varies.
+    """
+
+    data: str
+    protocol: str
+    method: str
+    sparsity: float
+    interval: int | None
+    lr: float
+    mask_from: str | None
+    updates: int
+    seed: int
+    tags: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of its folder: method, sparsity, what else tells it apart, seed."""
+        parts = [*self.tags, self.method]
+        if self.method != "dense":
+            parts.append(f"{self.sparsity:g}")
+        if self.method in ADJUSTING:
+            parts.append("never" if self.interval is None else f"every{self.interval}")
+        if self.mask_from is not None:
+            parts.append(f"from-{self.mask_from}")
+        return "-".join([*parts, f"seed{self.seed}"])
+
+    @property
+    def finetunings(self) -> int:
+        """How many finetunings it takes by itself, those that it could share included (paper's count)."""
+        if self.method == "imp":
+            return round(10 * self.sparsity) + 1
+        return 2 if self.method == "omp" or self.mask_from is not None else 1

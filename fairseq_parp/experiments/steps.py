@@ -1,0 +1,42 @@
+"""The steps that an experiment is made of: trainings, masks, decodings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command, what it needs and what it leaves.
+
+    Attributes:
+        name: unique in the experiment: ``train NAME``, ``mask NAME`` or ``decode NAME SPLIT``.
+        words: the command.
+        product: file that is there when it has ended well.
+        needs: names of the steps whose products it reads.
+        updates: how many it trains; 0 for the others.
+        data: name of the training set.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    product: Path
+    needs: tuple[str, ...]
+    updates: int = 0
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where to find what became of a run.
+
+    Attributes:
+        train: its last training.
+        decodings: decoding steps by split.
+        mpi: step that makes the MPI mask of its sparsity; None for dense.
+    """
+
+    train: Step
+    decodings: dict[str, Step]
+    mpi: Step | None

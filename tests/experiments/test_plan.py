@@ -1,0 +1,190 @@
+"""Plans as golden lists: which steps, in which order, needing what."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fairseq_parp.errors import ConfigError
+from fairseq_parp.experiments.plan import Plan
+from fairseq_parp.experiments.progress import Progress
+from fairseq_parp.experiments.steps import Step
+
+Described = Callable[..., Plan]
+
+
+def listed(plan: Plan) -> list[str]:
+    return [f"{step.name} <- {', '.join(step.needs)}" if step.needs else step.name for step in plan.steps.values()]
+
+
+def setting(step: Step, key: str) -> str | None:
+    found = [word.partition("=")[2] for word in step.words if word.lstrip("+").partition("=")[0] == key]
+    assert len(found) <= 1, step.words
+    return found[0] if found else None
+
+
+def test_a_dense_run_is_a_training_and_a_decoding(described: Described) -> None:
+    assert listed(described("runs: [{method: dense}]")) == [
+        "train dense-seed1",
+        "decode dense-seed1 test <- train dense-seed1",
+    ]
+
+
+def test_one_dense_run_serves_all_omp_sparsities(described: Described) -> None:
+    assert listed(described("runs: [{method: omp, sparsity: [0.3, 0.5]}]")) == [
+        "train dense-seed1",
+        "mask omp-0.3-seed1 <- train dense-seed1",
+        "train omp-0.3-seed1 <- mask omp-0.3-seed1",
+        "mask mpi-0.3",
+        "decode omp-0.3-seed1 test <- train omp-0.3-seed1",
+        "mask omp-0.5-seed1 <- train dense-seed1",
+        "train omp-0.5-seed1 <- mask omp-0.5-seed1",
+        "mask mpi-0.5",
+        "decode omp-0.5-seed1 test <- train omp-0.5-seed1",
+    ]
+
+
+def test_one_chain_of_rounds_serves_all_imp_sparsities(described: Described) -> None:
+    plan = described("runs: [{method: imp, sparsity: [0.3, 0.2]}]")
+    assert listed(plan) == [
+        "train imp-seed1-rewind",
+        "train imp-seed1-round1 <- train imp-seed1-rewind",
+        "mask imp-seed1-0.1 <- train imp-seed1-round1",
+        "train imp-seed1-round2 <- mask imp-seed1-0.1, train imp-seed1-rewind",
+        "mask imp-seed1-0.2 <- train imp-seed1-round2",
+        "train imp-seed1-round3 <- mask imp-seed1-0.2, train imp-seed1-rewind",
+        "mask imp-seed1-0.3 <- train imp-seed1-round3",
+        "train imp-0.3-seed1 <- mask imp-seed1-0.3, train imp-seed1-rewind",
+        "mask mpi-0.3",
+        "decode imp-0.3-seed1 test <- train imp-0.3-seed1",
+        "train imp-0.2-seed1 <- mask imp-seed1-0.2, train imp-seed1-rewind",
+        "mask mpi-0.2",
+        "decode imp-0.2-seed1 test <- train imp-0.2-seed1",
+    ]
+    rewind, first, last = (plan.steps[f"train imp-{name}"] for name in ("seed1-rewind", "seed1-round3", "0.3-seed1"))
+    assert (rewind.updates, first.updates, last.updates) == (30, 50, 300)
+    assert setting(rewind, "lr_scheduler.max_update") == "300"
+    assert setting(first, "task.pruning.sparsity") == "0.2"
+    assert setting(last, "checkpoint.finetune_from_model") == str(rewind.product)
+
+
+def test_the_final_imp_finetuning_of_the_paper_starts_from_the_pretrained_weights(described: Described) -> None:
+    plan = described("protocol: paper\nruns: [{method: imp, sparsity: 0.1}]")
+    last, first = plan.steps["train paper-imp-0.1-seed1"], plan.steps["train paper-imp-seed1-round1"]
+    assert setting(last, "checkpoint.finetune_from_model") is None
+    assert (setting(last, "model.freeze_finetune_updates"), setting(first, "model.freeze_finetune_updates")) == (
+        "250",
+        "0",
+    )
+
+
+def test_imp_budgets_can_be_given(described: Described) -> None:
+    text = "imp: {rewind_update: 7, round_updates: 9, round_lr: 0.1}\nruns: [{method: imp, sparsity: 0.1}]"
+    steps = described(text).steps
+    assert steps["train imp-seed1-rewind"].updates == 7
+    assert (steps["train imp-seed1-round1"].updates, setting(steps["train imp-seed1-round1"], "optimization.lr")) == (
+        9,
+        "[0.1]",
+    )
+    with pytest.raises(ConfigError, match=r"imp.rewind_update=300: must be below the dense run's 300"):
+        described("imp: {rewind_update: 300}\nruns: [{method: imp, sparsity: 0.1}]")
+
+
+FROZEN = {"dense": 250, "mpi": 250, "rp": 250, "omp": 250, "imp": 250, "parp": 0, "parp_p": 0}
+
+
+@pytest.mark.parametrize("method", FROZEN)
+def test_the_protocol_of_the_paper_freezes_all_but_parp_in_proportion(method: str, described: Described) -> None:
+    frozen = {}
+    for protocol in ("matched", "paper"):
+        plan = described(f"runs: [{{method: {method}, sparsity: 0.5, protocol: {protocol}}}]")
+        (outcome,) = plan.outcomes.values()
+        frozen[protocol] = int(setting(outcome.train, "model.freeze_finetune_updates") or -1)
+    assert frozen == {"matched": 0, "paper": FROZEN[method]}
+
+
+def test_a_recipe_of_the_scripts_has_their_updates_intervals_and_freezing(described: Described) -> None:
+    text = "config: base_10h\nprotocol: paper\nruns: [{method: [dense, parp, parp_p], sparsity: 0.5}]"
+    plan = described(text.replace("config", "data: {ten: {folder: x, config", 1).replace("base_10h", "base_10h}}"))
+    found = {
+        run.method: (
+            step.updates,
+            setting(step, "task.pruning.interval"),
+            setting(step, "model.freeze_finetune_updates"),
+        )
+        for run, step in ((run, outcome.train) for run, outcome in plan.outcomes.items())
+    }
+    assert found == {
+        "dense": (20000, None, "10000"),
+        "parp": (20000, "125", "0"),
+        "parp_p": (12000, "27", "0"),
+    }
+
+
+TWO = "data: {english: {folder: en, config: small_10m}, dutch: {folder: nl, config: small_10m}}\n"
+
+
+def test_a_transferred_mask_is_the_other_languages_omp_mask(described: Described) -> None:
+    plan = described(TWO + "runs: [{method: [fixed, parp], sparsity: 0.5, mask_from: english, train_on: dutch}]")
+    assert listed(plan) == [
+        "train english-dense-seed1",
+        "mask english-omp-0.5-seed1 <- train english-dense-seed1",
+        "train dutch-fixed-0.5-from-english-seed1 <- mask english-omp-0.5-seed1",
+        "mask dutch-mpi-0.5",
+        "decode dutch-fixed-0.5-from-english-seed1 test <- train dutch-fixed-0.5-from-english-seed1",
+        "train dutch-parp-0.5-every20-from-english-seed1 <- mask english-omp-0.5-seed1",
+        "decode dutch-parp-0.5-every20-from-english-seed1 test <- train dutch-parp-0.5-every20-from-english-seed1",
+    ]
+    assert setting(plan.steps["train english-dense-seed1"], "task.data") == str(Path("en").absolute())
+
+
+def test_a_transfer_shares_the_dense_run_that_is_asked_for(described: Described) -> None:
+    plan = described(
+        TWO + "runs: [{method: dense}, {method: fixed, sparsity: 0.5, mask_from: english, train_on: dutch}]"
+    )
+    assert sorted(step.name for step in plan.trainings) == [
+        "train dutch-dense-seed1",
+        "train dutch-fixed-0.5-from-english-seed1",
+        "train english-dense-seed1",
+    ]
+
+
+def test_what_varies_is_in_the_names(described: Described) -> None:
+    plan = described("lr: [0.001, 0.0005]\nruns: [{method: parp, sparsity: 0.5, interval: [5, never]}]")
+    assert [run.name for run in plan.outcomes] == [
+        "lr0.001-parp-0.5-every5-seed1",
+        "lr0.0005-parp-0.5-every5-seed1",
+        "lr0.001-parp-0.5-never-seed1",
+        "lr0.0005-parp-0.5-never-seed1",
+    ]
+    assert setting(plan.steps["train lr0.001-parp-0.5-never-seed1"], "task.pruning.interval") == "null"
+
+
+def test_runs_that_only_their_length_tells_apart_are_refused(described: Described) -> None:
+    with pytest.raises(ConfigError, match=r"dense-seed1.*two runs that differ"):
+        described("runs: [{method: dense}, {method: dense, updates: 5}]")
+
+
+def test_keys_that_the_config_lacks_are_appended(described: Described) -> None:
+    words = described("runs: [{method: imp, sparsity: 0.1}]").steps["train imp-seed1-rewind"].words
+    assert "+lr_scheduler.max_update=300" in words
+    assert any(word.startswith("task.data=") for word in words)
+
+
+def test_a_kill_half_way_leaves_the_rest_to_do(described: Described) -> None:
+    plan = described("runs: [{method: omp, sparsity: 0.5}]")
+    progress = Progress(plan.out)
+    for name in ("train dense-seed1", "mask omp-0.5-seed1"):
+        progress.write(plan.steps[name], finished=True)
+        plan.steps[name].product.parent.mkdir(parents=True, exist_ok=True)
+        plan.steps[name].product.touch()
+    progress.write(plan.steps["train omp-0.5-seed1"], finished=False)  # killed in the middle, its checkpoint there
+    plan.steps["train omp-0.5-seed1"].product.parent.mkdir(parents=True)
+    plan.steps["train omp-0.5-seed1"].product.touch()
+    assert [step.name for step in progress.left(plan.steps.values())] == [
+        "train omp-0.5-seed1",
+        "mask mpi-0.5",
+        "decode omp-0.5-seed1 test",
+    ]
+    plan.steps["mask omp-0.5-seed1"].product.unlink()
+    assert "mask omp-0.5-seed1" in [step.name for step in progress.left(plan.steps.values())]
