@@ -20,6 +20,7 @@ VERBS = {
     "doctor": "show versions, say what is broken here and how to mend it",
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
     "mask": "make, show, compare and apply masks",
+    "plot": "pictures and a summary of an experiment's results",
     "report": "sparsity of a checkpoint: overall, per layer, per kind of module",
     "score": "UER and WER of a fairseq-generate result file",
     "transcribe": "print the text of audio files",
