@@ -122,6 +122,18 @@ class IncompleteSplitError(ManifestError):
     """Official splits that are not all there; each problem says how many utterances are missing."""
 
 
+class ExperimentFileError(ParpError):
+    """A file of an experiment, such as its results, is missing or is not what it has to be."""
+
+    def __init__(self, path: str | PathLike[str], reason: str) -> None:
+        super().__init__(f"{absolute(path)}: {reason}")
+        self.path, self.reason = absolute(path), reason
+
+
+class ComparisonError(ParpError):
+    """Two systems cannot be compared: no seed in common, or other utterances."""
+
+
 class MissingToolError(ParpError):
     """Something outside the package (a compiler, a library, an extra) is not there."""
 

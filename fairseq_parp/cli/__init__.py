@@ -21,6 +21,7 @@ VERBS = {
     "experiment": "plan and run the finetunings of an experiment file, and decode each: a table of results",
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
     "mask": "make, show, compare and apply masks",
+    "plot": "pictures and a summary of an experiment's results",
     "report": "sparsity of a checkpoint: overall, per layer, per kind of module",
     "score": "UER and WER of a fairseq-generate result file",
     "transcribe": "print the text of audio files",

@@ -40,6 +40,24 @@ class ErrorRate:
         """100 errors / total; above 100 when much is inserted."""
         return 100 * self.errors / self.total
 
+    def __add__(self, other: ErrorRate) -> ErrorRate:
+        return ErrorRate(self.errors + other.errors, self.total + other.total)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Errors of one utterance's best hypothesis.
+
+    Attributes:
+        reference: the units of its reference.
+        units: errors in units; the total may be 0.
+        words: errors in words; None where the symbols of the file tell no words.
+    """
+
+    reference: tuple[str, ...]
+    units: ErrorRate
+    words: ErrorRate | None
+
 
 @dataclass(frozen=True)
 class Score:
@@ -60,7 +78,18 @@ class _Results:
 
 
 def score_file(path: str | Path, units: str | None = None) -> Score:
-    """Score the best hypothesis of every utterance.
+    """Score the best hypothesis of every utterance; return the sums over :func:`score_utterances`.
+
+    Raises:
+        ResultsError, ConfigError: as :func:`score_utterances`.
+    """
+    each = score_utterances(path, units).values()
+    words = [utterance.words for utterance in each if utterance.words is not None]
+    return Score(len(each), _sum(utterance.units for utterance in each), _sum(words) if words else None)
+
+
+def score_utterances(path: str | Path, units: str | None = None) -> dict[int, Utterance]:
+    """Score the best hypothesis of every utterance, by the utterance's number in its manifest.
 
     ``letters`` (decoded with ``--post-process letter``): lines are words. Their units are the
     characters, ``|`` for each space, and one ``|`` at the end of every line that is not empty, as
@@ -84,13 +113,18 @@ def score_file(path: str | Path, units: str | None = None) -> Score:
     """
     results = _parse(path, _read(path))
     split = _splitter(units or _units_of(results))
-    pairs = [(split(text), split(results.hypotheses[key])) for key, text in results.references.items()]
-    words = [(_words(reference), _words(hypothesis)) for reference, hypothesis in pairs]
-    rate = _rate(pairs)
-    if not rate.total:
+    pairs = {key: (split(text), split(results.hypotheses[key])) for key, text in results.references.items()}
+    if not any(reference for reference, _ in pairs.values()):
         raise ResultsError(path, "every reference (T- line) is empty")
-    has_words = any("|" in reference for reference, _ in pairs)
-    return Score(len(pairs), rate, _rate(words) if has_words else None)
+    has_words = any("|" in reference for reference, _ in pairs.values())
+    return {
+        key: Utterance(
+            tuple(reference),
+            _rate(reference, hypothesis),
+            _rate(_words(reference), _words(hypothesis)) if has_words else None,
+        )
+        for key, (reference, hypothesis) in pairs.items()
+    }
 
 
 def _read(path: str | Path) -> str:
@@ -158,7 +192,9 @@ def _words(units: list[str]) -> list[str]:
     return "".join(units).replace("|", " ").split()
 
 
-def _rate(pairs: Iterable[tuple[list[str], list[str]]]) -> ErrorRate:
-    """Sum the edit distances of (reference, hypothesis) pairs."""
-    counts = [(editdistance.eval(hypothesis, reference), len(reference)) for reference, hypothesis in pairs]
-    return ErrorRate(sum(errors for errors, _ in counts), sum(total for _, total in counts))
+def _rate(reference: list[str], hypothesis: list[str]) -> ErrorRate:
+    return ErrorRate(editdistance.eval(hypothesis, reference), len(reference))
+
+
+def _sum(rates: Iterable[ErrorRate]) -> ErrorRate:
+    return sum(rates, start=ErrorRate(0, 0))

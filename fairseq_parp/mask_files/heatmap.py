@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairseq_parp.errors import MissingToolError
+from fairseq_parp.figures import blank, write
 from fairseq_parp.mask_files.comparing import Comparison, Parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = "cividis"
 """Reads the same with and without red-green colour blindness, and in grey."""
@@ -22,22 +23,26 @@ def draw(comparison: Comparison, path: str | Path) -> None:
     Raises:
         MissingToolError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingToolError(f"the heat map needs matplotlib: pip install matplotlib ({error})") from None
+    write(heat_map(comparison), path)
+
+
+def heat_map(comparison: Comparison) -> Figure:
+    """Return the overlaps as a picture.
+
+    Raises:
+        MissingToolError: matplotlib is not installed.
+    """
     columns, letters = comparison.columns, comparison.letters
     layers = list(next(iter(columns.values()))["layer"])
     wide, high = 1.0 * len(letters), max(1.0 * len(letters), 0.4 * len(columns))
-    figure = Figure(figsize=(wide + 0.55 * len(layers) + 3, high + 1.2 + 0.2 * len(letters)), layout="constrained")
+    figure = blank(wide + 0.55 * len(layers) + 3, high + 1.2 + 0.2 * len(letters))
     legend = [f"{letters[name]}: {name}, sparsity {sparsity:.4g}" for name, sparsity in comparison.sparsities.items()]
     figure.suptitle("\n".join(legend), fontsize=9, x=0.02, ha="left")
     left, right = figure.subplots(1, 2, width_ratios=(wide, 0.55 * len(layers) + 1))
     _matrix(left, comparison)
     image = _layers(right, columns, layers)
     figure.colorbar(image, ax=[left, right], label="IOU of kept weights")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    return figure
 
 
 def _matrix(axes: Axes, comparison: Comparison) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fairseq_parp.cli import score as command
 from fairseq_parp.decoding import build_generator
-from fairseq_parp.decoding.scoring import ErrorRate, ResultsError, Score, score_file
+from fairseq_parp.decoding.scoring import ErrorRate, ResultsError, Score, Utterance, score_file, score_utterances
 from fairseq_parp.errors import ConfigError
 
 
@@ -59,6 +59,14 @@ PHONES = ("T-0\taa b k", "H-0\t-1.0\taa k k", "P-0\t-1 -1 -1", "T-1\tb", "H-1\t-
 )
 def test_golden(tmp_path: Path, lines: tuple[str, ...], units: str, expected: Score) -> None:
     assert score_file(results(tmp_path, *lines), units) == expected
+
+
+def test_each_utterance_has_its_own_counts(tmp_path: Path) -> None:
+    assert score_utterances(results(tmp_path, *LETTERS)) == {
+        1: Utterance(tuple("AN|APPLE|"), ErrorRate(3, 9), ErrorRate(2, 2)),
+        0: Utterance(tuple("NO|"), ErrorRate(3, 3), ErrorRate(1, 1)),
+    }
+    assert score_utterances(results(tmp_path, *PHONES))[0] == Utterance(("aa", "b", "k"), ErrorRate(1, 3), None)
 
 
 @pytest.mark.parametrize(("lines", "units"), [(LETTERS, "letters"), (SYMBOLS, "symbols"), (PHONES, "symbols")])

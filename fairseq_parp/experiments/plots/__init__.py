@@ -1,0 +1,36 @@
+"""Pictures of an experiment's results, one module each.
+
+Each module has ``figures(rows, folder)``, which yields name and picture of whatever there is to show, and nothing where
+there is nothing; ``folder`` is that of the results file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fairseq_parp.experiments.results import Row
+from fairseq_parp.figures import write
+
+PICTURES = ("error_rates", "intervals", "layers", "churn", "overlap", "cost")
+
+
+def draw_all(rows: Sequence[Row], folder: Path, out: Path) -> Iterator[Path]:
+    """Write every picture that has something to show into ``out`` as PNG, and yield its path.
+
+    Args:
+        rows: of the results file.
+        folder: the folder of the results file; checkpoints, masks and logs that are not there are not drawn.
+        out: where the pictures go.
+
+    Raises:
+        MissingToolError: matplotlib is not installed.
+        CheckpointError, MaskError: a checkpoint or a mask file is damaged.
+        ComparisonError: two runs have the same setting and seed.
+    """
+    for picture in PICTURES:
+        for name, figure in importlib.import_module(f"{__name__}.{picture}").figures(rows, folder):
+            path = out / f"{name}.png"
+            write(figure, path)
+            yield path

@@ -1,0 +1,115 @@
+"""``intervals.png``: what the interval between two re-prunes does.
+
+Between two re-prunes a weight moves by up to about interval x learning rate. Where that is little against the cut, the
+smallest magnitude that is kept, hardly a zero can come back, and PARP stays with the mask that it began with (MPI).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairseq_parp import checkpoints
+from fairseq_parp.experiments.plots.style import finish, legend_below, of_number, panels
+from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.systems import REPRUNING, System, group, interval_of, systems_of
+from fairseq_parp.mask_files.reading import pruned_names, tensors_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Line = Sequence[System]
+"""Systems that differ in the interval alone."""
+
+
+def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
+    """Draw, where a method was run with several intervals, UER and IOU with MPI; never stands at the last update."""
+    adjusted = [row for row in rows if row.method in REPRUNING and not row.mask_from]
+    settings = group(systems_of(adjusted), lambda system: (system.place, _name(system.one)))
+    lines = [line for line in settings.values() if len({system.one.interval for system in line}) > 1]
+    if not lines:
+        return
+    places = group(lines, lambda line: line[0].place)
+    looks = {name: of_number(n) for n, name in enumerate(dict.fromkeys(_name(line[0].one) for line in lines))}
+    figure, axes = panels(3 * len(places), 3)
+    for number, ((data, config, protocol, split), members) in enumerate(places.items()):
+        uer, iou, moved = axes[3 * number : 3 * number + 3]
+        for line in members:
+            look = looks[_name(line[0].one)]
+            _over_interval(uer, line, "uer", look)
+            _over_interval(iou, line, "iou_mpi", look)
+            _over_move(moved, line, folder, look)
+        for panel in (uer, iou):
+            _ticks(panel, members)
+        title = f"{split}, {data} ({config}, {protocol})"
+        finish(uer, title, "updates between re-prunes", "UER, %")
+        finish(iou, title, "updates between re-prunes", _overlap_label(members))
+        finish(moved, title, "interval x learning rate / cut", _overlap_label(members))
+    legend_below(figure)
+    yield "intervals", figure
+
+
+def smallest_kept(path: Path) -> float | None:
+    """Return the cut of a checkpoint, the smallest magnitude among its prunable weights that are not zero.
+
+    None where there is no such file, or only zeros.
+
+    Raises:
+        CheckpointError: the file cannot be read safely.
+    """
+    if not path.is_file():
+        return None
+    state = checkpoints.read(path, with_fairseq=False)
+    tensors = tensors_of(state)
+    kept = (tensors[name][tensors[name] != 0].abs() for name in pruned_names(state, tensors))
+    return min((float(weights.min()) for weights in kept if weights.numel()), default=None)
+
+
+def _name(row: Row) -> str:
+    return f"{row.method} {row.sparsity:g}, lr {row.lr:g}"
+
+
+def _effective(row: Row) -> int:
+    """Return the interval; without re-prunes the run is one interval."""
+    return row.interval or row.updates
+
+
+def _over_interval(axes: Axes, line: Line, column: str, look: Mapping[str, Any]) -> None:
+    """Draw the mean over the seeds, with bars from the least to the most."""
+    points = [
+        (_effective(system.one), mean, mean - min(system.values(column)), max(system.values(column)) - mean)
+        for system in line
+        if (mean := system.mean(column)) is not None
+    ]
+    if points:
+        at, means, below, above = zip(*points, strict=True)
+        axes.errorbar(at, means, [below, above], label=_name(line[0].one), capsize=3, **look)
+
+
+def _over_move(axes: Axes, line: Line, folder: Path, look: Mapping[str, Any]) -> None:
+    """Draw a mark for each run whose checkpoint is there."""
+    points = [
+        (_effective(row) * row.lr / cut, row.iou_mpi)
+        for system in line
+        for row in system.rows
+        if row.iou_mpi is not None and (cut := smallest_kept(folder / row.checkpoint))
+    ]
+    axes.set_xscale("log")
+    if points:
+        axes.plot(*zip(*sorted(points), strict=True), **{**look, "linestyle": ""}, label=_name(line[0].one))
+
+
+def _overlap_label(lines: Sequence[Line]) -> str:
+    """Return the label of an axis of IOUs; what independent masks have is too low to be drawn beside them."""
+    levels = {f"{level:.3f}" for line in lines for system in line for level in system.values("chance")}
+    return f"IOU with MPI (chance {', '.join(sorted(levels))})"
+
+
+def _ticks(axes: Axes, lines: Sequence[Line]) -> None:
+    """Mark the intervals that were run, and no others."""
+    words = {_effective(system.one): interval_of(system.one) for line in lines for system in line}
+    axes.set_xscale("log")
+    axes.set_xticks(list(words), list(words.values()))
+    axes.minorticks_off()

@@ -1,0 +1,72 @@
+"""How pictures look: a method has the same colour and marker in all of them; panels share one legend below."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from fairseq_parp.figures import blank
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart by colour-blind readers; markers differ too.
+_METHODS = {
+    "dense": ("#000000", "s"),
+    "parp": ("#0072B2", "o"),
+    "parp_p": ("#56B4E9", "s"),
+    "imp": ("#009E73", "D"),
+    "omp": ("#D55E00", "^"),
+    "mpi": ("#E69F00", "v"),
+    "rp": ("#CC79A7", "X"),
+    "fixed": ("#7F7F7F", "P"),
+}
+_COLOURS = [colour for method, (colour, _) in _METHODS.items() if method not in ("dense", "fixed")]
+_MARKERS = "osD^vXP*<>"
+_DASHES = ("-", "--", ":", "-.")
+
+
+def of_method(method: str, protocol: str = "matched") -> dict[str, Any]:
+    """Return the look of a method's line; the paper's protocol is dashed."""
+    colour, marker = _METHODS.get(method, ("#7F7F7F", "*"))
+    return {"color": colour, "marker": marker, "linestyle": "--" if protocol == "paper" else "-"}
+
+
+def of_number(number: int) -> dict[str, Any]:
+    """Return the look of a line among lines of the same method: differs from those of all numbers below 30."""
+    dash = _DASHES[number // len(_COLOURS) % len(_DASHES)]
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+        "linestyle": dash,
+    }
+
+
+def panels(
+    count: int, columns: int, width: float = 4.6, height: float = 3.4, **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a picture with so many panels, in rows of ``columns``; ``shared`` goes to ``Figure.subplots``."""
+    columns = min(count, columns)
+    lines = math.ceil(count / columns)
+    figure = blank(width * columns + 0.4, height * lines + 1.0)
+    every = list(figure.subplots(lines, columns, squeeze=False, **shared).flat)
+    for empty in every[count:]:
+        empty.remove()
+    return figure, every[:count]
+
+
+def legend_below(figure: Figure, columns: int = 4) -> None:
+    """Put one legend for all panels below them."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+
+
+def finish(axes: Axes, title: str, x: str, y: str) -> None:
+    """Give a panel its title, labels and grid."""
+    axes.set(xlabel=x, ylabel=y)
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,165 @@
+"""The results of an experiment as a tidy table: one row for each run and test split, tab-separated."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fairseq_parp.errors import ExperimentFileError, listing
+from fairseq_parp.files import write_whole
+
+TITLE = "# fairseq-parp experiment results, version "
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run on one test split. Paths are relative to the folder of the results file.
+
+    Attributes:
+        run: name of the run's folder; no other run has it.
+        method: pruning method.
+        data: name of the training set.
+        config: name of the training recipe.
+        protocol: ``matched`` (every method freezes and trains alike) or ``paper`` (as the released scripts have it).
+        sparsity: the sparsity asked for.
+        measured: fraction of zeros among the prunable weights of the checkpoint.
+        interval: updates between two re-prunes; None for never, or where it has no meaning.
+        lr: peak learning rate.
+        seed: the training's.
+        mask_from: training set whose OMP mask the run started from; empty for none.
+        split: name of the test subset.
+        uer, wer: error rates in percent; ``wer`` is None where the symbols tell no words.
+        iou_mpi: IOU of the final mask with the pretrained weights' magnitude mask (MPI); None where there is none.
+        chance: the IOU that independent masks of the same densities would have.
+        finetunings: how many finetunings this run needs by itself, those that others share included.
+        updates: length of the final finetuning.
+        seconds: its duration.
+        peak_megabytes: its peak memory.
+        checkpoint: the checkpoint that was decoded.
+        decoded: what fairseq-generate wrote.
+        pretrained_mask: MPI mask file at this sparsity; empty where there is none.
+        command: the exact training command.
+        versions: of what it ran on.
+    """
+
+    run: str
+    method: str
+    data: str
+    config: str
+    protocol: str
+    sparsity: float
+    measured: float
+    interval: int | None
+    lr: float
+    seed: int
+    mask_from: str
+    split: str
+    uer: float
+    wer: float | None
+    iou_mpi: float | None
+    chance: float | None
+    finetunings: int
+    updates: int
+    seconds: float | None
+    peak_megabytes: float | None
+    checkpoint: str
+    decoded: str
+    pretrained_mask: str
+    command: str
+    versions: str
+
+
+COLUMNS = {field.name: str(field.type) for field in fields(Row)}
+"""The columns in their order, each with its type as it is written above."""
+
+
+def write_results(path: str | Path, rows: Iterable[Row]) -> None:
+    """Write a results file, whole or not at all; None is an empty cell, a number reads back as the same number."""
+    text = io.StringIO(newline="")
+    text.write(f"{TITLE}{VERSION}\n")
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(asdict(row).values() for row in rows)
+    write_whole(path, text.getvalue().encode())
+
+
+def read_results(path: str | Path) -> list[Row]:
+    """Read what :func:`write_results` wrote.
+
+    Raises:
+        ExperimentFileError: no such file, another version, other columns, a value that is not of its column's type,
+            or a run twice on the same split.
+    """
+    first, _, rest = _text(path).partition("\n")
+    if first.rstrip("\r") != TITLE + VERSION:
+        raise ExperimentFileError(path, f"line 1 is {first[:80]!r}, expected {TITLE + VERSION!r}")
+    reader = csv.reader(io.StringIO(rest, newline=""), delimiter="\t", strict=True)
+    try:
+        cells = [(reader.line_num + 1, line) for line in reader]
+    except csv.Error as error:
+        raise ExperimentFileError(path, f"line {reader.line_num + 1}: {error}") from None
+    return _rows(path, cells)
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ExperimentFileError(path, f"cannot be read ({reason})") from error
+
+
+def _rows(path: str | Path, cells: Sequence[tuple[int, list[str]]]) -> list[Row]:
+    """Return the rows of ``cells``, the header among them, each with its line number."""
+    (_, header), *lines = cells or [(2, [])]
+    _check_columns(path, header)
+    rows: dict[tuple[str, str], Row] = {}
+    for number, line in lines:
+        if len(line) != len(header):
+            raise ExperimentFileError(path, f"line {number}: {len(line)} cells, expected {len(header)}")
+        named = dict(zip(header, line, strict=True))
+        row = Row(**{name: _value(path, number, name, named[name]) for name in COLUMNS})
+        if (row.run, row.split) in rows:
+            raise ExperimentFileError(path, f"line {number}: run {row.run} is there twice on {row.split}")
+        rows[row.run, row.split] = row
+    return list(rows.values())
+
+
+def _check_columns(path: str | Path, header: Sequence[str]) -> None:
+    missing, unknown = (
+        [name for name in COLUMNS if name not in header],
+        [name for name in header if name not in COLUMNS],
+    )
+    if missing or unknown or len(set(header)) < len(header):
+        twice = [name for name in COLUMNS if header.count(name) > 1]
+        faults = {"missing": missing, "unknown": unknown, "twice": twice}
+        told = "; ".join(f"{fault}: {listing(names)}" for fault, names in faults.items() if names)
+        raise ExperimentFileError(path, f"line 2: columns {told}")
+
+
+def _value(path: str | Path, line: int, column: str, cell: str) -> Any:
+    """Return a cell as its column's type."""
+    kind, _, optional = COLUMNS[column].partition(" | ")
+    if optional and not cell:
+        return None
+    try:
+        return _TYPES[kind](cell)
+    except ValueError:
+        wanted = {"int": "a whole number", "float": "a finite number"}[kind] + (" or nothing" if optional else "")
+        raise ExperimentFileError(path, f"line {line}, column {column}: {cell!r} is not {wanted}") from None
+
+
+def _finite(cell: str) -> float:
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError(cell)
+    return number
+
+
+_TYPES: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": _finite}

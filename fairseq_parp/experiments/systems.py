@@ -1,0 +1,140 @@
+"""Rows of results put together: runs that differ in nothing but the seed are one system."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from fairseq_parp.errors import ComparisonError
+from fairseq_parp.experiments.results import Row
+
+METHODS = ("dense", "parp", "parp_p", "imp", "omp", "mpi", "rp", "fixed")
+"""The order in which methods are shown; others come after."""
+
+REPRUNING = ("parp", "parp_p")
+"""Methods for which an interval of None means never; for the others it has no meaning."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class System:
+    """Runs of one setting on one test split, by ascending seed."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def one(self) -> Row:
+        """The run with the lowest seed."""
+        return self.rows[0]
+
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        """Where systems can be compared: the same data, config, protocol and split."""
+        return self.one.data, self.one.config, self.one.protocol, self.one.split
+
+    def values(self, column: str) -> list[Any]:
+        """Return a column's values, without those that are None."""
+        return [value for row in self.rows if (value := getattr(row, column)) is not None]
+
+    def mean(self, column: str) -> float | None:
+        """Return the mean of a column over the seeds; None where no seed has a value."""
+        values = self.values(column)
+        return statistics.fmean(values) if values else None
+
+
+def systems_of(rows: Iterable[Row]) -> list[System]:
+    """Put rows together to systems, in a fixed order whatever the rows' order.
+
+    Raises:
+        ComparisonError: two runs have the same setting and seed.
+    """
+    found = []
+    for members in group(sorted(rows, key=_order), _order).values():
+        by_seed = {row.seed: row for row in members}
+        if len(by_seed) < len(members):
+            runs = sorted(row.run for row in members)
+            raise ComparisonError(f"runs {runs[0]} and {runs[1]} have the same setting, seed and split: keep one row")
+        found.append(System(tuple(by_seed[seed] for seed in sorted(by_seed))))
+    return found
+
+
+def trainings(rows: Iterable[Row]) -> list[System]:
+    """Put rows together to systems regardless of what they were tested on: each run once, its split empty."""
+    return systems_of({row.run: replace(row, split="") for row in rows}.values())
+
+
+def group(items: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list[T]]:
+    """Return the items by their keys, both in the order in which they come."""
+    found: dict[Any, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
+def main_settings(systems: Iterable[System]) -> list[list[list[System]]]:
+    """Return, for each place, method and mask to start from, the setting that was run at most sparsities.
+
+    A setting is interval and learning rate; those that tie for most are all there. Each is a list of systems.
+    """
+    found = []
+    for variants in group(systems, lambda system: (system.place, system.one.method, system.one.mask_from)).values():
+        settings = group(variants, lambda system: (system.one.interval, system.one.lr)).values()
+        most = max(map(len, settings))
+        found.append([setting for setting in settings if len(setting) == most])
+    return found
+
+
+def series(systems: Iterable[System]) -> list[list[System]]:
+    """Return one line over sparsities for each place, method and mask to start from, dense being one point."""
+    return [settings[0] for settings in main_settings(systems)]
+
+
+class Names:
+    """Short names of systems: method and sparsity, and whatever else tells a method's systems apart at one place."""
+
+    def __init__(self, systems: Sequence[System]) -> None:
+        self._intervals, self._rates = (_varying(systems, column) for column in ("interval", "lr"))
+
+    def __call__(self, system: System, lr: bool = False) -> str:
+        """Return a name such as ``parp 0.5, interval 20``; with ``lr`` the learning rate is told in any case."""
+        row = system.one
+        return self.line(system, row.method if row.method == "dense" else f"{row.method} {row.sparsity:g}", lr)
+
+    def line(self, system: System, head: str = "", lr: bool = False) -> str:
+        """Return the name without the sparsity, or with ``head`` in place of the method."""
+        row = system.one
+        parts = {
+            head or row.method: True,
+            f"mask from {row.mask_from}": row.mask_from,
+            f"interval {row.interval}" if row.interval else "never re-pruned": _method_of(row) in self._intervals,
+            f"lr {row.lr:g}": lr or _method_of(row) in self._rates,
+        }
+        return ", ".join(part for part, tells in parts.items() if tells)
+
+
+def interval_of(row: Row) -> str:
+    """Return the interval in words."""
+    return ("never" if row.method in REPRUNING else "-") if row.interval is None else str(row.interval)
+
+
+def _varying(systems: Sequence[System], column: str) -> set[tuple[str, ...]]:
+    """Return the methods, each at its place, that have several values in a column."""
+    methods = group((system.one for system in systems), _method_of)
+    return {method for method, rows in methods.items() if len({getattr(row, column) for row in rows}) > 1}
+
+
+def _method_of(row: Row) -> tuple[str, ...]:
+    return row.data, row.config, row.protocol, row.method
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    """Return what tells the settings of rows apart, as a key to sort by."""
+    method = METHODS.index(row.method) if row.method in METHODS else len(METHODS)
+    never = row.interval is None
+    return (
+        row.data, row.config, row.protocol, row.split, method, row.method, row.mask_from,
+        never, row.interval or 0, row.lr, row.sparsity,
+    )  # fmt: skip

@@ -1,0 +1,127 @@
+"""Who wins: every sparse system against dense, and PARP against the other methods at the same sparsity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fairseq_parp.decoding.scoring import Utterance, score_utterances
+from fairseq_parp.errors import ConfigError, ExperimentFileError
+from fairseq_parp.experiments.bootstrap import Comparison, Decoded, Difference, compare
+from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.systems import Names, System, main_settings
+
+RIVALS = ("parp_p", "imp", "omp", "mpi", "rp", "fixed")
+"""What PARP is compared with at the same sparsity, from the same mask."""
+
+Pair = tuple[System, System]
+
+
+class Decodings:
+    """The decoded files of an experiment, each read once.
+
+    Args:
+        folder: the folder of the results file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, dict[int, Utterance]] = {}
+
+    def has(self, system: System) -> bool:
+        """Tell whether all files of a system are there."""
+        return all((self._folder / row.decoded).is_file() for row in system.rows)
+
+    def compare(self, first: System, second: System) -> Comparison:
+        """Compare two systems.
+
+        Raises:
+            ComparisonError: they have no seed in common, or were not decoded on the same utterances.
+            ExperimentFileError: a decoded file does not have the error rate that its row has.
+            ResultsError: a decoded file is damaged.
+        """
+        return compare(self._of(first), self._of(second))
+
+    def _of(self, system: System) -> Decoded:
+        return {row.seed: self._utterances(row) for row in system.rows}
+
+    def _utterances(self, row: Row) -> dict[int, Utterance]:
+        if row.decoded not in self._read:
+            self._read[row.decoded] = _score(row, self._folder / row.decoded)
+        return self._read[row.decoded]
+
+
+def _score(row: Row, path: Path) -> dict[int, Utterance]:
+    try:
+        found = score_utterances(path)
+    except ConfigError:  # all hypotheses empty, say; symbols that have words would have shown it by their boundary
+        found = score_utterances(path, "symbols" if row.wer is None else "letters")
+    errors, total = (sum(getattr(each.units, what) for each in found.values()) for what in ("errors", "total"))
+    if not math.isclose(100 * errors / total, row.uer, abs_tol=1e-6):
+        told = f"its UER is {100 * errors / total:.4f}, that of run {row.run} is {row.uer:.4f}"
+        raise ExperimentFileError(path, f"{told}: it is not what the results were made of")
+    return found
+
+
+def against_dense(systems: Sequence[System]) -> list[Pair]:
+    """Return every sparse system with the dense one of the same place."""
+    return list(_pairs([system for system in systems if system.one.method != "dense"], systems, ["dense"]))
+
+
+def against_rivals(systems: Sequence[System]) -> list[Pair]:
+    """Return every PARP system with each other method's of the same place, sparsity and mask to start from.
+
+    Of several intervals or learning rates, only the main setting is there: the best of many, chosen on the test split,
+    would win by being chosen.
+    """
+    parp = [system for system in systems if system.one.method == "parp"]
+    main = [system for settings in main_settings(parp) for setting in settings for system in setting]
+    return list(_pairs(main, systems, RIVALS))
+
+
+def _pairs(firsts: Sequence[System], systems: Sequence[System], methods: Sequence[str]) -> Iterator[Pair]:
+    for first in firsts:
+        for method in methods:
+            yield from ((first, second) for second in _partners(first, systems, method))
+
+
+def _partners(first: System, systems: Sequence[System], method: str) -> list[System]:
+    """Return the systems of ``method`` to hold ``first`` against: of those, the ones most like it."""
+    found = [
+        other
+        for other in systems
+        if other.one.method == method and other.place == first.place and _shares_seed(first, other)
+        and (method == "dense" or _start(other.one) == _start(first.one))
+    ]  # fmt: skip
+    for column in ("lr", "interval"):
+        alike = [other for other in found if getattr(other.one, column) == getattr(first.one, column)]
+        found = alike or found
+    return found
+
+
+def _shares_seed(one: System, other: System) -> bool:
+    return bool(set(one.values("seed")) & set(other.values("seed")))
+
+
+def _start(row: Row) -> tuple[float, str]:
+    return row.sparsity, row.mask_from
+
+
+def in_words(pair: Pair, found: Comparison, names: Names) -> str:
+    """Return a comparison as one line, UER first."""
+    first, second = pair
+    seeds = "1 seed" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds"
+    words = f"; {_told('WER', found.words)}" if found.words else ""
+    lr = first.one.lr != second.one.lr
+    against = f"{names(first, lr)} against {names(second, lr)} on {first.one.split}, {seeds}"
+    return f"{against}: {_told('UER', found.units)}{words}"
+
+
+def _told(rate: str, found: Difference) -> str:
+    interval = f"[{_points(found.low)}, {_points(found.high)}]"
+    return f"{rate} {_points(found.points)} points, 95 % interval {interval}: {found.verdict}"
+
+
+def _points(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}"  # the sum makes -0.0 a 0.0

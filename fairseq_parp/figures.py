@@ -1,0 +1,31 @@
+"""Pictures: an empty one to draw into, and writing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairseq_parp.errors import MissingToolError
+from fairseq_parp.files import writing_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def blank(width: float, height: float) -> Figure:
+    """Return an empty picture of this size in inches.
+
+    Raises:
+        MissingToolError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingToolError(f"pictures need matplotlib: pip install matplotlib ({error})") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def write(figure: Figure, path: str | Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    with writing_whole(path) as file:
+        figure.savefig(file, format="png", dpi=130)
