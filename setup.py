@@ -14,6 +14,7 @@ EXTRAS = {
     "fast": ["numba"],
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
+    "slurm": ["hydra-submitit-launcher"],
     "test": ["hypothesis", "mypy", "pre-commit", "pytest", "ruff"],
 }
 
@@ -31,7 +32,7 @@ setup(
     package_dir=DATA,
     package_data={
         "fairseq_parp": ["py.typed", "demo/*.pt"],
-        "fairseq_parp.configs": ["*.yaml", "*.tsv"],
+        "fairseq_parp.configs": ["*.yaml", "*.tsv", "experiments/*.yaml"],
         "fairseq_parp.splits": ["*.json", "*.ids", "*.txt"],
     },
     install_requires=REQUIRES,

@@ -31,9 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
     from fairseq_parp.experiments.plan import Plan
     from fairseq_parp.experiments.progress import Progress
 
-    if not 1 <= arguments.jobs <= (os.cpu_count() or 1):
-        raise ConfigError("--jobs", arguments.jobs, f"from 1 to {os.cpu_count()}, the cores of this machine")
     experiment = read_experiment(arguments.file, arguments.overrides)
+    most = 1000 if experiment.launcher else os.cpu_count() or 1
+    if not 1 <= arguments.jobs <= most:
+        raise ConfigError(
+            "--jobs", arguments.jobs, f"from 1 to {most}: the cores of this machine, or jobs of a launcher"
+        )
     plan = Plan(experiment, Path(absolute(arguments.out or Path("outputs") / experiment.name)))
     left = Progress(plan.out).left(plan.steps.values())
     if arguments.dry_run:

@@ -10,9 +10,9 @@ from fairseq_parp.errors import absolute
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("results", metavar="RESULTS", type=Path, help="results.tsv of an experiment")
+    parser.add_argument("results", metavar="RESULTS", type=Path, help="table of results that an experiment left")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where pictures and summary.md go (default: the folder of RESULTS)"
+        "--out", type=Path, metavar="FOLDER", help="where pictures and summary.md go (default: RESULTS without .tsv)"
     )
 
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     from fairseq_parp.files import write_whole
 
     rows, folder = read_results(arguments.results), arguments.results.parent
-    out = arguments.out or folder
+    out = arguments.out or arguments.results.with_suffix("")
     text = summary(rows, folder)
     write_whole(out / "summary.md", text.encode())
     print(f"{text}\nsummary: {absolute(out / 'summary.md')}")

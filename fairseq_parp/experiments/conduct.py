@@ -68,7 +68,7 @@ def conduct(plan: Plan, jobs: int, changed: Callable[[], None]) -> None:
 
 
 def _command(plan: Plan, step: Step) -> Command:
-    log = plan.out / "logs" / f"{step.name.replace(' ', '_')}.log"
+    log = plan.out / "logs" / f"{step.file_name}.log"
     return Command(step.name, launched(step, plan.experiment.launcher), log, step.updates, step.needs)
 
 

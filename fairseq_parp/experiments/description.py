@@ -33,7 +33,7 @@ class TrainingSet:
         folder: its manifests.
         base: the fairseq config.
         checkpoint: the pretrained model.
-        test: splits to decode.
+        test: splits to decode; ``NAME/SPLIT`` is another training set's.
     """
 
     name: str
@@ -132,7 +132,7 @@ def _sets(content: Mapping[str, Any], beside: Path) -> dict[str, TrainingSet]:
     """Return the training sets; a single folder is a set of that name."""
     data = content["data"]
     named = data if isinstance(data, dict) else {Path(str(data)).name: data}
-    sets = {}
+    sets: dict[str, TrainingSet] = {}
     for name, value in named.items():
         entry = value if isinstance(value, dict) else {"folder": value}
         _known(entry, _DATA_KEYS, f"data.{name}.")
@@ -143,6 +143,8 @@ def _sets(content: Mapping[str, Any], beside: Path) -> dict[str, TrainingSet]:
         base = read_base(str(given["config"]), beside)
         test = tuple(_strings(f"data.{name}.test", _listed(given["test"] or "test")))
         sets[str(name)] = TrainingSet(str(name), Path(entry["folder"]), base, Path(str(given["checkpoint"])), test)
+    for name, split in ((name, split) for name, data in sets.items() for split in data.test if "/" in split):
+        _one_of(f"data.{name}.test ({split})", split.partition("/")[0], tuple(sets))
     return sets
 
 

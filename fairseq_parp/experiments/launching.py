@@ -41,4 +41,5 @@ def launched(step: Step, launcher: Mapping[str, Any]) -> Sequence[str]:
     options = [f"hydra.launcher.{key}={value}" for key, value in launcher.items() if key != "name"]
     folder = step.product.parent / "launcher"
     where = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
-    return [*step.words, "--multirun", f"hydra/launcher={launcher['name']}", *where, *options]
+    program, *words = step.words
+    return [program, "--multirun", *words, f"hydra/launcher={launcher['name']}", *where, *options]

@@ -180,10 +180,13 @@ class Plan:
         words += ["-o", str(product)]
         return self._add(Step(f"mask {name}", tuple(words), product, () if trained is None else (trained.name,)))
 
-    def _decoding(self, run: Run, train: Step, split: str) -> Step:
-        data, folder = self._set(run), self.out / "decoded" / run.name
+    def _decoding(self, run: Run, train: Step, tested: str) -> Step:
+        """Add the decoding of a split of the run's own training set, or of ``NAME/SPLIT``, another one's."""
+        data = self._set(run)
+        other, _, split = tested.rpartition("/")
+        folder = self.out / "decoded" / run.name / other
         words = generate_words(
-            data.folder.absolute(),
+            self.experiment.sets[other or run.data].folder.absolute(),
             train.product.with_name(f"checkpoint_{self.experiment.decoded}.pt"),
             folder,
             labels=str(data.base.get("task.labels", "ltr")),
@@ -192,7 +195,7 @@ class Plan:
             cpu=bool(data.base.get("common.cpu", False)),
         )
         product = folder / f"generate-{split}.txt"
-        return self._add(Step(f"decode {run.name} {split}", tuple(words), product, (train.name,)))
+        return self._add(Step(f"decode {run.name} {tested}", tuple(words), product, (train.name,)))
 
     def _set(self, run: Run) -> TrainingSet:
         return self.experiment.sets[run.data]

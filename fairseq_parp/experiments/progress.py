@@ -48,7 +48,7 @@ class Progress:
         write_whole(self._file(step), json.dumps(content, indent=1).encode())
 
     def _file(self, step: Step) -> Path:
-        return self.out / "steps" / f"{step.name.replace(' ', '_')}.json"
+        return self.out / "steps" / f"{step.file_name}.json"
 
     def _read(self, step: Step) -> dict[str, Any]:
         file = self._file(step)

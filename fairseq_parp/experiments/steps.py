@@ -26,6 +26,11 @@ class Step:
     updates: int = 0
     data: str = ""
 
+    @property
+    def file_name(self) -> str:
+        """What files about this step are called."""
+        return self.name.replace(" ", "_").replace("/", "_")
+
 
 @dataclass(frozen=True)
 class Outcome:

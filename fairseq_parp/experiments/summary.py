@@ -8,7 +8,14 @@ from pathlib import Path
 from fairseq_parp.errors import listing
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import REPRUNING, Names, System, group, interval_of, systems_of
-from fairseq_parp.experiments.verdicts import Decodings, Pair, against_dense, against_rivals, in_words
+from fairseq_parp.experiments.verdicts import (
+    Decodings,
+    Pair,
+    across_training_sets,
+    against_dense,
+    against_rivals,
+    in_words,
+)
 
 NOTE = """\
 A difference is the first system's error rate minus the second's: below 0 the first is better. The interval is from a
@@ -99,6 +106,11 @@ def _verdicts(systems: Sequence[System], decodings: Decodings) -> Iterator[str]:
         for place, members in group(pairs, _training).items():
             yield from ("", f"{place}:", "")
             yield from (f"- {in_words(pair, decodings.compare(*pair), names)}" for pair in members)
+    if pairs := across_training_sets(here):
+        yield from ("", "### One training set against another", "")
+        for one, other in pairs:
+            told = in_words((one, other), decodings.compare(one, other), names)
+            yield f"- trained on {one.one.data} against trained on {other.one.data}: {told}"
     missing = sorted({row.run for system in systems if system not in here for row in system.rows})
     if missing:
         yield from ("", f"Not compared, as what they decoded is not here: {listing(missing)}.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from fairseq_parp.decoding.scoring import Utterance, score_utterances
 from fairseq_parp.errors import ConfigError, ExperimentFileError
 from fairseq_parp.experiments.bootstrap import Comparison, Decoded, Difference, compare
 from fairseq_parp.experiments.results import Row
-from fairseq_parp.experiments.systems import Names, System, main_settings
+from fairseq_parp.experiments.systems import Names, System, group, main_settings
 
 RIVALS = ("parp_p", "imp", "omp", "mpi", "rp", "fixed")
 """What PARP is compared with at the same sparsity, from the same mask."""
@@ -78,6 +79,17 @@ def against_rivals(systems: Sequence[System]) -> list[Pair]:
     parp = [system for system in systems if system.one.method == "parp"]
     main = [system for settings in main_settings(parp) for setting in settings for system in setting]
     return list(_pairs(main, systems, RIVALS))
+
+
+def across_training_sets(systems: Sequence[System]) -> list[Pair]:
+    """Return every two systems that only their training sets tell apart, tested on the same set's split.
+
+    That is one joint run against single ones: their ``test`` names the split as ``NAME/SPLIT``.
+    """
+    columns = ("split", "protocol", "method", "sparsity", "mask_from")
+    alike = group((s for s in systems if "/" in s.one.split), lambda s: tuple(getattr(s.one, c) for c in columns))
+    pairs = (pair for members in alike.values() for pair in combinations(members, 2))
+    return [(one, other) for one, other in pairs if one.one.data != other.one.data and _shares_seed(one, other)]
 
 
 def _pairs(firsts: Sequence[System], systems: Sequence[System], methods: Sequence[str]) -> Iterator[Pair]:

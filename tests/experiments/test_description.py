@@ -114,9 +114,8 @@ def test_a_launcher_gets_the_trainings_alone(described: Described) -> None:
     plan = described("launcher: {name: submitit_slurm, partition: gpu}\nruns: [{method: dense}]")
     train, decode = plan.steps.values()
     words = launched(train, plan.experiment.launcher)
-    assert words[: len(train.words)] == list(train.words)
-    assert words[len(train.words) :] == [
-        "--multirun",
+    assert words[: len(train.words) + 1] == [train.words[0], "--multirun", *train.words[1:]]
+    assert words[len(train.words) + 1 :] == [
         "hydra/launcher=submitit_slurm",
         f"hydra.sweep.dir={train.product.parent / 'launcher'}",
         "hydra.sweep.subdir=.",

@@ -112,11 +112,11 @@ def test_the_command_writes_summary_and_pictures(tmp_path: Path, capsys: pytest.
     write_results(tmp_path / "results.tsv", rows)
     assert cli.main(["plot", str(tmp_path / "results.tsv")]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith((tmp_path / "summary.md").read_text())
+    assert shown.startswith((tmp_path / "results" / "summary.md").read_text())
     assert "parp 0.5 against dense on test, 1 seed: UER +" in shown
     for name in ("error_rates.png", "cost.png"):
-        assert str(tmp_path / name) in shown
-        assert (tmp_path / name).is_file()
+        assert str(tmp_path / "results" / name) in shown
+        assert (tmp_path / "results" / name).is_file()
     assert cli.main(["plot", str(tmp_path / "results.tsv"), "--out", str(tmp_path / "a" / "b")]) == 0
     assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == [
         "cost.png",

@@ -163,3 +163,12 @@ def test_runs_that_said_nothing_at_all_are_compared(rows: list[Row], tmp_path: P
 def test_runs_that_nothing_tells_apart_are_refused() -> None:
     with pytest.raises(ComparisonError, match=r"runs again and parp-0\.5-s1 have the same setting, seed and split"):
         systems_of([row("parp", 0.5), row("parp", 0.5, run="again")])
+
+
+def test_a_joint_run_is_held_against_the_single_one_on_the_same_split(tmp_path: Path) -> None:
+    joint = decode(tmp_path, row("parp", 0.5, run="joint", data="joint", split="dutch/test"), FEWER)
+    single = decode(tmp_path, row("parp", 0.5, run="single", data="dutch", split="dutch/test"), SOME)
+    other = decode(tmp_path, row("parp", 0.5, run="other", data="german", split="german/test"), SOME)
+    told = bullets(summary([joint, single, other], tmp_path))
+    assert [line.split(":")[0] for line in told] == ["trained on dutch against trained on joint"]
+    assert told[0].split("; ")[0].endswith("loss")

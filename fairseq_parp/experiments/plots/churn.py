@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairseq_parp.demo.commands import records
+from fairseq_parp.commands.running import records
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_number, panels
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import Names, group, trainings

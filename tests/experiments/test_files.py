@@ -1,0 +1,48 @@
+"""The shipped experiment files: planned by the command itself, and what they ask for is what the paper reports."""
+
+from pathlib import Path
+
+import pytest
+
+from fairseq_parp import cli
+
+FOLDER = Path(__file__).parents[2] / "configs" / "experiments"
+
+RUNS = {
+    "an4_sweep": (44, 60),  # 2 seeds x (dense, 4 sparsities of mpi, omp, parp, ...), and IMP's rewinds and rounds
+    "an4_intervals": (14, 14),
+    "small_transfer": (22, 23),
+    "small_joint": (4, 4),
+    "sweep_base": (165, 195),  # 3 splits x (dense, 6 methods x 9 sparsities), 3 x (a rewind, 9 rounds)
+    "sweep_large": (165, 195),
+    "sweep_xlsr": (165, 195),
+    "intervals": (33, 33),
+    "high_sparsity": (39, 69),
+    "transfer": (210, 210),
+    "joint": (44, 44),
+}
+
+
+def test_every_file_is_listed_here() -> None:
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(RUNS)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_command_plans_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = FOLDER / f"{name}.yaml"
+    assert cli.main(["experiment", str(file), "--dry-run", "--out", "/nowhere"]) == 0
+    shown = capsys.readouterr().out
+    runs, trainings = RUNS[name]
+    assert f"{name}: {runs} runs need {trainings} trainings of " in shown
+    assert shown.count("\nfairseq-hydra-train ") == trainings
+    assert f"fairseq-parp experiment configs/experiments/{name}.yaml" in file.read_text()
+
+
+def test_the_sweeps_train_as_long_as_the_scripts_where_they_freeze(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["experiment", str(FOLDER / "sweep_base.yaml"), "protocol=paper", "train_on=[10h]", "--dry-run"]
+    assert cli.main(words) == 0
+    commands = [line for line in capsys.readouterr().out.splitlines() if "10h-paper-parp_p-0.5" in line]
+    (train,) = [line for line in commands if line.startswith("fairseq-hydra-train")]
+    assert "optimization.max_update=12000" in train
+    assert "task.pruning.interval=27" in train
+    assert "model.freeze_finetune_updates=0" in train
