@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from fairseq_parp.experiments.systems import group, series, trainings
 from fairseq_parp.mask_files.comparing import compare
 from fairseq_parp.mask_files.heatmap import heat_map
 from fairseq_parp.mask_files.reading import read_mask
+from fairseq_parp.sparsity import MaskSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,17 +28,20 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
     here = [row for row in rows if row.method not in ("dense", "mpi") and (folder / row.checkpoint).is_file()]
     main = {system.one.run for line in series(trainings(here)) for system in line}
     for (sparsity, start), members in sorted(group(here, lambda row: (row.sparsity, row.pretrained_mask)).items()):
+        models = {row.pretrained_mask for row in here if row.sparsity == sparsity}
+        name = f"overlap-{sparsity:g}" + (f"-{Path(start).stem}" if len(models) > 1 else "")
         runs = _few(members, main)
         if len(runs) > 1:
-            masks = {row.run: read_mask(folder / row.checkpoint) for row in runs}
-            baseline = folder / start
-            model = (
-                f"-{Path(start).stem}" if len({r.pretrained_mask for r in here if r.sparsity == sparsity}) > 1 else ""
-            )
-            comparison = compare(masks, read_mask(baseline) if start and baseline.is_file() else None)
-            figure = heat_map(comparison)
-            figure.text(0.99, 0.99, f"baseline: MPI at {sparsity:g}", fontsize=9, ha="right", va="top")
-            yield f"overlap-{sparsity:g}{model}", figure
+            yield name, _draw({row.run: read_mask(folder / row.checkpoint) for row in runs}, folder / start)
+
+
+def _draw(masks: Mapping[str, MaskSet], start: Path) -> Figure:
+    """Draw masks by name, and against MPI where ``start`` is its file."""
+    mpi = read_mask(start) if start.is_file() else None
+    figure = heat_map(compare(masks, mpi))
+    if mpi:
+        figure.text(0.99, 0.99, f"baseline: MPI, sparsity {mpi.sparsity:.4g}", fontsize=9, ha="right", va="top")
+    return figure
 
 
 def _few(rows: Sequence[Row], main: set[str]) -> list[Row]:
