@@ -27,17 +27,24 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
     """
     here = [row for row in rows if row.method not in ("dense", "mpi") and (folder / row.checkpoint).is_file()]
     main = {system.one.run for line in series(trainings(here)) for system in line}
-    for (sparsity, start), members in sorted(group(here, lambda row: (row.sparsity, row.pretrained_mask)).items()):
-        models = {row.pretrained_mask for row in here if row.sparsity == sparsity}
-        name = f"overlap-{sparsity:g}" + (f"-{Path(start).stem}" if len(models) > 1 else "")
-        runs = _few(members, main)
-        if len(runs) > 1:
-            yield name, _draw({row.run: read_mask(folder / row.checkpoint) for row in runs}, folder / start)
+    for sparsity, rows_of in sorted(group(here, lambda row: row.sparsity).items()):
+        for number, (mpi, members) in enumerate(_by_model(rows_of, folder), start=1):
+            runs = _few(members, main)
+            if len(runs) > 1:
+                name = f"overlap-{sparsity:g}" + (f"-{number}" if number > 1 else "")
+                yield name, _draw({row.run: read_mask(folder / row.checkpoint) for row in runs}, mpi)
 
 
-def _draw(masks: Mapping[str, MaskSet], start: Path) -> Figure:
-    """Draw masks by name, and against MPI where ``start`` is its file."""
-    mpi = read_mask(start) if start.is_file() else None
+def _by_model(rows: Sequence[Row], folder: Path) -> list[tuple[MaskSet | None, list[Row]]]:
+    """Put rows of one sparsity together where their pretrained model, and so the content of its MPI mask, is one."""
+    files = {row.pretrained_mask: folder / row.pretrained_mask for row in rows}
+    masks = {name: read_mask(path) if path.is_file() else None for name, path in files.items()}
+    models = {name: name if mask is None else mask.digest() for name, mask in masks.items()}
+    groups = group(rows, lambda row: models[row.pretrained_mask]).values()
+    return [(masks[members[0].pretrained_mask], members) for members in groups]
+
+
+def _draw(masks: Mapping[str, MaskSet], mpi: MaskSet | None) -> Figure:
     figure = heat_map(compare(masks, mpi))
     if mpi:
         figure.text(0.99, 0.99, f"baseline: MPI, sparsity {mpi.sparsity:.4g}", fontsize=9, ha="right", va="top")
