@@ -14,6 +14,7 @@ from fairseq_parp.errors import CheckpointError
 from fairseq_parp.experiments.plots import draw_all
 from fairseq_parp.experiments.plots.churn import _points
 from fairseq_parp.experiments.plots.intervals import smallest_kept
+from fairseq_parp.experiments.plots.overlap import _by_model, _few
 from fairseq_parp.experiments.results import Row, write_results
 from fairseq_parp.sparsity.magnitude import magnitude_mask
 
@@ -81,6 +82,27 @@ def test_several_splits_protocols_and_training_sets(tmp_path: Path) -> None:
         save(tmp_path, each)
     made = [path.name for path in draw_all(rows, tmp_path, tmp_path / "out")]
     assert made == ["error_rates.png", "layers.png", "churn.png", "overlap-0.5.png", "cost.png"]
+
+
+def test_of_too_many_masks_the_main_settings_are_compared() -> None:
+    many = [row("parp", 0.5, interval=n, run=f"every-{n}") for n in range(1, 9)]
+    main = [row("parp", 0.5, seed=2), row("parp", 0.5, seed=1), row("omp", 0.5)]
+    assert [each.run for each in _few([*many, *main], {"parp-0.5-s1", "omp-0.5-s1"})] == [
+        "parp-0.5-s1", "omp-0.5-s1", *(f"every-{n}" for n in range(1, 7)),
+    ]  # fmt: skip
+    assert [each.run for each in _few(main, set())] == ["parp-0.5-s1", "parp-0.5-s2", "omp-0.5-s1"]
+
+
+def test_training_sets_are_compared_where_their_pretrained_model_is_the_same(tmp_path: Path) -> None:
+    rows = [
+        row("parp", 0.5, data=data, run=data, pretrained_mask=f"{data}.safetensors")
+        for data in ("dutch", "german", "x")
+    ]
+    for each in rows:
+        save(tmp_path, each)
+    magnitude_mask(weights(5), 0.5).save(tmp_path / "x.safetensors")
+    assert [[row.run for row in members] for _, members in _by_model(rows, tmp_path)] == [["dutch", "german"], ["x"]]
+    assert len(_by_model(rows, tmp_path / "elsewhere")) == 3
 
 
 def test_a_damaged_checkpoint_is_named(rows: list[Row], tmp_path: Path) -> None:

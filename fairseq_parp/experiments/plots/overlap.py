@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from fairseq_parp.experiments.systems import group, series, trainings
 from fairseq_parp.mask_files.comparing import compare
 from fairseq_parp.mask_files.heatmap import heat_map
 from fairseq_parp.mask_files.reading import read_mask
+from fairseq_parp.sparsity import MaskSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,18 +27,28 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
     """
     here = [row for row in rows if row.method not in ("dense", "mpi") and (folder / row.checkpoint).is_file()]
     main = {system.one.run for line in series(trainings(here)) for system in line}
-    for (sparsity, start), members in sorted(group(here, lambda row: (row.sparsity, row.pretrained_mask)).items()):
-        runs = _few(members, main)
-        if len(runs) > 1:
-            masks = {row.run: read_mask(folder / row.checkpoint) for row in runs}
-            baseline = folder / start
-            model = (
-                f"-{Path(start).stem}" if len({r.pretrained_mask for r in here if r.sparsity == sparsity}) > 1 else ""
-            )
-            comparison = compare(masks, read_mask(baseline) if start and baseline.is_file() else None)
-            figure = heat_map(comparison)
-            figure.text(0.99, 0.99, f"baseline: MPI at {sparsity:g}", fontsize=9, ha="right", va="top")
-            yield f"overlap-{sparsity:g}{model}", figure
+    for sparsity, rows_of in sorted(group(here, lambda row: row.sparsity).items()):
+        for number, (mpi, members) in enumerate(_by_model(rows_of, folder), start=1):
+            runs = _few(members, main)
+            if len(runs) > 1:
+                name = f"overlap-{sparsity:g}" + (f"-{number}" if number > 1 else "")
+                yield name, _draw({row.run: read_mask(folder / row.checkpoint) for row in runs}, mpi)
+
+
+def _by_model(rows: Sequence[Row], folder: Path) -> list[tuple[MaskSet | None, list[Row]]]:
+    """Put rows of one sparsity together where their pretrained model, and so the content of its MPI mask, is one."""
+    files = {row.pretrained_mask: folder / row.pretrained_mask for row in rows}
+    masks = {name: read_mask(path) if path.is_file() else None for name, path in files.items()}
+    models = {name: name if mask is None else mask.digest() for name, mask in masks.items()}
+    groups = group(rows, lambda row: models[row.pretrained_mask]).values()
+    return [(masks[members[0].pretrained_mask], members) for members in groups]
+
+
+def _draw(masks: Mapping[str, MaskSet], mpi: MaskSet | None) -> Figure:
+    figure = heat_map(compare(masks, mpi))
+    if mpi:
+        figure.text(0.99, 0.99, f"baseline: MPI, sparsity {mpi.sparsity:.4g}", fontsize=9, ha="right", va="top")
+    return figure
 
 
 def _few(rows: Sequence[Row], main: set[str]) -> list[Row]:
