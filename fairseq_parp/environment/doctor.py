@@ -5,7 +5,6 @@ Each check looks at the libraries and yields the problems of one kind.
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -136,19 +135,10 @@ def check_parts(facts: Facts) -> Iterator[Problem]:
             yield Problem(f"{name}, a compiled part of fairseq, does not import ({error})", mend)
 
 
-def check_hooks(facts: Facts) -> Iterator[Problem]:
-    """The hook that lets a task add to a checkpoint, through which an exact resume goes."""
-    if not facts.library["fairseq"].works:
-        return
-    module, error = libraries.try_import("fairseq.checkpoint_utils")
-    if module is None:
+def check_checkpoints(facts: Facts) -> Iterator[Problem]:
+    """The part of fairseq that reads and writes checkpoints, around which much of this project is built."""
+    if facts.library["fairseq"].works and (error := libraries.try_import("fairseq.checkpoint_utils")[1]):
         yield Problem(f"fairseq.checkpoint_utils does not import ({error})", GET_FAIRSEQ)
-    elif "get_checkpoint_dict" not in inspect.getsource(module):
-        yield Problem(
-            "this fairseq never asks a task for its part of a checkpoint (get_checkpoint_dict)",
-            "to resume bit for bit between two re-prunes, use fairseq-fixed or fairseq's main branch",
-            harmless=True,
-        )
 
 
 def check_others(facts: Facts) -> Iterator[Problem]:
@@ -184,7 +174,7 @@ CHECKS: tuple[Check, ...] = (
     check_fairseq,
     check_companions,
     check_parts,
-    check_hooks,
+    check_checkpoints,
     check_others,
     check_torchaudio,
     check_numba,

@@ -104,7 +104,7 @@ def check_folder(
     """
     path = Path(folder)
     if not path.is_dir():
-        raise ManifestError([f"{absolute(path)}: no such data folder"])
+        raise ManifestError([f"{absolute(path)}: {'not a' if path.exists() else 'no such data'} folder"])
     names = splits_in(path) if splits is None else list(splits)
     if not names:
         raise ManifestError([f"{absolute(path)}: no manifest in this folder, such as train.tsv"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from fairseq_parp.errors import ConfigError, ManifestError, absolute
+from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
 from fairseq_parp.manifests.audio import RATE
 from fairseq_parp.manifests.building import Source, Written, build, write_folder
 from fairseq_parp.manifests.labelling import dictionary
@@ -74,7 +74,8 @@ def write_table(
     symbols = dictionary(utterance.labels for utterance in built.utterances)
     splits = _splits(table.rows, built.utterances, speakers)
     if minutes is not None:
-        splits["train"] = _shortened(splits.get("train", []), minutes, seed)
+        _require_train(table.rows, "--minutes", minutes)
+        splits["train"] = _shortened(splits["train"], minutes, seed)
     trained = dictionary(utterance.labels for utterance in splits.get("train", built.utterances))
     untrained = [symbol for symbol in symbols if symbol not in trained]
     written = WrittenTable(splits, symbols, speakers, untrained, table.unused)
@@ -87,14 +88,21 @@ def _choose_speakers(rows: Sequence[Row], count: int, seed: int) -> list[str]:
         return []
     if any(row.split == "valid" for row in rows):
         raise ConfigError("--valid-speakers", count, "the table has a valid split already")
+    _require_train(rows, "--valid-speakers", count)
     speakers = {row.speaker for row in rows if row.split == "train"}
     if "" in speakers:
         raise ConfigError("--valid-speakers", count, "needs a column 'speaker', filled in every train row")
     if not 0 < count < len(speakers):
-        raise ConfigError(
-            "--valid-speakers", count, f"from 1 to {len(speakers) - 1}; train has {len(speakers)} speakers"
-        )
+        several = f"from 1 to {len(speakers) - 1}; train has {len(speakers)} speakers"
+        raise ConfigError("--valid-speakers", count, several if len(speakers) > 1 else "train has only one speaker")
     return sorted(shuffled(speakers, seed)[:count])
+
+
+def _require_train(rows: Sequence[Row], option: str, value: float) -> None:
+    """Check that there is a split that the option chooses from."""
+    splits = dict.fromkeys(row.split for row in rows)
+    if "train" not in splits:
+        raise ConfigError(option, value, f"is of the split train, which the table lacks; it has {listing(splits)}")
 
 
 def _splits(

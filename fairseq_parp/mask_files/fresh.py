@@ -19,7 +19,7 @@ def encoder_config(state: Mapping[str, Any]) -> Any:
     """Return the config of the pretrained encoder in a checkpoint: its own, or the one that a finetuned one embeds."""
     cfg = state.get("cfg")
     cfg = convert_namespace_to_omegaconf(state["args"]) if cfg is None else OmegaConf.create(cfg)
-    embedded = cfg.model.get("w2v_args")
+    embedded = getattr(cfg.model, "w2v_args", None)  # get() raises where omegaconf 2.0 knows the keys
     return cfg if embedded is None else embedded
 
 

@@ -225,7 +225,7 @@ class Pruner:
         """Continue the run that ``state`` was saved in; the weights must have been loaded already.
 
         Raises:
-            ResumeError: that run was another one: method, sparsity, interval, scope or ramp differ.
+            ResumeError: that run was another one: method, sparsity, interval, scope, ramp or held mask differ.
             MaskError: the state is damaged: its masks or displaced values do not fit the weights.
         """
         try:
@@ -235,7 +235,10 @@ class Pruner:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise MaskError(f"the checkpoint's pruning state is damaged ({first_line(error)})") from None
         shapes = {name: tuple(weight.shape) for name, weight in self._weights().items()}
-        self.mask = MaskSet({name: state["mask"][name].to(self._device(name)) for name in shapes}, shapes)
+        mask = MaskSet({name: state["mask"][name].to(self._device(name)) for name in shapes}, shapes)
+        if self.method.held and self.first_mask is not None and (moved := self.first_mask.churn(mask)):
+            raise ResumeError(f"{PREFIX}.mask", "a mask that it holds", f"another, {moved} weights apart")
+        self.mask = mask
         self._pruned_at = pruned_at
         self._displaced = dict(state["displaced"])
         self._masters_stale = True
@@ -270,10 +273,6 @@ class Pruner:
             )
         if set(state["mask"]) != set(self.targets):
             raise ResumeError(f"{PREFIX}.scope", f"{len(state['mask'])} parameters", f"{len(self.targets)} others")
-        if self.method.held and self.first_mask is not None:
-            moved = self.first_mask.churn(MaskSet(dict(state["mask"]), self.first_mask.shapes))
-            if moved:
-                raise ResumeError(f"{PREFIX}.mask", "a mask that it holds", f"another, {moved} weights apart")
 
     def _require_fitting(self, state: Mapping[str, Any]) -> None:
         for name, weight in self._weights().items():

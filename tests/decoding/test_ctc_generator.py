@@ -204,9 +204,13 @@ def test_given_tokens_are_refused(dictionary: Dictionary, sample: dict[str, Any]
 def test_every_option_of_fairseq_is_either_honoured_harmless_or_refused() -> None:
     honoured = {"beam", "nbest", "print_alignment", "unnormalized"}
     harmless = {"no_early_stop", "no_beamable_mm", "no_seed_provided", "sacrebleu"}  # nothing here to change
+    two_passes = {"beam_mt", "lenpen_mt", "max_len_a_mt", "max_len_b_mt"}  # not in fairseq 0.12.2
     defaults = {field.name: field.default for field in fields(GenerationConfig)}
-    assert set(defaults) - {"_name"} == honoured | harmless | NOT_FOR_CTC.keys()
-    assert {name: defaults[name] for name in NOT_FOR_CTC} == dict(NOT_FOR_CTC)
+    missing = two_passes - defaults.keys()
+    assert missing in (set(), two_passes)
+    refused = {name: default for name, default in NOT_FOR_CTC.items() if name not in missing}
+    assert set(defaults) - {"_name"} == honoured | harmless | refused.keys()
+    assert {name: defaults[name] for name in refused} == refused
 
 
 def test_decoding_can_be_imported_without_fairseq() -> None:

@@ -209,9 +209,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dictionary.add_symbol(letter)
     torch.manual_seed(1)
     cfg = {"model": model, "task": {**task, "_name": "audio_finetuning", "labels": "ltr"}}
-    network = Wav2VecCtc.build_model(
-        OmegaConf.create(cfg, flags={"allow_objects": True}).model, SimpleNamespace(target_dictionary=dictionary)
-    )
+    network = Wav2VecCtc.build_model(OmegaConf.create(cfg).model, SimpleNamespace(target_dictionary=dictionary))
     path = tmp_path_factory.mktemp("finetuned") / "checkpoint_best.pt"
     history = {"criterion_name": "Ctc", "optimizer_name": "Adam", "lr_scheduler_state": {}, "num_updates": 1}
     torch.save(

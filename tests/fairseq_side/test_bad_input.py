@@ -26,8 +26,8 @@ BAD_KEYS = {
     "normalize": (["task.normalize=true"], "task.normalize=True: the pretrained model has normalize=False"),
     "no data": (["task.data=nowhere"], "{cwd}/nowhere"),
     "no checkpoint": (["model.w2v_path=none.pt"], "{cwd}/none.pt: no such file"),
-    "no checkpoint named": (["model.w2v_path=???"], "model.w2v_path='???': must be the path"),
-    "no data named": (["task.data=???"], "task.data='???': must be the folder of the manifests"),
+    "no checkpoint named": (["model.w2v_path='???'"], "model.w2v_path='???': must be the path"),
+    "no data named": (["task.data='???'"], "task.data='???': must be the folder of the manifests"),
     "sharded": (
         ["distributed_training.ddp_backend=fully_sharded"],
         "distributed_training.ddp_backend='fully_sharded': is not supported: a rank sees only its shard",

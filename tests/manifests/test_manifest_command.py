@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from fairseq_parp.cli import main
 
@@ -67,6 +69,22 @@ def test_check_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_check_of_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(capsys, "check", tmp_path / "none")
     assert (status, err) == (1, f"{tmp_path}/none: no such data folder\nfairseq-parp manifest: 1 problem(s)\n")
+
+
+def test_check_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "check", folder / "train.tsv")
+    assert (status, err) == (1, f"{folder}/train.tsv: not a folder\nfairseq-parp manifest: 1 problem(s)\n")
+
+
+def test_a_long_dictionary_is_not_printed_whole(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "long.wav", np.zeros(16_000 * 3), 16_000)
+    table.write_text("path\ttext\nlong.wav\t" + "".join(chr(0x4E00 + number) for number in range(103)) + "\n")
+    status, out, err = run(capsys, "table", table, "--out", tmp_path / "out")
+    assert (status, err) == (0, "")
+    assert "104 symbols: | 一 丁 " in out
+    assert " ... (4 more)\n" in out
 
 
 def test_table_then_check(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

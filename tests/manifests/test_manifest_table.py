@@ -225,6 +225,19 @@ def test_more_than_there_is(table: Path, tmp_path: Path, options: dict[str, floa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("options", [{"valid_speakers": 1}, {"minutes": 1.0}])
+def test_a_choice_from_train_where_there_is_none(table: Path, tmp_path: Path, options: dict[str, float]) -> None:
+    rows = [(path, "train-clean-100", speaker, text) for path, _, speaker, text, _ in ROWS]
+    with pytest.raises(ConfigError, match=r": is of the split train, which the table lacks; it has train-clean-100$"):
+        write_table(save(table, rows), tmp_path / "out", **options)  # type: ignore[arg-type]
+
+
+def test_the_only_speaker_stays_in_train(table: Path, tmp_path: Path) -> None:
+    rows = [(path, "train", "ann", text) for path, _, _, text, _ in ROWS]
+    with pytest.raises(ConfigError, match=r"--valid-speakers=1: train has only one speaker$"):
+        write_table(save(table, rows), tmp_path / "out", valid_speakers=1)
+
+
 def test_valid_speakers_need_speakers_and_no_valid_split(table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs a column 'speaker'"):
         write_table(save(table, ROWS, "path text split"), tmp_path / "out", valid_speakers=1)

@@ -172,6 +172,46 @@ def test_a_resumed_run_holds_its_mask_and_refuses_another() -> None:
         other.load_state_dict(state)
 
 
+FIRST = "layers.0.fc1.weight"
+
+
+@pytest.mark.parametrize(
+    ("bits", "line"),
+    [
+        (torch.zeros(6, dtype=torch.float32), "the checkpoint: the mask of layers.0.fc1.weight does not have the bits"),
+        (torch.zeros(6, dtype=torch.int64), "the checkpoint: the mask of layers.0.fc1.weight does not have the bits"),
+        (torch.zeros(5, dtype=torch.uint8), "the checkpoint: the mask of layers.0.fc1.weight does not have the bits"),
+        (torch.zeros(2, 3, dtype=torch.uint8), "the checkpoint: the mask of layers.0.fc1.weight does not have the b"),
+        (torch.tensor(0, dtype=torch.uint8), "the checkpoint: the mask of layers.0.fc1.weight does not have the bits"),
+        ([0] * 6, "the checkpoint's pruning state is damaged"),
+        (None, "the checkpoint's pruning state is damaged"),
+    ],
+    ids=["float", "int64", "too short", "two dimensions", "no dimension", "a list", "None"],
+)
+def test_damaged_bits_of_a_held_mask(bits: Any, line: str) -> None:
+    first = fixed(model(), a_mask())
+    first.begin(0)
+    state = first.state_dict()
+    state["mask"][FIRST] = bits
+    again = fixed(model(), a_mask())
+    with pytest.raises(MaskError) as caught:
+        again.load_state_dict(state)
+    assert str(caught.value).startswith(line)
+    assert again.mask is None
+
+
+def test_a_held_mask_that_is_missing_from_the_state() -> None:
+    first = fixed(model(), a_mask())
+    first.begin(0)
+    state = first.state_dict()
+    del state["mask"][FIRST]
+    with pytest.raises(ResumeError, match=r"task\.pruning\.scope: .*11 parameters.*12"):
+        fixed(model(), a_mask()).load_state_dict(state)
+    del state["mask"]
+    with pytest.raises(MaskError, match=r"the checkpoint's pruning state is damaged \(KeyError: 'mask'\)"):
+        fixed(model(), a_mask()).load_state_dict(state)
+
+
 @pytest.mark.parametrize(
     ("keys", "line"),
     [

@@ -11,6 +11,9 @@ from fairseq_parp.manifests.audio import RATE
 from fairseq_parp.manifests.building import Written
 from fairseq_parp.manifests.corpora.official import WrittenOfficial
 
+SHOWN = 100
+"""Symbols of a dictionary that are printed, the most frequent first."""
+
 
 def refuse(problems: list[str]) -> int:
     """Print problems and their number to standard error; return the exit status for them."""
@@ -31,7 +34,8 @@ def tell(written: Written, out: Path) -> None:
     """Print what was written, and where."""
     for split, utterances in written.splits.items():
         print(size(split, len(utterances), sum(utterance.frames for utterance in utterances)))
-    print(f"{len(written.symbols)} symbols: {' '.join(written.symbols)}")
+    more = f" ... ({len(written.symbols) - SHOWN} more)" if len(written.symbols) > SHOWN else ""
+    print(f"{len(written.symbols)} symbols: {' '.join(list(written.symbols)[:SHOWN])}{more}")
     print(f"written to {absolute(out)}")
 
 

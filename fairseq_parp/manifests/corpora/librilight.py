@@ -58,6 +58,7 @@ def write_librilight(
         looked = "looked there, in librispeech_finetuning for 1h, 9h, and in LibriSpeech for"
         raise ManifestError([f"{absolute(root)}: no Libri-light; {looked} {listing(TRAIN)}"])
     parts, problems = [], []
+    absent = _absent(base)
     for name in names:
         folders = _tree_folders(base, name) if tree else _train_folders(base, wanted[name])
         chapters = read_chapters(folders, base)
@@ -65,11 +66,18 @@ def write_librilight(
         sources = chapters.sources if tree else {id_: s for id_, s in chapters.sources.items() if id_ in wanted[name]}
         problems += [problem for problem in chapters.problems if problem not in problems]
         split = "train" if subset else split_name(f"train-{name}")
-        parts.append(Part(name, split, list(sources.values()), _missing(name, wanted, sources, bool(tree))))
+        missing = _missing(name, wanted, sources, bool(tree))
+        parts.append(Part(name, split, list(sources.values()), missing, "" if tree else absent))
     if problems:
         raise ManifestError(problems)
     known = facts_of("librilight") if facts is None else facts
     return write_official(Path(out), str(base), "ltr", parts, known, published_letters())
+
+
+def _absent(base: Path) -> str:
+    """Say which of LibriSpeech's train subsets, of which the utterances are picked, have no folder."""
+    absent = [subset for subset in TRAIN if not (base / subset).is_dir()]
+    return f"; {base} has no folder {listing(absent)}" if absent else ""
 
 
 def _missing(name: str, wanted: Mapping[str, Sequence[str]], there: Mapping[str, Source], tree: bool) -> list[str]:

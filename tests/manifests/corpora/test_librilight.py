@@ -111,10 +111,11 @@ def test_missing_utterances(tree: Path, trains: Path, tmp_path: Path, ids, facts
         problems = problems_of(IncompleteSplitError, partial(build, tree, subset=subset), tmp_path / "data")
         assert problems == [f"{subset}: {expected}"]
     problems = problems_of(IncompleteSplitError, partial(build, trains), tmp_path / "data")
+    absent = f"; {trains} has no folder train-other-500"
     assert problems == [
-        *(f"10min-{fold}: 2 of 2 utterances are missing, first 1{fold}-1-0000" for fold in (1, 3, 5)),
-        "1h: 6 of 12 utterances are missing, first 11-1-0000",
-        "10h: 6 of 13 utterances are missing, first 11-1-0000",
+        *(f"10min-{fold}: 2 of 2 utterances are missing, first 1{fold}-1-0000{absent}" for fold in (1, 3, 5)),
+        f"1h: 6 of 12 utterances are missing, first 11-1-0000{absent}",
+        f"10h: 6 of 13 utterances are missing, first 11-1-0000{absent}",
     ]
 
 
