@@ -15,7 +15,7 @@ EXTRAS = {
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
     "slurm": ["hydra-submitit-launcher"],
-    "test": ["hypothesis", "mypy", "pre-commit", "pytest", "ruff"],
+    "test": ['hydra-submitit-launcher; python_version >= "3.11"', "hypothesis", "mypy", "pre-commit", "pytest", "ruff"],
 }
 
 # In the repository these lie at the top: fairseq's --config-dir wants a plain folder, and facts are read by people.

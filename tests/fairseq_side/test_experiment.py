@@ -103,3 +103,22 @@ def test_a_finished_experiment_has_nothing_left(folder: Path) -> None:
     words = [sys.executable, str(tiny.PLUGIN), "experiment", "try.yaml", "--dry-run"]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=tiny.environment(), check=True)
     assert "left: 0 trainings" in done.stdout
+
+
+@pytest.mark.slow
+def test_trainings_run_as_jobs_of_a_launcher(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
+    text = DESCRIPTION.format(config=Path(__file__).with_name("tiny.yaml"))
+    (folder / "jobs.yaml").write_text(text + "launcher: {name: submitit_local, timeout_min: 5}\n")
+    words = [sys.executable, str(tiny.PLUGIN), "experiment", "jobs.yaml", "--jobs", "2", "--out", str(tmp_path)]
+    subprocess.run(words, cwd=folder, check=True, env=tiny.environment())
+    for here, there in zip(
+        read_results(folder / "outputs" / "try" / "try.tsv"), read_results(tmp_path / "jobs.tsv"), strict=True
+    ):
+        assert (here.run, here.uer, here.measured, here.iou_mpi) == (
+            there.run,
+            there.uer,
+            there.measured,
+            there.iou_mpi,
+        )
+        assert list((tmp_path / "runs" / there.run / "launcher" / ".submitit").glob("*"))
