@@ -1,0 +1,23 @@
+"""``fairseq-parp manifest union``: several data folders as one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fairseq_parp.cli.manifest.show import tell
+from fairseq_parp.manifests.labelling import LABELLERS
+from fairseq_parp.manifests.union import write_union
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the action's arguments."""
+    parser.add_argument("folders", metavar="DIR", type=Path, nargs="+", help="data folders")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--labels", choices=sorted(LABELLERS), default="ltr", help="kind of labels (default: ltr)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the union."""
+    tell(write_union(arguments.folders, arguments.out, labels=arguments.labels), arguments.out)
+    return 0

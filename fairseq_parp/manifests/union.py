@@ -1,0 +1,90 @@
+"""``fairseq-parp manifest union``: several data folders as one, with one dictionary, for a joint run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+from fairseq_parp.errors import ManifestError, absolute
+from fairseq_parp.manifests.building import Written, write_folder
+from fairseq_parp.manifests.checking import splits_in
+from fairseq_parp.manifests.labelling import dictionary
+from fairseq_parp.manifests.reading import read_labels, read_manifest, read_vocabulary
+from fairseq_parp.manifests.writing import Utterance
+
+
+class _Part(NamedTuple):
+    """One split of one folder: its root, and its utterances relative to that."""
+
+    root: str
+    utterances: list[Utterance]
+
+
+def write_union(folders: Sequence[str | PathLike[str]], out: str | PathLike[str], *, labels: str = "ltr") -> Written:
+    """Write the union of data folders: each split has the utterances of all folders that have it, in their order.
+
+    Equal symbols are one symbol. The dictionary has every symbol of every folder's own, most frequent first; those
+    that occur nowhere come last.
+
+    Args:
+        folders: data folders with ``labels``.
+        out: folder for the files; manifests of the same names are replaced.
+        labels: ``ltr`` or ``phn``.
+
+    Raises:
+        ManifestError: a folder cannot be read, or an utterance is in two of them; nothing was written.
+    """
+    problems: list[str] = []
+    parts: dict[str, list[_Part]] = {split: [] for folder in folders for split in splits_in(Path(folder))}
+    symbols: dict[str, int] = {}
+    for folder in map(Path, folders):
+        found = splits_in(folder)
+        vocabulary = read_vocabulary(folder / f"dict.{labels}.txt")
+        problems += vocabulary.problems if found else [f"{absolute(folder)}: no manifest (SPLIT.tsv) there"]
+        symbols |= dict.fromkeys(vocabulary.symbols, 0)
+        for split in found:
+            parts[split].append(_read(folder, split, labels, problems))
+    root = os.path.commonpath([part.root for among in parts.values() for part in among] or ["/"])
+    splits = {split: _joined(among, root) for split, among in parts.items()}
+    problems += (fault for split, utterances in splits.items() for fault in _doubled(split, utterances))
+    if problems:
+        raise ManifestError(problems)
+    counts = dictionary(utterance.labels for utterances in splits.values() for utterance in utterances)
+    written = Written(splits, counts | {name: 0 for name in symbols if name not in counts})
+    write_folder(Path(out), root, labels, written)
+    return written
+
+
+def _read(folder: Path, split: str, labels: str, problems: list[str]) -> _Part:
+    """Read one split, adding what is wrong with it to ``problems``."""
+    manifest, lines = read_manifest(folder / f"{split}.tsv"), read_labels(folder / f"{split}.{labels}")
+    words = read_labels(folder / f"{split}.wrd") if (folder / f"{split}.wrd").is_file() else None
+    texts = words.lines if words else [""] * len(lines.lines)
+    problems += [*manifest.problems, *lines.problems, *(words.problems if words else ())]
+    if not len(manifest.entries) == len(lines.lines) == len(texts):
+        problems.append(f"{folder / split}.tsv: its utterances, labels and words differ in number")
+        return _Part(manifest.root, [])
+    rows = zip(manifest.entries, lines.lines, texts, strict=True)
+    return _Part(manifest.root, [Utterance(entry.path, entry.frames, line, text) for entry, line, text in rows])
+
+
+def _joined(parts: Sequence[_Part], root: str) -> list[Utterance]:
+    """Return all utterances, their paths relative to a folder above their roots; words only where all have them."""
+    spoken = all(utterance.words for part in parts for utterance in part.utterances)
+    joined = []
+    for part in parts:
+        way = os.path.relpath(part.root, root)
+        for path, frames, line, words in part.utterances:
+            joined.append(Utterance(os.path.normpath(f"{way}/{path}"), frames, line, words if spoken else ""))
+    return joined
+
+
+def _doubled(split: str, utterances: Sequence[Utterance]) -> Iterator[str]:
+    seen: set[str] = set()
+    for path in (utterance.path for utterance in utterances):
+        if path in seen:
+            yield f"{split}: {path} is in two of the folders"
+        seen.add(path)
