@@ -92,7 +92,7 @@ def find_cut(tensors: Mapping[str, Tensor], k: int, update: int | None = None) -
     kernel = kernels.choose(tensors.values())
     search = _Search(kernel, _pieces(kernel, tensors), k)
     cut = search.run()
-    if search.top >= kernel.infinity:
+    if not search.finite:
         raise _not_finite(tensors, update)
     return cut
 
@@ -143,12 +143,12 @@ class _Found:
 
 
 class _Search:
-    """The search for one cut. ``top`` is the largest key that was seen."""
+    """The search for one cut. ``finite`` tells whether all keys that were seen are."""
 
     def __init__(self, kernel: Kernel, pieces: Sequence[_Piece], k: int) -> None:
         self.kernel, self.pieces, self.k = kernel, pieces, k
         self.size = sum(len(piece.values) for piece in pieces)
-        self.top = 0
+        self.finite = True
 
     def run(self) -> Cut:
         """Return the cut; its key lies in [start, stop) all along, and ``less`` keys lie below ``start``."""
@@ -157,7 +157,7 @@ class _Search:
         while True:
             found = self._look(low, high)
             below, inside = found.total()
-            if below == self.k or self.top >= self.kernel.infinity:
+            if below == self.k or not self.finite:
                 return Cut(low, 0)
             if below < self.k <= below + inside:
                 if found.keys is not None:
@@ -208,15 +208,14 @@ class _Search:
 
         def one(piece: _Piece) -> tuple[Counts, Keys | None]:
             nonlocal room
-            counts = self.kernel.count(piece.values, low, high)
+            counts, keys = self.kernel.look(piece.values, low, high, max(0, room))
             with lock:
                 room -= counts.inside
-            collects = counts.inside and room >= 0
-            return counts, self.kernel.collect(piece.values, low, high, counts.inside) if collects else None
+            return counts, keys
 
         done = _over(self.pieces, one, self.kernel.threads)
         counts = [each for each, _ in done]
-        self.top = max((self.top, *(each.top for each in counts)))
+        self.finite = self.finite and all(each.finite for each in counts)
         parts = [keys for _, keys in done if keys is not None]
         return _Found(counts, np.concatenate(parts) if parts and room >= 0 else None)
 

@@ -28,11 +28,11 @@ WORTH_COMPILING = 1 << 24
 
 
 class Counts(NamedTuple):
-    """What one look at a piece finds: keys below a range, keys inside it, and the largest key of all."""
+    """What one look at a piece finds: keys below a range, keys inside it, and whether all are finite."""
 
     below: int
     inside: int
-    top: int
+    finite: bool
 
 
 class Kernel(ABC):
@@ -57,12 +57,12 @@ class Kernel(ABC):
         """Return the keys, as an array in main memory."""
 
     @abstractmethod
-    def count(self, values: Any, low: int, high: int) -> Counts:
-        """Count the keys below ``low``, and those from ``low`` up to but not including ``high``."""
+    def look(self, values: Any, low: int, high: int, most: int) -> tuple[Counts, Keys | None]:
+        """Count the keys below ``low`` and those inside, from ``low`` up to but not including ``high``.
 
-    @abstractmethod
-    def collect(self, values: Any, low: int, high: int, size: int) -> Keys:
-        """Return the ``size`` keys from ``low`` up to but not including ``high``, in order."""
+        Returns:
+            the counts, and the keys inside in order; None where they are more than ``most``.
+        """
 
     @abstractmethod
     def histogram(self, values: Any, low: int, high: int, shift: int) -> NDArray[np.int64]:

@@ -33,16 +33,14 @@ class Arrays(Kernel):
         """Take off the sign."""
         return _keys(values)
 
-    def count(self, values: Any, low: int, high: int) -> Counts:
-        """Count by comparing; see :class:`Kernel`."""
+    def look(self, values: Any, low: int, high: int, most: int) -> tuple[Counts, Keys | None]:
+        """Count by comparing, select by a boolean index; see :class:`Kernel`."""
         keys = _keys(values)
-        below = int(np.count_nonzero(keys < low))
-        inside = int(np.count_nonzero(keys < high)) - below if high > low else 0
-        return Counts(below, inside, int(keys.max(initial=0)))
-
-    def collect(self, values: Any, low: int, high: int, size: int) -> Keys:  # noqa: ARG002 (numpy counts itself)
-        """Select by a boolean index."""
-        return _within(_keys(values), low, high)
+        above = keys >= low
+        within = above & (keys < high)
+        inside = int(np.count_nonzero(within))
+        counts = Counts(keys.size - int(np.count_nonzero(above)), inside, bool(keys.max(initial=0) < self.infinity))
+        return counts, keys[within] if inside <= most else None
 
     def histogram(self, values: Any, low: int, high: int, shift: int) -> NDArray[np.int64]:
         """Count digits; see :class:`Kernel`."""

@@ -1,8 +1,7 @@
 """The two passes that cost time, compiled by numba for this machine's vector unit: fp32 in main memory.
 
-Every loop over a block has a fixed rule and no branch, so that LLVM makes vector code of it. numba widens 32-bit
-arithmetic to 64 bits, which halves the speed; the casts undo that. Importing this module compiles nothing: that
-happens at the first call, and is kept on the disk (numba's cache) for the next process.
+Importing this module compiles nothing: that happens at the first call, and is kept on the disk (numba's cache) for the
+next process.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ import numpy as np
 import torch
 
 from fairseq_parp.sparsity.kernels import Counts, Keys
-from fairseq_parp.sparsity.kernels.arrays import _POPCOUNT, Arrays
+from fairseq_parp.sparsity.kernels.arrays import Arrays
+from fairseq_parp.sparsity.kernels.vectors import LANES, compared, keep, kept, lowest, ones
 
-_MAGNITUDE = np.uint32(0x7FFF_FFFF)
-_ZERO = np.uint32(0)
-_BLOCK, _LOOKED_AT = np.uint64(128), np.uint64(64)
-_EIGHT = np.uint64(8)
+_MAGNITUDE, _INFINITY = np.uint32(0x7FFF_FFFF), np.uint32(0x7F80_0000)
+_ZERO, _ONE, _EIGHT, _WIDE = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(LANES)
 
 
 def _jit(function: Any) -> Any:
@@ -31,82 +29,74 @@ def _jit(function: Any) -> Any:
 
 
 @_jit
-def _count_keys(values: Any, low: Any, high: Any) -> Any:
-    below, upto, top = np.int64(0), np.int64(0), _ZERO
-    size = np.uint64(values.size)
-    for start in range(np.uint64(0), size, _BLOCK):
-        less, at_most = _ZERO, _ZERO
-        for i in range(start, min(start + _BLOCK, size)):
-            key = np.uint32(values[i] & _MAGNITUDE)
-            less = np.uint32(less + np.uint32(key < low))
-            at_most = np.uint32(at_most + np.uint32(key < high))
-            top = max(top, key)
-        below += np.int64(less)
-        upto += np.int64(at_most)
-    return below, upto, top
+def _look(values: Any, low: Any, width: Any, found: Any) -> Any:
+    """Count keys below ``low`` and inside [low, low + width), tell whether all are finite.
 
-
-@_jit
-def _collect_keys(values: Any, low: Any, high: Any, found: Any) -> None:
-    """Write the keys in [low, high) to ``found``, which has room for one more: every key is written, few stay."""
-    size, width, place = np.uint64(values.size), np.uint32(high - low), np.uint64(0)
-    whole = size - size % _LOOKED_AT
-    for start in range(np.uint64(0), whole, _LOOKED_AT):
-        inside = _ZERO
-        for i in range(_LOOKED_AT):
-            inside = np.uint32(inside + np.uint32(np.uint32(np.uint32(values[start + i] & _MAGNITUDE) - low) < width))
-        if inside:
-            for i in range(_LOOKED_AT):
-                key = np.uint32(values[start + i] & _MAGNITUDE)
-                found[place] = key
-                place += np.uint64(np.uint32(key - low) < width)
+    The keys inside are written to ``found``, in order and as far as it has room.
+    """
+    below, inside, infinite = np.int64(0), np.int64(0), _ZERO
+    size, room = np.uint64(values.size), found.size
+    whole = size - size % _WIDE
+    for start in range(_ZERO, whole, _WIDE):
+        less, within, more = compared(values, start, low, width)
+        below += ones(less)
+        infinite |= more
+        place = inside
+        inside += ones(within)
+        while within and place < room:
+            found[place] = values[start + lowest(within)] & _MAGNITUDE
+            place += 1
+            within &= within - _ONE
     for i in range(whole, size):
         key = np.uint32(values[i] & _MAGNITUDE)
-        found[place] = key
-        place += np.uint64(np.uint32(key - low) < width)
+        below += np.int64(key < low)
+        infinite |= np.uint64(key >= _INFINITY)
+        if np.uint32(key - low) < width:
+            if inside < room:
+                found[inside] = key
+            inside += 1
+    return below, inside, infinite == _ZERO
 
 
 @_jit
-def _sweep_block(values: Any, start: Any, stop: Any, key: Any, zero: Any, bits: Any) -> None:
-    """Drop keys below ``key`` from ``start``, a multiple of 8, to ``stop``."""
-    for byte in range(start // _EIGHT, stop // _EIGHT):
-        kept = _ZERO
-        for i in range(_EIGHT):
-            magnitude = np.uint32(values[byte * _EIGHT + i] & _MAGNITUDE)
-            kept = np.uint32(kept | np.uint32(np.uint32(magnitude >= key) << np.uint32(i)))
-        bits[byte] = np.uint8(kept)
-    if zero:
-        for i in range(start, stop):
-            value = values[i]
-            values[i] = value if np.uint32(value & _MAGNITUDE) >= key else _ZERO
+def _sweep_words(values: Any, first: Any, last: Any, key: Any, zero: Any, words: Any, before: Any) -> Any:
+    """Drop keys below ``key`` from word ``first`` to word ``last``; return how many are kept, and how many changed."""
+    many, churn = np.int64(0), np.int64(0)
+    for place in range(first, last):
+        word = keep(values, place * _WIDE, key) if zero else kept(values, place * _WIDE, key)
+        churn += ones(word ^ before[place])
+        many += ones(word)
+        words[place] = word
+    return many, churn
 
 
 @_jit
-def _sweep_singly(values: Any, start: Any, stop: Any, key: Any, split: Any, zero: Any, bits: Any) -> None:
-    """Do the same where the rule changes within a block, or the last byte is not full."""
+def _sweep_singly(values: Any, start: Any, stop: Any, key: Any, split: Any, zero: Any, bits: Any, before: Any) -> Any:
+    """Do the same from element ``start`` to ``stop``, where the rule changes at ``split`` or the last word ends."""
+    many, churn = np.int64(0), np.int64(0)
     for i in range(start, stop):
-        kept = np.uint32(values[i] & _MAGNITUDE) >= np.uint32(key + np.uint32(i < split))
-        if i % _EIGHT == 0:
-            bits[i // _EIGHT] = np.uint8(0)
-        bits[i // _EIGHT] |= np.uint8(kept) << np.uint8(i % _EIGHT)
-        if zero and not kept:
-            values[i] = _ZERO
+        stays = np.uint32(values[i] & _MAGNITUDE) >= np.uint32(key + np.uint32(i < split))
+        byte, bit = i // _EIGHT, np.uint8(1) << np.uint8(i % _EIGHT)
+        many += np.int64(stays)
+        churn += np.int64(stays != ((before[byte] & bit) != 0))
+        bits[byte] = (bits[byte] | bit) if stays else (bits[byte] & ~bit)
+        if zero and not stays:
+            values[i] = np.uint32(0)
+    return many, churn
 
 
 @_jit
-def _sweep_all(values: Any, key: Any, split: Any, zero: Any, bits: Any, before: Any, popcount: Any) -> Any:
-    size, block = np.uint64(values.size), np.uint64(4096)
-    ones, churn = np.int64(0), np.int64(0)
-    for start in range(np.uint64(0), size, block):
-        stop = min(start + block, size)
-        if stop % _EIGHT or start < split < stop:
-            _sweep_singly(values, start, stop, key, split, zero, bits)
-        else:
-            _sweep_block(values, start, stop, np.uint32(key + np.uint32(stop <= split)), zero, bits)
-        for byte in range(start // _EIGHT, (stop + np.uint64(7)) // _EIGHT):
-            ones += np.int64(popcount[bits[byte]])
-            churn += np.int64(popcount[bits[byte] ^ before[byte]])
-    return ones, churn
+def _sweep(values: Any, key: Any, split: Any, zero: Any, words: Any, old_words: Any, bits: Any, old_bits: Any) -> Any:
+    """Sweep whole words of one rule, and what is between and after them singly."""
+    size = np.uint64(values.size)
+    whole = size // _WIDE
+    one = min(split // _WIDE, whole)
+    two = min(one + np.uint64(split % _WIDE > _ZERO), whole)
+    m1, c1 = _sweep_words(values, _ZERO, one, np.uint32(key + np.uint32(1)), zero, words, old_words)
+    m2, c2 = _sweep_singly(values, one * _WIDE, two * _WIDE, key, split, zero, bits, old_bits)
+    m3, c3 = _sweep_words(values, two, whole, key, zero, words, old_words)
+    m4, c4 = _sweep_singly(values, whole * _WIDE, size, key, split, zero, bits, old_bits)
+    return m1 + m2 + m3 + m4, c1 + c2 + c3 + c4
 
 
 class Compiled(Arrays):
@@ -117,16 +107,11 @@ class Compiled(Arrays):
     def __init__(self) -> None:
         super().__init__(torch.float32)
 
-    def count(self, values: Any, low: int, high: int) -> Counts:
-        """Count in one pass; see :class:`Kernel`."""
-        below, upto, top = _count_keys(values, np.uint32(low), np.uint32(max(low, high)))
-        return Counts(below, upto - below, int(top))
-
-    def collect(self, values: Any, low: int, high: int, size: int) -> Keys:
-        """Skip the blocks where there is nothing."""
-        found = np.empty(size + 1, np.uint32)
-        _collect_keys(values, np.uint32(low), np.uint32(high), found)
-        return found[:size]
+    def look(self, values: Any, low: int, high: int, most: int) -> tuple[Counts, Keys | None]:
+        """Count and collect in one pass; see :class:`Kernel`."""
+        found = np.empty(min(most, values.size), np.uint32)
+        counts = Counts(*_look(values, np.uint32(low), np.uint32(max(0, high - low)), found))
+        return counts, found[: counts.inside].copy() if counts.inside <= most else None
 
     def sweep(
         self, values: Any, weights: Any | None, key: int, split: int, bits: Any, before: Any | None
@@ -134,8 +119,12 @@ class Compiled(Arrays):
         """Zero, pack and compare in one pass, unless weights of another width have a say."""
         if weights is not None and weights is not values:
             return super().sweep(values, weights, key, split, bits, before)
-        earlier = bits if before is None else before
-        ones, churn = _sweep_all(
-            values, np.uint32(key), np.uint64(split), weights is not None, bits, earlier, _POPCOUNT
-        )
-        return int(ones), int(churn)
+        earlier = np.zeros_like(bits) if before is None else before
+        rule = np.uint32(key), np.uint64(split), weights is not None
+        many, churn = _sweep(values, *rule, _words(bits), _words(earlier), bits, earlier)
+        return int(many), 0 if before is None else int(churn)
+
+
+def _words(bits: Any) -> Any:
+    """Return the whole words of a mask's bits."""
+    return bits[: bits.size - bits.size % 8].view(np.uint64)

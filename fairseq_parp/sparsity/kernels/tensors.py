@@ -38,17 +38,15 @@ class Tensors(Kernel):
         """Return the keys in main memory."""
         return self._keys(values).cpu().numpy()
 
-    def count(self, values: Tensor, low: int, high: int) -> Counts:
-        """Count by comparing; see :class:`Kernel`."""
+    def look(self, values: Tensor, low: int, high: int, most: int) -> tuple[Counts, Keys | None]:
+        """Count by comparing, select by a boolean index; see :class:`Kernel`."""
         if not len(values):
-            return Counts(0, 0, 0)
+            return Counts(0, 0, True), np.empty(0, np.int64)
         keys = self._keys(values)
         below = int(torch.count_nonzero(keys < low))
-        return Counts(below, int(torch.count_nonzero(keys < high)) - below if high > low else 0, int(keys.max()))
-
-    def collect(self, values: Tensor, low: int, high: int, size: int) -> Keys:  # noqa: ARG002 (torch counts itself)
-        """Select by a boolean index."""
-        return _within(self._keys(values), low, high).cpu().numpy()
+        inside = int(torch.count_nonzero(keys < high)) - below if high > low else 0
+        counts = Counts(below, inside, bool(keys.max() < self.infinity))
+        return counts, _within(keys, low, high).cpu().numpy() if inside <= most else None
 
     def histogram(self, values: Tensor, low: int, high: int, shift: int) -> NDArray[np.int64]:
         """Count digits; see :class:`Kernel`."""
