@@ -102,7 +102,7 @@ def _require_train(rows: Sequence[Row], option: str, value: float) -> None:
     """Check that there is a split that the option chooses from."""
     splits = dict.fromkeys(row.split for row in rows)
     if "train" not in splits:
-        raise ConfigError(option, value, f"is of the split train, which the table lacks; it has {listing(splits)}")
+        raise ConfigError(option, value, f"takes from the split train, which the table lacks; it has {listing(splits)}")
 
 
 def _splits(

@@ -231,7 +231,8 @@ class Pruner:
         try:
             self._require_same_run(state)
             self._require_fitting(state)
-            pruned_at = int(state["pruned_at"])
+            if (pruned_at := int(state["pruned_at"])) < 0:
+                raise ValueError(f"pruned_at={pruned_at}")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise MaskError(f"the checkpoint's pruning state is damaged ({first_line(error)})") from None
         shapes = {name: tuple(weight.shape) for name, weight in self._weights().items()}

@@ -37,6 +37,11 @@ COMMON = {
     "model.freeze_finetune_updates": 0,
 }
 
+SPLITS = {
+    "10m": "10 minutes", "1h": "1 hour", "10h": "10 hours",
+    "phones": "1 hour, one language", "joint": "10 hours, ten languages",
+}  # fmt: skip
+
 with (CONFIGS / "recipes.tsv").open() as table:
     RECIPES = {row["config"]: row for row in csv.DictReader(table, delimiter="\t")}
 
@@ -72,7 +77,7 @@ def test_numbers_of_the_recipes(name: str) -> None:
     config = load(CONFIGS / f"{name}.yaml")
     special = {
         "task.labels": row["labels"],
-        "task.normalize": row["normalize"] == "true",
+        "task.normalize": {"true": True, "false": False}[row["normalize"]],
         "task.pruning.interval": int(row["interval_parp"]),
         "dataset.valid_subset": row["valid_subset"],
         "dataset.max_tokens": int(row["max_tokens"]),
@@ -87,6 +92,14 @@ def test_numbers_of_the_recipes(name: str) -> None:
     }
     for key, expected in (COMMON | special).items():
         assert value(config, key) == expected, key
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_split_is_the_one_that_the_name_and_the_header_say(name: str) -> None:
+    split = RECIPES[name]["split"]
+    assert split == SPLITS[name.rpartition("_")[2]]
+    head = (CONFIGS / f"{name}.yaml").read_text().partition("\n\n")[0]
+    assert "phones" in name or f"Libri-light's {split} of labelled speech" in head
 
 
 @pytest.mark.parametrize("name", RECIPES)

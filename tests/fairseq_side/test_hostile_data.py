@@ -46,7 +46,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "stereo": (audio(np.stack([TONE, TONE], 1)), "2 channel(s)", "2 channels; mono is needed"),
     "8 kHz": (audio(TONE, 8000), "8000 Hz", "8000 Hz; 16000 Hz is needed"),
     "NaN": (audio(HOLED, subtype="FLOAT"), "NaN or infinite samples", "NaN or infinite samples"),
-    "a text named .flac": (lambda d: (d / BAD).write_text("no audio"), "not readable as audio", "Failed to load"),
+    "a text named .flac": (lambda d: (d / BAD).write_text("no audio"), "not readable as audio", f"/{BAD}"),
 }  # fmt: skip
 
 

@@ -30,20 +30,20 @@ def warm(pretrained: Path) -> None:
 
 
 def in_child(call: Callable[[], object], file: Path) -> tuple[str, float, int]:
-    """Call in a process of its own: the error's text, seconds, and bytes of memory beyond the file."""
+    """Call in a process of its own: the error's text, seconds of processor, bytes of memory beyond the file."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         with os.fdopen(writing, "w") as pipe:
             resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-            start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             try:
                 call()
                 said = "nothing was raised"
             except BaseException as error:
                 said = f"{type(error).__name__}: {error}" if isinstance(error, ParpError) else f"BUG {error!r}"
             after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            json.dump([said, time.perf_counter() - start, (after - before) * 1024 - file.stat().st_size], pipe)
+            json.dump([said, time.process_time() - start, (after - before) * 1024 - file.stat().st_size], pipe)
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as pipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import random
@@ -36,6 +37,13 @@ MODEL = {
     "conv_pos": 16,
     "conv_pos_groups": 2,
 }
+
+
+def of_2022() -> bool:
+    """Tell whether this is fairseq 0.12.2, by its functions: its main branch never changed that number."""
+    from fairseq.data import data_utils
+
+    return "add_masks" not in inspect.signature(data_utils.compute_mask_indices).parameters
 
 
 def make_corpus(folder: Path, sizes: dict[str, int], seconds: tuple[float, float] = (0.5, 1.0)) -> Path:

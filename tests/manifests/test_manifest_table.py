@@ -228,7 +228,9 @@ def test_more_than_there_is(table: Path, tmp_path: Path, options: dict[str, floa
 @pytest.mark.parametrize("options", [{"valid_speakers": 1}, {"minutes": 1.0}])
 def test_a_choice_from_train_where_there_is_none(table: Path, tmp_path: Path, options: dict[str, float]) -> None:
     rows = [(path, "train-clean-100", speaker, text) for path, _, speaker, text, _ in ROWS]
-    with pytest.raises(ConfigError, match=r": is of the split train, which the table lacks; it has train-clean-100$"):
+    with pytest.raises(
+        ConfigError, match=r": takes from the split train, which the table lacks; it has train-clean-100$"
+    ):
         write_table(save(table, rows), tmp_path / "out", **options)  # type: ignore[arg-type]
 
 

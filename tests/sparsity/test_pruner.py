@@ -234,6 +234,16 @@ def test_another_ramp_is_not_continued() -> None:
         make(model(), 40, method="parp_p").load_state_dict(first.state_dict())
 
 
+@pytest.mark.parametrize("pruned_at", [-7, None, "seven"])
+def test_a_last_prune_at_no_update_is_refused(pruned_at: object) -> None:
+    first = make(model(), method="parp_p", start_sparsity=0.0)
+    first.begin(0)
+    with pytest.raises(MaskError, match="the checkpoint's pruning state is damaged"):
+        make(model(), method="parp_p", start_sparsity=0.0).load_state_dict(
+            {**first.state_dict(), "pruned_at": pruned_at}
+        )
+
+
 def test_not_finite_leaves_everything_as_it_was() -> None:
     pruner = make(model(), granularity="tensor")
     weights(pruner)["layers.2.fc2.bias"][1] = math.nan
