@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from fairseq_parp.bench.weights import Size
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.files import write_whole
 
-MODULES = ("reprune",)
+MODULES = ("imports", "reprune", "training")
 """The modules of rows, in the order of the table."""
 
 
@@ -34,6 +35,7 @@ def bench(only: str | None, path: Path, size: Size | None = None) -> list[Row]:
     """
     machine = facts()
     chosen = _chosen(only, size)
+    logging.disable(logging.WARNING)  # what fairseq says of itself, at every start
     print("\n".join(f"{name:10}{value}" for name, value in machine.items()))
     rows: list[Row] = []
     objects: list[dict[str, object]] = []

@@ -53,7 +53,7 @@ def install() -> None:
             copy_whole(src_path, dst_path)
             return True
 
-    torch_persistent_save.mended_by_parp = True  # type: ignore[attr-defined]
+    torch_persistent_save.mended_by_parp = original  # type: ignore[attr-defined]
     checkpoint_utils.torch_persistent_save = torch_persistent_save
     checkpoint_utils.PathManager = WholePathManager
 

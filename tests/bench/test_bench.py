@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from fairseq_parp import cli
-from fairseq_parp.bench import run, weights
+from fairseq_parp.bench import imports, reprune, run, training, weights
+from fairseq_parp.bench import rows as judged
 from fairseq_parp.bench.memory import transient_bytes
-from fairseq_parp.bench.reprune import PEERS, Stage, jobs
+from fairseq_parp.bench.reprune import PEERS, Stage
 from fairseq_parp.bench.rows import RUNS, Bar, compare, in_turn
+from fairseq_parp.bench.trainings import Training, write_inputs
 from fairseq_parp.bench.weights import BASE, LARGE, STATES, Size
+from fairseq_parp.sparsity.counting import zero_count
 
 TINY = Size(1, 16)
 
 
-def test_every_row_is_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_every_row_is_measured_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judged, "RUNS", 1)
+    monkeypatch.setattr(judged, "RUNS_OF_SLOW", 1)
     rows = run.bench(None, tmp_path / "new folder" / "rows.json", TINY)
     written = json.loads((tmp_path / "new folder" / "rows.json").read_text())
-    assert [row["name"] for row in written] == [name for job in jobs(TINY) for name in job.names]
+    every = [job for module in (imports, reprune, training) for job in module.jobs(TINY)]
+    assert [row["name"] for row in written] == [name for job in every for name in job.names]
     assert {"name", "ours", "peer", "ratio", "bar", "holds", "why", "machine", "load"} <= set(written[0])
     assert all((row.holds is None) == (row.why is not None) for row in rows)
     assert (tmp_path / "new folder" / "rows.png").stat().st_size > 10_000
@@ -36,7 +52,10 @@ def test_only_some_rows(tmp_path: Path) -> None:
 
 def test_a_name_that_no_row_has(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "--only", "moon"]) == 2
-    assert "--only='moon': must be part of a row's name: re-prune, cold: fresh;" in capsys.readouterr().err
+    assert (
+        "--only='moon': must be part of a row's name: import of fairseq and the plugin; re-prune, cold: fresh;"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_sizes_are_those_of_the_models() -> None:
@@ -88,6 +107,20 @@ def test_runs_are_paired_and_restored() -> None:
     ours, peer = in_turn(lambda: done.append("restore"), lambda: done.append("ours"), lambda: done.append("peer"))
     assert len(ours) == len(peer) == RUNS
     assert done == ["restore", "ours"] + ["restore", "peer", "restore", "ours"] * RUNS
+
+
+def test_the_two_trainings_begin_alike_and_only_ours_prunes(tmp_path: Path) -> None:
+    write_inputs(tmp_path, TINY)
+    stock, ours, rarely = (Training(tmp_path, interval, 1) for interval in (None, 1, 1000))
+    for each in (stock, ours, rarely):
+        each.update()
+        each.save(tmp_path / "saved.pt")
+    assert stock.pruner is None
+    assert ours.pruner is not None
+    assert rarely.pruner is not None
+    assert ours.pruner.live_zeros() == rarely.pruner.live_zeros() == zero_count(0.5, ours.pruner.size)
+    rarely.go_on()
+    assert rarely.pruner.live_zeros() < zero_count(0.5, ours.pruner.size)
 
 
 def test_a_peak_that_is_gone_is_seen() -> None:

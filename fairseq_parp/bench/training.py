@@ -1,0 +1,93 @@
+"""Rows: the speed, memory and checkpoints of a training that prunes, beside stock fairseq's.
+
+The two trainings of :mod:`fairseq_parp.bench.trainings` take their updates in turn in one process; memory is measured
+in processes of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from fairseq_parp.bench import rows
+from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn
+from fairseq_parp.bench.trainings import SECONDS, Training, write_inputs
+from fairseq_parp.bench.weights import BASE, Size
+from fairseq_parp.environment.paths import PLUGIN
+from fairseq_parp.sparsity.counting import zero_count
+
+STOCK = "stock fairseq's audio_finetuning and wav2vec_ctc"
+UPDATES_FOR_MEMORY = 3
+_SPEED = ("training, re-prune at every update", "training, re-prune at every 50th")
+_MEMORY = "training, peak memory"
+_SAVING = ("saving at a re-prune, time", "saving at a re-prune, bytes", "saving between re-prunes, time",
+           "saving between re-prunes, bytes")  # fmt: skip
+
+
+def jobs(size: Size | None = None) -> Iterator[Job]:
+    """Yield the jobs; ``size`` replaces the model's in tests, which also takes a second of audio instead of ten."""
+    chosen, seconds = size or BASE, 1 if size else SECONDS
+    yield Job(_SPEED, functools.partial(_speed, chosen, seconds))
+    yield Job([_MEMORY], functools.partial(_memory, chosen, seconds))
+    yield Job(_SAVING, functools.partial(_saving, chosen, seconds))
+
+
+def _speed(size: Size, seconds: int) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        write_inputs(Path(folder), size)
+        stock, ours = (Training(Path(folder), interval, seconds) for interval in (None, 1))
+        stock.update()
+        mine, others = in_turn(lambda: None, ours.update, stock.update)
+    yield compare(_SPEED[0], Bar(0.99, faster=True), STOCK, mine, others)
+    rarely = [other + (one - other) / 50 for one, other in zip(mine, others, strict=True)]
+    yield compare(_SPEED[1], Bar(0.99, faster=True), f"{STOCK}; computed from the row above", rarely, others)
+
+
+def _memory(size: Size, seconds: int) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        write_inputs(Path(folder), size)
+        mine, others = [], []
+        for _ in range(rows.RUNS_OF_SLOW):
+            others.append(_peak(folder, "stock", seconds))
+            mine.append(_peak(folder, "pruned", seconds))
+    yield compare(_MEMORY, Bar(1.03), STOCK, mine, others, unit="bytes")
+
+
+def _peak(folder: str, which: str, seconds: int) -> float:
+    """Return the peak memory of a process that trains a few updates, in bytes."""
+    program = f"from fairseq_parp.bench.training import print_peak; print_peak({folder!r}, {which!r}, {seconds})"
+    words = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(words, cwd=PLUGIN.parent, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def print_peak(folder: str, which: str, seconds: int) -> None:
+    """Train a few updates, ``stock`` or ``pruned`` at every one, and print this process's peak memory in bytes."""
+    training = Training(Path(folder), None if which == "stock" else 1, seconds)
+    for _ in range(UPDATES_FOR_MEMORY):
+        training.update()
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _saving(size: Size, seconds: int) -> Iterator[Row]:
+    """Save after an update with a re-prune, and, with zeros regrown, after one without."""
+    for names, interval in ((_SAVING[:2], 1), (_SAVING[2:], 1000)):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            write_inputs(folder, size)
+            stock, ours = (Training(folder, each, seconds) for each in (None, interval))
+            for training in (stock, ours):
+                training.update()
+            save, peer = (functools.partial(each.save, folder / f"{id(each)}.pt") for each in (ours, stock))
+            times = in_turn(ours.go_on, save, peer)
+            mine, others = ((folder / f"{id(each)}.pt").stat().st_size for each in (ours, stock))
+        more = 0 if interval == 1 or ours.pruner is None else 4 * zero_count(0.5, ours.pruner.size) / others
+        yield compare(names[0], Bar(round(1.05 + more, 3)), STOCK, *times)
+        bar = Bar(round((1.05 if interval == 1 else 1.02) + more, 3))
+        yield compare(names[1], bar, STOCK, [mine], [others], unit="bytes")

@@ -1,0 +1,139 @@
+"""Two trainings of the same model in one process, stock and pruned, to take their updates in turn.
+
+Both are what fairseq-hydra-train builds from ``configs/base_10m.yaml``: task, model, criterion, optimizer and trainer
+of fairseq; only the names of task and model differ. Layerdrop is off, so that every update does the same work. The
+weights are random, the audio is noise.
+"""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from fairseq_parp.bench.weights import Size
+from fairseq_parp.environment.paths import configs
+from fairseq_parp.glue import load_plugin
+from fairseq_parp.sparsity import Pruner
+
+SECONDS, UTTERANCES = 10, 2
+
+
+def write_inputs(folder: Path, size: Size) -> None:
+    """Write what both trainings start from: a dictionary, and a wav2vec 2.0 with random weights."""
+    from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
+
+    (folder / "dict.ltr.txt").write_text("".join(f"{symbol} 1\n" for symbol in "|" + string.ascii_uppercase))
+    cfg = OmegaConf.structured(Wav2Vec2Config)
+    cfg.encoder_layers, cfg.encoder_embed_dim, cfg.encoder_ffn_embed_dim = size.layers, size.width, 4 * size.width
+    cfg.encoder_attention_heads = max(1, size.width // 64)
+    cfg.quantize_targets, cfg.final_dim = True, min(256, size.width)
+    plain = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+    model = {**(plain if isinstance(plain, dict) else {}), "_name": "wav2vec2"}
+    task = {"_name": "audio_pretraining", "data": str(folder), "normalize": False, "labels": None}
+    state = {"args": None, "cfg": {"model": model, "task": task}, "model": Wav2Vec2Model(cfg).state_dict()}
+    torch.save({**state, "extra_state": {}, "optimizer_history": [_HISTORY]}, folder / "pretrained.pt")
+
+
+_HISTORY = {
+    "criterion_name": "Wav2vecCriterion",
+    "optimizer_name": "FairseqAdam",
+    "lr_scheduler_state": {"best": None},
+    "num_updates": 1,
+}
+"""What fairseq takes for granted in a checkpoint."""
+
+
+class Training:
+    """One training, update by update.
+
+    Args:
+        folder: with what :func:`write_inputs` wrote.
+        interval: updates between two re-prunes; None is stock fairseq, without the plugin's task and model.
+        seconds: of audio in each utterance.
+    """
+
+    def __init__(self, folder: Path, interval: int | None, seconds: int = SECONDS) -> None:
+        from fairseq import tasks
+        from fairseq.dataclass.initialize import add_defaults
+        from fairseq.trainer import Trainer
+
+        load_plugin()
+        cfg = _config(folder, interval)
+        add_defaults(cfg)
+        task = tasks.setup_task(cfg.task)
+        self._trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
+        self._sample = _sample(len(task.target_dictionary), seconds)
+
+    def update(self) -> None:
+        """Train on one batch."""
+        from fairseq.logging import metrics
+
+        with metrics.aggregate(new_root=True):
+            self._trainer.train_step([self._sample])
+
+    def save(self, file: Path) -> None:
+        """Save a checkpoint as fairseq does; stock fairseq does not wait for the disk."""
+        from fairseq import checkpoint_utils
+
+        state: dict[str, Any] = {"train_iterator": {"epoch": 1}}
+        mended = checkpoint_utils.torch_persistent_save
+        if self.pruner is None:
+            checkpoint_utils.torch_persistent_save = mended.mended_by_parp
+        else:
+            state |= self._trainer.task.get_checkpoint_dict()
+        try:
+            self._trainer.consolidate_optimizer()
+            self._trainer.save_checkpoint(str(file), state)
+        finally:
+            checkpoint_utils.torch_persistent_save = mended
+
+    def go_on(self) -> None:
+        """Put back what saving displaced, as the next update would."""
+        if self.pruner is not None:
+            self.pruner.make_dense()
+
+    @property
+    def pruner(self) -> Pruner | None:
+        """What prunes; None in stock fairseq."""
+        return getattr(self._trainer.task, "pruner", None)
+
+
+def _config(folder: Path, interval: int | None) -> DictConfig:
+    from fairseq.dataclass.configs import FairseqConfig
+
+    recipe = cast(DictConfig, OmegaConf.load(configs() / "base_10m.yaml"))
+    del recipe["hydra"]
+    stock = {"task": {"_name": "audio_finetuning"}, "model": {"_name": "wav2vec_ctc"}, "common": {"user_dir": None}}
+    ours = {"task": {"pruning": {"interval": interval}}}
+    if interval is None:
+        del recipe["task"]["pruning"]
+    both = {
+        "task": {"data": str(folder)},
+        "model": {"w2v_path": str(folder / "pretrained.pt"), "layerdrop": 0.0, "mask_channel_prob": 0.0},
+        "common": {"cpu": True, "seed": 1},
+        "checkpoint": {"save_dir": str(folder)},
+        "optimization": {"update_freq": [1]},
+    }
+    names = stock if interval is None else ours
+    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(FairseqConfig), recipe, names, both))
+
+
+def _sample(symbols: int, seconds: int) -> dict[str, Any]:
+    """Return a batch as fairseq's datasets collate it: 2 utterances, 10 letters a second."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (UTTERANCES, 16_000 * seconds)
+    letters = 10 * seconds
+    return {
+        "id": torch.arange(UTTERANCES),
+        "net_input": {
+            "source": torch.randn(shape, generator=generator),
+            "padding_mask": torch.zeros(shape, dtype=torch.bool),
+        },
+        "target": torch.randint(4, symbols, (UTTERANCES, letters), generator=generator),
+        "target_lengths": torch.full((UTTERANCES,), letters),
+        "ntokens": letters * UTTERANCES,
+    }
