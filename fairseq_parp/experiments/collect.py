@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 from collections.abc import Sequence
 from functools import lru_cache
@@ -23,6 +24,9 @@ from fairseq_parp.experiments.steps import Outcome
 from fairseq_parp.mask_files.comparing import compare
 from fairseq_parp.mask_files.reading import read_mask
 from fairseq_parp.sparsity.overlap import Overlap
+
+
+_PEAK = re.compile(r"peak memory: ([\d.]+) MB")
 
 
 def collect(plan: Plan, known: Sequence[Row]) -> list[Row]:
@@ -93,7 +97,9 @@ def _sparsity(checkpoint: Path, outcome: Outcome) -> tuple[float, Overlap | None
 def _spent(checkpoint: Path) -> tuple[float | None, float | None]:
     """Return the seconds that a training took, all its restarts together, and its peak memory in MB."""
     extra: dict[str, Any] = checkpoints.read(checkpoint, with_fairseq=False).get("extra_state") or {}
-    return extra.get("previous_training_time"), extra.get("ParpFinetuningTask", {}).get("peak_megabytes")
+    log = checkpoint.with_name("train.log")
+    logged = _PEAK.findall(log.read_text(errors="replace")) if log.is_file() else []
+    return extra.get("previous_training_time"), max(map(float, logged), default=None)
 
 
 @lru_cache

@@ -23,7 +23,7 @@ from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed, r
 from fairseq_parp.randomness import derived
 from fairseq_parp.ranks import rank, require_same_mask
 from fairseq_parp.sparsity import Pruner, PruningConfig
-from fairseq_parp.tasks._memory import PeakMemory
+from fairseq_parp.tasks._memory import peak_megabytes
 from fairseq_parp.tasks._messages import (
     VanishedWarning,
     log_into,
@@ -85,7 +85,6 @@ class ParpFinetuningTask(AudioFinetuningTask):
         self._convolutions: list[tuple[int, int]] = []
         self.bad_loss: LossError | None = None
         self._vanished = VanishedWarning()
-        self._peak = PeakMemory()
         self._optimizer: Any = None
         self._saved: Mapping[str, Any] | None = None
 
@@ -289,12 +288,12 @@ class ParpFinetuningTask(AudioFinetuningTask):
         with one_line_errors():
             self._show_sparse()
         say_if_short_of_the_ramp(self.pruner, self._updates)
+        logger.info(f"peak memory: {peak_megabytes():.1f} MB")  # not in the checkpoint: it differs from run to run
         state = {
             "updates": self._updates,
             "micro_batch": self._micro_batch,  # an fp16 overflow uses up batches without an update
             "pruning": self.pruner.state_dict(),
             "precision": name_of(self.cfg),
-            "peak_megabytes": self._peak.megabytes(),
         }
         if self._optimizer is not None and not self.cfg.no_save_optimizer_state:
             state["optimizer"] = state_of(self._optimizer)
@@ -307,7 +306,6 @@ class ParpFinetuningTask(AudioFinetuningTask):
                 self.pruner.load_state_dict(state["pruning"])
                 self._updates = _count_of_updates(state)
                 self._micro_batch = state.get("micro_batch", self._micro_batch)
-                self._peak.earlier = state.get("peak_megabytes", 0.0)
                 self._saved = state if "optimizer" in state else None
 
     # --- decoding ---------------------------------------------------------------------------------------------
