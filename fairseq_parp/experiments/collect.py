@@ -25,7 +25,6 @@ from fairseq_parp.mask_files.comparing import compare
 from fairseq_parp.mask_files.reading import read_mask
 from fairseq_parp.sparsity.overlap import Overlap
 
-
 _PEAK = re.compile(r"peak memory: ([\d.]+) MB")
 
 
