@@ -326,4 +326,4 @@ class Pruner:
 def _displaced(dense: Tensor, sparse: Tensor) -> Tensor:
     """Return the dense values at all zeros of ``sparse``, in order; nothing where no value was displaced."""
     values = dense[sparse == 0]
-    return values if values.count_nonzero() else values[:0]
+    return values if values.count_nonzero() else values.new_empty(0)  # a slice would be saved with all its storage

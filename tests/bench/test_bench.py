@@ -112,9 +112,14 @@ def test_runs_are_paired_and_restored() -> None:
 def test_the_two_trainings_begin_alike_and_only_ours_prunes(tmp_path: Path) -> None:
     write_inputs(tmp_path, TINY)
     stock, ours, rarely = (Training(tmp_path, interval, 1) for interval in (None, 1, 1000))
+    sizes = []
     for each in (stock, ours, rarely):
         each.update()
         each.save(tmp_path / "saved.pt")
+        sizes.append((tmp_path / "saved.pt").stat().st_size)
+    assert sizes[2] - sizes[1] > 3 * zero_count(
+        0.5, ours.pruner.size if ours.pruner else 0
+    )  # displaced values: 4 bytes
     assert stock.pruner is None
     assert ours.pruner is not None
     assert rarely.pruner is not None
