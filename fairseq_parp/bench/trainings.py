@@ -7,6 +7,8 @@ weights are random, the audio is noise.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import string
 from pathlib import Path
 from typing import Any, cast
@@ -65,7 +67,9 @@ class Training:
         cfg = _config(folder, interval)
         add_defaults(cfg)
         task = tasks.setup_task(cfg.task)
-        self._trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
+        with contextlib.redirect_stdout(io.StringIO()):  # fairseq prints the model
+            model = task.build_model(cfg.model)
+        self._trainer = Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
         self._sample = _sample(len(task.target_dictionary), seconds)
 
     def update(self) -> None:
