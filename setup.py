@@ -14,7 +14,7 @@ EXTRAS = {
     "fast": ["numba"],
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
-    "slurm": ["hydra-submitit-launcher"],
+    "slurm": ['hydra-submitit-launcher; python_version >= "3.11"'],  # older fairseq has a hydra that it would replace
     "test": ['hydra-submitit-launcher; python_version >= "3.11"', "hypothesis", "mypy", "pre-commit", "pytest", "ruff"],
 }
 

@@ -102,12 +102,11 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     sets = _sets(content, file.parent)
     runs = _runs(content, sets)
     decoding = _section(content, "decoding", _DECODING_KEYS)
-    imp = _section(content, "imp", _IMP_KEYS)
     return Experiment(
         name=file.stem,
         sets=sets,
         runs=runs,
-        imp=Imp(*(imp.get(key) for key in _IMP_KEYS)),
+        imp=_imp(_section(content, "imp", _IMP_KEYS)),
         beam=_whole("decoding.beam", decoding.get("beam", 1)),
         decoded=_one_of("decoding.checkpoint", decoding.get("checkpoint", "last"), ("last", "best")),
         settings=_strings("settings", content.get("settings", [])),
@@ -223,6 +222,15 @@ def _interval(key: str, value: Any, base: BaseConfig, method: str) -> int | None
     if value == "never" and method == "parp":
         return None
     return _whole(key, base.interval(method) if value is None else value)
+
+
+def _imp(given: Mapping[str, Any]) -> Imp:
+    rewind, length, lr = (given.get(key) for key in _IMP_KEYS)
+    return Imp(
+        None if rewind is None else _whole("imp.rewind_update", rewind),
+        None if length is None else _whole("imp.round_updates", length),
+        None if lr is None else _positive("imp.round_lr", lr),
+    )
 
 
 def _section(content: Mapping[str, Any], key: str, known: Sequence[str] | None) -> dict[str, Any]:

@@ -21,6 +21,14 @@ BAD = {
     "an unknown key": ("sede: 1\nruns: [{method: dense}]", r"sede=1: no such key; did you mean seed\?"),
     "an unknown key of a run": ("runs: [{method: dense, intervall: 3}]", r"runs\[0\].intervall=3: .* interval\?"),
     "an unknown key of imp": ("imp: {rounds: 3}\nruns: [{method: dense}]", r"imp.rounds=3: no such key"),
+    "IMP rounds in words": (
+        "imp: {round_updates: many}\nruns: [{method: dense}]",
+        r"imp.round_updates='many': must be a",
+    ),
+    "an IMP rate below 0": (
+        "imp: {round_lr: -1}\nruns: [{method: dense}]",
+        r"imp.round_lr=-1: must be a number above 0",
+    ),
     "an unknown key of data": ("data: {a: {folder: x, path: y}}\nruns: [{method: dense}]", r"data.a.path='y': no such"),
     "no folder": ("data: {a: {test: [b]}}\nruns: [{method: dense}]", r"data.a.folder=None: must be given"),
     "an unknown config": (
