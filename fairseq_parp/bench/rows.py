@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,20 +20,26 @@ class Bar:
     """What a ratio has to keep to.
 
     Attributes:
-        value: the bar itself.
+        value: the bar itself; None where there is none, and the row only tells what is.
         faster: the ratio is peer / ours and must be at least the bar; else it is ours / peer, at most the bar.
     """
 
-    value: float
+    value: float | None
     faster: bool = False
 
     def ratio(self, ours: float, peer: float) -> float:
         """Return the ratio that the bar is for."""
         return peer / ours if self.faster else ours / peer
 
-    def holds(self, ratio: float) -> bool:
-        """Tell whether a ratio keeps to the bar."""
+    def holds(self, ratio: float) -> bool | None:
+        """Tell whether a ratio keeps to the bar, if there is one."""
+        if self.value is None:
+            return None
         return ratio >= self.value if self.faster else ratio <= self.value
+
+
+NO_BAR = Bar(None)
+_NO_BAR = "no bar: it tells what is"
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Row:
     ours: float
     peer: float
     ratio: float
-    bar: float
+    bar: float | None
     holds: bool | None
     why: str | None
     faster: bool
@@ -61,6 +68,8 @@ class Row:
     @property
     def limit(self) -> float:
         """The bar, where the peer is 1."""
+        if self.bar is None:
+            return math.nan
         return 1 / self.bar if self.faster else self.bar
 
 
@@ -95,12 +104,20 @@ def compare(
     scaled = [value * scale for value in peer]
     ratio = statistics.median(bar.ratio(mine, other) for mine, other in zip(ours, scaled, strict=True))
     noise = spread(peer)
-    why = f"the peer's own runs spread by {noise:.0%}" if noise > MOST_SPREAD else None
+    why = (
+        f"the peer's own runs spread by {noise:.0%}" if noise > MOST_SPREAD else _NO_BAR if bar.value is None else None
+    )
     holds = None if why else bar.holds(ratio)
     return Row(
         name, statistics.median(ours), statistics.median(scaled), ratio, bar.value, holds, why, bar.faster, unit,
         against, len(ours), spread(ours), noise,
     )  # fmt: skip
+
+
+def unmeasured(name: str, bar: Bar, against: str, why: str) -> Row:
+    """Make the row of what cannot be measured here; its numbers are NaN."""
+    nan = math.nan
+    return Row(name, nan, nan, nan, bar.value, None, why, bar.faster, "s", against, 0, nan, nan)
 
 
 def timed(action: Callable[[], object]) -> float:

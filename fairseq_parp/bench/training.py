@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fairseq_parp.bench import rows
 from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn
-from fairseq_parp.bench.trainings import SECONDS, Training, write_inputs
+from fairseq_parp.bench.trainings import SECONDS, UTTERANCES, Training, write_audio, write_inputs
 from fairseq_parp.bench.weights import BASE, Size
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.sparsity.counting import zero_count
@@ -24,6 +24,7 @@ from fairseq_parp.sparsity.counting import zero_count
 STOCK = "stock fairseq's audio_finetuning and wav2vec_ctc"
 UPDATES_FOR_MEMORY = 3
 _SPEED = ("training, re-prune at every update", "training, re-prune at every 50th")
+_WAITING = "training, waiting for data"
 _MEMORY = "training, peak memory"
 _SAVING = ("saving at a re-prune, time", "saving at a re-prune, bytes", "saving between re-prunes, time",
            "saving between re-prunes, bytes")  # fmt: skip
@@ -33,6 +34,7 @@ def jobs(size: Size | None = None) -> Iterator[Job]:
     """Yield the jobs; ``size`` replaces the model's in tests, which also takes a second of audio instead of ten."""
     chosen, seconds = size or BASE, 1 if size else SECONDS
     yield Job(_SPEED, functools.partial(_speed, chosen, seconds))
+    yield Job([_WAITING], functools.partial(_waiting, chosen, seconds))
     yield Job([_MEMORY], functools.partial(_memory, chosen, seconds))
     yield Job(_SAVING, functools.partial(_saving, chosen, seconds))
 
@@ -46,6 +48,15 @@ def _speed(size: Size, seconds: int) -> Iterator[Row]:
     yield compare(_SPEED[0], Bar(0.99, faster=True), STOCK, mine, others)
     rarely = [other + (one - other) / 50 for one, other in zip(mine, others, strict=True)]
     yield compare(_SPEED[1], Bar(0.99, faster=True), f"{STOCK}; computed from the row above", rarely, others)
+
+
+def _waiting(size: Size, seconds: int) -> Iterator[Row]:
+    """Wait for the batches of an epoch of files; the first one, for which the epoch is begun, is left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_inputs(Path(folder), size)
+        write_audio(Path(folder), "train", [seconds] * UTTERANCES * (rows.RUNS + 1))
+        waited, worked = zip(*list(Training(Path(folder), 50, seconds).epoch())[1:], strict=True)
+    yield compare(_WAITING, Bar(0.01), "the work on the batch", waited, worked)
 
 
 def _memory(size: Size, seconds: int) -> Iterator[Row]:

@@ -10,9 +10,13 @@ from __future__ import annotations
 import contextlib
 import io
 import string
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import soundfile
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,18 +30,36 @@ SECONDS, UTTERANCES = 10, 2
 
 def write_inputs(folder: Path, size: Size) -> None:
     """Write what both trainings start from: a dictionary, and a wav2vec 2.0 with random weights."""
+    (folder / "dict.ltr.txt").write_text("".join(f"{symbol} 1\n" for symbol in "|" + string.ascii_uppercase))
+    model = random_model(size)
+    plain = OmegaConf.to_container(model.cfg, resolve=False, enum_to_str=True)
+    config = {**(plain if isinstance(plain, dict) else {}), "_name": "wav2vec2"}
+    task = {"_name": "audio_pretraining", "data": str(folder), "normalize": False, "labels": None}
+    state = {"args": None, "cfg": {"model": config, "task": task}, "model": model.state_dict()}
+    torch.save({**state, "extra_state": {}, "optimizer_history": [_HISTORY]}, folder / "pretrained.pt")
+
+
+def write_audio(folder: Path, split: str, seconds: Sequence[float]) -> None:
+    """Write a split of noise: utterances of so many seconds, with their manifest and letters."""
+    generator = np.random.default_rng(1)
+    lines = [str(folder)]
+    for number, length in enumerate(seconds):
+        wave = 0.1 * generator.standard_normal(int(16_000 * length)).astype(np.float32)
+        soundfile.write(folder / f"{split}{number}.flac", wave, 16_000)
+        lines.append(f"{split}{number}.flac\t{len(wave)}")
+    (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    (folder / f"{split}.ltr").write_text("H E A R | T H E | N O I S E |\n" * len(seconds))
+
+
+def random_model(size: Size) -> Any:
+    """Return a wav2vec 2.0 with random weights."""
     from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
 
-    (folder / "dict.ltr.txt").write_text("".join(f"{symbol} 1\n" for symbol in "|" + string.ascii_uppercase))
     cfg = OmegaConf.structured(Wav2Vec2Config)
     cfg.encoder_layers, cfg.encoder_embed_dim, cfg.encoder_ffn_embed_dim = size.layers, size.width, 4 * size.width
     cfg.encoder_attention_heads = max(1, size.width // 64)
     cfg.quantize_targets, cfg.final_dim = True, min(256, size.width)
-    plain = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
-    model = {**(plain if isinstance(plain, dict) else {}), "_name": "wav2vec2"}
-    task = {"_name": "audio_pretraining", "data": str(folder), "normalize": False, "labels": None}
-    state = {"args": None, "cfg": {"model": model, "task": task}, "model": Wav2Vec2Model(cfg).state_dict()}
-    torch.save({**state, "extra_state": {}, "optimizer_history": [_HISTORY]}, folder / "pretrained.pt")
+    return Wav2Vec2Model(cfg)
 
 
 _HISTORY = {
@@ -72,12 +94,25 @@ class Training:
         self._trainer = Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
         self._sample = _sample(len(task.target_dictionary), seconds)
 
-    def update(self) -> None:
-        """Train on one batch."""
+    def update(self, samples: Sequence[Any] = ()) -> None:
+        """Train on one batch of noise, or on ``samples``."""
         from fairseq.logging import metrics
 
         with metrics.aggregate(new_root=True):
-            self._trainer.train_step([self._sample])
+            self._trainer.train_step(list(samples) or [self._sample])
+
+    def epoch(self) -> Iterator[tuple[float, float]]:
+        """Train on the split ``train`` of the folder; yield the seconds waited for each batch and worked on it."""
+        from fairseq.data.iterators import GroupedIterator
+
+        batches = self._trainer.get_train_iterator(1).next_epoch_itr(shuffle=False)
+        self._trainer.begin_epoch(1)
+        left, start = iter(GroupedIterator(batches, 1)), time.perf_counter()
+        for samples in left:
+            here = time.perf_counter()
+            self.update(samples)
+            yield here - start, time.perf_counter() - here
+            start = time.perf_counter()
 
     def save(self, file: Path) -> None:
         """Save a checkpoint as fairseq does; stock fairseq does not wait for the disk."""
@@ -121,6 +156,7 @@ def _config(folder: Path, interval: int | None) -> DictConfig:
         "common": {"cpu": True, "seed": 1},
         "checkpoint": {"save_dir": str(folder)},
         "optimization": {"update_freq": [1]},
+        "dataset": {"batch_size": UTTERANCES},
     }
     names = stock if interval is None else ours
     return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(FairseqConfig), recipe, names, both))

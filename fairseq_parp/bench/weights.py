@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +68,6 @@ STATES: dict[str, Callable[[Size], Weights]] = {
 }
 
 
-def pruner_of(weights: Weights) -> Pruner:
-    """Return a pruner that zeroes half of ``weights`` in place."""
-    return Pruner({name: Target(weight) for name, weight in weights.items()}, PruningConfig(sparsity=0.5))
+def pruner_of(weights: Mapping[str, Tensor], sparsity: float = 0.5) -> Pruner:
+    """Return a pruner that zeroes so much of ``weights`` in place."""
+    return Pruner({name: Target(weight) for name, weight in weights.items()}, PruningConfig(sparsity=sparsity))

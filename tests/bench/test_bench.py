@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
 from fairseq_parp import cli
-from fairseq_parp.bench import imports, reprune, run, training, weights
+from fairseq_parp.bench import inference, run, weights
 from fairseq_parp.bench import rows as judged
 from fairseq_parp.bench.memory import transient_bytes
 from fairseq_parp.bench.reprune import PEERS, Stage
@@ -36,7 +38,7 @@ def test_every_row_is_measured_and_written(
     monkeypatch.setattr(judged, "RUNS_OF_SLOW", 1)
     rows = run.bench(None, tmp_path / "new folder" / "rows.json", TINY)
     written = json.loads((tmp_path / "new folder" / "rows.json").read_text())
-    every = [job for module in (imports, reprune, training) for job in module.jobs(TINY)]
+    every = [job for name in run.MODULES for job in import_module(f"fairseq_parp.bench.{name}").jobs(TINY)]
     assert [row["name"] for row in written] == [name for job in every for name in job.names]
     assert {"name", "ours", "peer", "ratio", "bar", "holds", "why", "machine", "load"} <= set(written[0])
     assert all((row.holds is None) == (row.why is not None) for row in rows)
@@ -130,3 +132,26 @@ def test_the_two_trainings_begin_alike_and_only_ours_prunes(tmp_path: Path) -> N
 
 def test_a_peak_that_is_gone_is_seen() -> None:
     assert 30 << 20 < transient_bytes(lambda: bytes(b"x" * (32 << 20))) < 40 << 20
+
+
+@pytest.mark.parametrize("engine", inference.ENGINES)
+def test_every_engine_computes_the_same(engine: str) -> None:
+    needs, prepare = inference.ENGINES[engine]
+    if any(find_spec(package) is None for package in needs):
+        pytest.skip(f"{engine} is not installed")
+    setting = inference.Setting(TINY, 0.9, 1)
+    with torch.no_grad():
+        source = setting.source()
+        wanted = inference.pruned(TINY, 0.9)(source)
+        assert (wanted - inference.pruned(TINY, 0.0)(source)).abs().max() > 1e-3
+        torch.testing.assert_close(torch.as_tensor(prepare(setting)(source)), wanted, rtol=1e-5, atol=5e-5)
+
+
+def test_an_engine_that_is_not_there_leaves_a_row_without_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(inference.ENGINES, "OpenVINO", (("no_such_package",), inference.in_openvino))
+    rows = run.bench("OpenVINO: 50%", tmp_path / "rows.json", TINY)
+    assert [row.why for row in rows] == ["not installed: pip install no_such_package"]
+    written = json.loads((tmp_path / "rows.json").read_text())
+    assert (written[0]["ratio"], written[0]["holds"]) == (None, None)

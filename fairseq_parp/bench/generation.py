@@ -1,0 +1,96 @@
+"""Row: what fairseq-generate's greedy decoding takes beside the model's own work."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairseq_parp.bench import rows
+from fairseq_parp.bench.rows import Bar, Job, Row, compare
+from fairseq_parp.bench.trainings import Training, write_audio, write_inputs
+from fairseq_parp.bench.weights import BASE, Size
+from fairseq_parp.environment.paths import PLUGIN
+from fairseq_parp.glue import load_plugin
+
+UTTERANCES, SHORTEST, LONGEST = 64, 0.7, 6.0
+"""The test set's size, and seconds of audio of an utterance: those of AN4's."""
+
+_NAME = "fairseq-generate, greedy, all but forward and reading"
+
+
+def jobs(size: Size | None = None) -> Iterator[Job]:
+    """Yield the job; ``size`` replaces the model's in tests, which also decodes fewer utterances."""
+    yield Job([_NAME], functools.partial(_shares, size or BASE, 8 if size else UTTERANCES))
+
+
+def _shares(size: Size, utterances: int) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_inputs(folder, size)
+        write_audio(folder, "test", np.linspace(SHORTEST, LONGEST, utterances).tolist())
+        Training(folder, 1, 1).save(folder / "finetuned.pt")
+        found = [_seconds(folder) for _ in range(rows.RUNS_OF_SLOW)]
+    rest, forward = ([times[which] for times in found] for which in (0, 1))
+    yield compare(_NAME, Bar(0.1), "the model's forward", rest, forward)
+
+
+def _seconds(folder: Path) -> tuple[float, float]:
+    program = f"from fairseq_parp.bench.generation import print_seconds; print_seconds({str(folder)!r})"
+    words = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(words, cwd=PLUGIN.parent, capture_output=True, text=True, check=True)
+    rest, forward = map(float, done.stdout.split()[-2:])
+    return rest, forward
+
+
+def print_seconds(folder: str) -> None:
+    """Run fairseq-generate and print the seconds of the forward, and of all else from the first batch on but reading.
+
+    Audio is read in the same process, or its time could not be told from waiting.
+    """
+    load_plugin()
+    from fairseq import options
+    from fairseq.data.audio.raw_audio_dataset import FileAudioDataset, RawAudioDataset
+    from fairseq_cli import generate
+
+    from fairseq_parp.models.parp_wav2vec_ctc import ParpWav2VecCtc
+
+    reading, forward = _Clock(), _Clock()
+    reading.watch(FileAudioDataset, "__getitem__")
+    reading.watch(RawAudioDataset, "collater")
+    forward.watch(ParpWav2VecCtc, "forward")
+    words = [folder, "--task", "parp_finetuning", "--labels", "ltr", "--path", f"{folder}/finetuned.pt", "--cpu",
+             "--gen-subset", "test", "--beam", "1", "--batch-size", "8", "--post-process", "letter", "--scoring", "wer",
+             "--num-workers", "0", "--results-path", folder, "--user-dir", str(PLUGIN)]  # fmt: skip
+    generate.main(options.parse_args_and_arch(options.get_generation_parser(), input_args=words))
+    total = time.perf_counter() - reading.first
+    print(total - reading.seconds - forward.seconds, forward.seconds)
+
+
+class _Clock:
+    """Adds up the time that functions take, those that they call included; ``first`` is when the first one began."""
+
+    def __init__(self) -> None:
+        self.seconds, self.first = 0.0, float("nan")
+
+    def watch(self, owner: Any, name: str) -> None:
+        """Replace a function by one that is timed."""
+        plain: Callable[..., Any] = getattr(owner, name)
+
+        @functools.wraps(plain)
+        def timed(*args: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            self.first = start if self.first != self.first else self.first
+            try:
+                return plain(*args, **options)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        setattr(owner, name, timed)
