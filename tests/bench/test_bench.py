@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fairseq_parp import cli
-from fairseq_parp.bench import inference, run, weights
+from fairseq_parp.bench import gpu, inference, run, weights
 from fairseq_parp.bench import rows as judged
 from fairseq_parp.bench.memory import transient_bytes
 from fairseq_parp.bench.reprune import PEERS, Stage
@@ -155,3 +155,10 @@ def test_an_engine_that_is_not_there_leaves_a_row_without_numbers(
     assert [row.why for row in rows] == ["not installed: pip install no_such_package"]
     written = json.loads((tmp_path / "rows.json").read_text())
     assert (written[0]["ratio"], written[0]["holds"]) == (None, None)
+
+
+def test_the_row_of_the_gpu_runs_on_any_device_and_waits_for_it() -> None:
+    waited: list[bool] = []
+    row = gpu.on("cpu", TINY, lambda: waited.append(True))
+    assert (row.runs, row.bar, row.unit) == (RUNS, 6.0, "s")
+    assert len(waited) == 2 + 4 * RUNS
