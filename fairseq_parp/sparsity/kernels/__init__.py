@@ -23,6 +23,9 @@ from torch import Tensor
 
 Keys = NDArray[Any]
 
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""What floats are seen as, by their bytes."""
+
 WORTH_COMPILING = 1 << 24
 """Weights from which on numba pays for its import (about half a second, once)."""
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq_parp.sparsity import packing
-from fairseq_parp.sparsity.kernels import Counts, Kernel, Keys
+from fairseq_parp.sparsity.kernels import INTEGERS, Counts, Kernel, Keys
 
-_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _POPCOUNT = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
 _popcounts = getattr(np, "bitwise_count", _POPCOUNT.__getitem__)  # numpy 2 has an instruction for it
 
@@ -37,8 +36,8 @@ class Arrays(Kernel):
     def look(self, values: Any, low: int, high: int, most: int) -> tuple[Counts, Keys | None]:
         """Count by comparing, select by a boolean index; see :class:`Kernel`."""
         keys = _keys(values)
-        below, until = keys < low, keys < high
-        found = _where(keys, below ^ until) if high > low else keys[:0]
+        below, until = keys < low, keys < max(low, high)
+        found = _where(keys, below ^ until)
         counts = Counts(int(np.count_nonzero(below)), found.size, bool(keys.max(initial=0) < self.infinity))
         return counts, found if found.size <= most else None
 
@@ -65,7 +64,7 @@ class Arrays(Kernel):
 
 
 def _unsigned(values: Tensor) -> Any:
-    array = values.view(_INTEGERS[values.element_size()]).numpy()
+    array = values.view(INTEGERS[values.element_size()]).numpy()
     return array.view(f"u{array.itemsize}")
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq_parp.sparsity import packing
-from fairseq_parp.sparsity.kernels import Counts, Kernel, Keys
+from fairseq_parp.sparsity.kernels import INTEGERS, Counts, Kernel, Keys
 
 _UNDER_TORCHS_GRAIN = (1 << 15) - 8
 """Elements below which torch works on one thread: threads of ours, each on its piece, wait less for one another."""
@@ -43,10 +43,10 @@ class Tensors(Kernel):
         if not len(values):
             return Counts(0, 0, True), np.empty(0, np.int64)
         keys = self._keys(values)
-        below = int(torch.count_nonzero(keys < low))
-        inside = int(torch.count_nonzero(keys < high)) - below if high > low else 0
-        counts = Counts(below, inside, bool(keys.max() < self.infinity))
-        return counts, _within(keys, low, high).cpu().numpy() if inside <= most else None
+        below, until = keys < low, keys < max(low, high)
+        found = _where(keys, below ^ until)
+        counts = Counts(int(torch.count_nonzero(below)), len(found), bool(keys.max() < self.infinity))
+        return counts, found.cpu().numpy() if len(found) <= most else None
 
     def histogram(self, values: Tensor, low: int, high: int, shift: int) -> NDArray[np.int64]:
         """Count digits; see :class:`Kernel`."""
@@ -56,21 +56,36 @@ class Tensors(Kernel):
     def sweep(
         self, values: Tensor, weights: Tensor | None, key: int, split: int, bits: Any, before: Any | None
     ) -> tuple[int, int]:
-        """Zero by a masked fill; see :class:`Kernel`."""
+        """Zero by integer arithmetic: a masked fill asks at every element; see :class:`Kernel`."""
         keys = self._keys(values)
-        dropped = keys < key
-        dropped[:split] |= keys[:split] == key
+        kept = keys >= key
+        kept[:split] &= keys[:split] != key
         if weights is not None:
-            dropped |= weights == 0
-            weights.masked_fill_(dropped, 0)
-            values.masked_fill_(dropped, 0)
-        bits.copy_(packing.pack(~dropped))
-        return packing.ones(bits), 0 if before is None else packing.ones(bits ^ before)
+            if weights is not values:
+                kept &= weights != 0
+                _keep(weights, kept)
+            _keep(values, kept)
+        bits.copy_(packing.pack(kept))
+        return int(torch.count_nonzero(kept)), 0 if before is None else packing.ones(bits ^ before)
 
     def _keys(self, values: Tensor) -> Tensor:
         if self.wide:
             return values.double().view(torch.int64) & 0x7FFF_FFFF_FFFF_FFFF
         return values.float().view(torch.int32) & 0x7FFF_FFFF
+
+
+def _keep(values: Tensor, kept: Tensor) -> None:
+    """Zero what is not kept: -1 as an integer is all ones, 0 none."""
+    integers = values.view(INTEGERS[values.element_size()])
+    integers &= kept.to(integers.dtype).neg_()
+
+
+def _where(keys: Tensor, wanted: Tensor) -> Tensor:
+    """Return ``keys[wanted]``, fast where few are wanted: eight are passed over at a time."""
+    whole = len(keys) - len(keys) % 8
+    some = wanted[:whole].view(torch.uint8).view(torch.int64).nonzero()[:, 0]
+    near = keys[:whole].view(-1, 8)[some][wanted[:whole].view(-1, 8)[some]]
+    return near if whole == len(keys) else torch.cat((near, keys[whole:][wanted[whole:]]))
 
 
 def _within(keys: Tensor, low: int, high: int) -> Tensor:
