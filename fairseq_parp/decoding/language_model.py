@@ -107,12 +107,13 @@ class LanguageModel:
         else:
             every, words = read_lexicon(self.lexicon, speller), set(known)
             entries = [entry for entry in every if entry.word in words]
-            left = [entry.word for entry in every if entry.word not in words]
-            why = f"of {self.lexicon} are not among them"
+            left = list(dict.fromkeys(entry.word for entry in every if entry.word not in words))
+            why = f"of {self.lexicon} are unknown to it"
+        lost = f"{len(left)} words {why}: {listing(left)}"
         if not entries:
-            raise LanguageModelError(self.path, f"no word can be found, as all {len(left)} {why}: {listing(left)}")
+            raise LanguageModelError(self.path, f"no word can be found, as {lost}")
         if left:
-            logger.warning(f"{self.path}: {len(left)} words will never be found, as they {why}: {listing(left)}")
+            logger.warning(f"{self.path}: {lost}; they will never be found")
         return entries
 
     def _load(self, words: list[str]) -> object:

@@ -49,6 +49,24 @@ def test_positional_scores_sum_to_the_score(
         assert math.isclose(score, sum(parts), abs_tol=1e-3 * max(1, len(parts)))
 
 
+def test_a_language_model_finds_its_words_alone(
+    commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    words = ["A", "BC", "DDA"]
+    one = [f"-1\t{word}" for word in ["<s>", "</s>", "<unk>", *words]]
+    counts = ["\\data\\", "ngram 1=6", "ngram 2=1", ""]
+    arpa = tmp_path / "lm.arpa"
+    arpa.write_text("\n".join([*counts, "\\1-grams:", *one, "", "\\2-grams:", "-1\t<s> A", "", "\\end\\", ""]))
+    checkpoint = finetuned / "checkpoint_last.pt"
+    options = ["--kenlm-model", str(arpa), "--kenlm-weight", "0.5", "--word-score", "9", "--nbest", "2"]
+    commands.generate(data, checkpoint, tmp_path, "--beam", "20", *options)
+    found = hypotheses(tmp_path)
+    assert [len(best) for best in found.values()] == [2] * 5
+    assert {word for best in found.values() for _, line in best for word in line.split()} == set(words)
+    done = commands.generate(data, checkpoint, tmp_path, "--beam", "1", "--kenlm-model", str(arpa), expect=1)
+    assert done.last_line == "fairseq_parp: beam=1: a language model needs a beam, 2 or more; 50 is usual"
+
+
 def test_greedy_equals_the_models_best_path(
     commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path
 ) -> None:
