@@ -46,7 +46,7 @@ class LexiconBeamSearcher:
 
     A score is the log-probability of the best alignment, plus ``weight`` x log10 of the language model's
     probability of the sentence with its end, plus ``word_score`` for each word. (Prefix beam search without a
-    language model adds up all alignments; flashlight can too, and its users do not.)
+    language model adds up all alignments.)
 
     The end of an utterance is the end of a word: a last boundary that the audio does not have starts at the
     frame behind the last one, at no cost. Boundaries at the beginning, and repeated ones, are silence and no

@@ -6,6 +6,7 @@ import gzip
 import mmap
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from itertools import dropwhile, takewhile
 from pathlib import Path
@@ -37,7 +38,7 @@ def words_of(path: str | Path) -> list[str]:
         decoded = [word.decode() for word in words]
     except UnicodeDecodeError as error:
         raise LanguageModelError(path, f"a word is not UTF-8 text ({error.object!r})") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise LanguageModelError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
     found = [word for word in decoded if word not in SPECIAL]
     if not found:

