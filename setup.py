@@ -12,10 +12,19 @@ REQUIRES = ["editdistance", "numpy", "omegaconf", "safetensors", "soundfile", "s
 EXTRAS = {
     "fairseq": ['fairseq-fixed; python_version >= "3.11"', 'fairseq==0.12.2; python_version < "3.11"', "torch"],
     "fast": ["numba"],
+    "lm": ["flashlight-text"],
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
     "slurm": ['hydra-submitit-launcher; python_version >= "3.11"'],  # older fairseq has a hydra that it would replace
-    "test": ['hydra-submitit-launcher; python_version >= "3.11"', "hypothesis", "mypy", "pre-commit", "pytest", "ruff"],
+    "test": [
+        'flashlight-text; python_version < "3.13"',  # no wheel for newer ones
+        'hydra-submitit-launcher; python_version >= "3.11"',
+        "hypothesis",
+        "mypy",
+        "pre-commit",
+        "pytest",
+        "ruff",
+    ],
 }
 
 # In the repository these lie at the top: fairseq's --config-dir wants a plain folder, and facts are read by people.

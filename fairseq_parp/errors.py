@@ -109,6 +109,14 @@ class AudioError(ParpError):
         self.path, self.reason = fspath(path), reason
 
 
+class LanguageModelError(ParpError):
+    """A language model or a lexicon is missing, or is not what it has to be; ``path`` may end in ``:LINE``."""
+
+    def __init__(self, path: str | PathLike[str], reason: str) -> None:
+        super().__init__(f"{absolute(path)}: {reason}")
+        self.path, self.reason = absolute(path), reason
+
+
 class ManifestError(ParpError):
     """A manifest folder has problems; ``problems`` holds one line each, with file and line."""
 

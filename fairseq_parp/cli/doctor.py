@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def as_text(report: Report) -> str:
     """Lay the report out for reading: one line per library, then the problems."""
-    lines = [f"{'Python':<14}{report.python}", *map(library_line, report.libraries)]
+    lines = [f"{'Python':<16}{report.python}", *map(library_line, report.libraries)]
     for problem in report.problems:
         lines += ["", f"{'note' if problem.harmless else 'BROKEN'}: {problem.what}", f"  mend: {problem.mend}"]
     return "\n".join([*lines, "", "Something is broken." if report.broken else "All that is needed works."])
@@ -32,4 +32,4 @@ def library_line(library: Library) -> str:
     """Show one library: version, what it is, whether it imports."""
     detail = f", {library.detail}" if library.detail else ""
     error = f", does not import: {library.error}" if library.error else ""
-    return f"{library.name:<14}{library.version or '-'}{detail}{error}"
+    return f"{library.name:<16}{library.version or '-'}{detail}{error}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
+from fairseq_parp.decoding.language_model import LanguageModel
 from fairseq_parp.decoding.transcribe import Transcriber
 
 
@@ -16,13 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", help="finetuned checkpoint")
     parser.add_argument("files", metavar="FILE", nargs="+", help="audio files of any sampling rate")
-    parser.add_argument("--beam", type=int, default=1, help="1: greedy (default); more: prefix beam search")
+    parser.add_argument("--beam", type=int, help="1: greedy (default); more: beam search (default 50 with --lm)")
+    parser.add_argument("--lm", metavar="FILE", help="n-gram language model: ARPA file, or a binary of KenLM")
+    parser.add_argument("--lexicon", metavar="FILE", help="spellings of words (default: those of --lm, by letters)")
+    parser.add_argument("--lm-weight", type=float, metavar="W", help="of log10 probabilities (default 2)")
+    parser.add_argument("--word-score", type=float, metavar="S", help="added for each word (default -1)")
     parser.add_argument("--json", action="store_true", help="print one JSON list of {path, text}")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print ``path<TAB>text`` for each file as soon as it is known, for one file as for many."""
-    texts = _texts(Transcriber(arguments.checkpoint, beam=arguments.beam), arguments.files)
+    lm = LanguageModel.if_named(arguments.lm, arguments.lexicon, arguments.lm_weight, arguments.word_score)
+    texts = _texts(Transcriber(arguments.checkpoint, beam=arguments.beam, lm=lm), arguments.files)
     if arguments.json:
         print(json.dumps([{"path": path, "text": text} for path, text in texts], ensure_ascii=False))
         return 0

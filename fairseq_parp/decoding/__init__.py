@@ -1,4 +1,4 @@
-"""CTC decoding in pure PyTorch: what turns a model's log-probabilities into text, and text into UER and WER.
+"""CTC decoding: what turns a model's log-probabilities into text, and text into UER and WER.
 
 A :class:`Searcher` finds label sequences; :mod:`.lattice` says what one is worth over all its
 alignments; :class:`CTCGenerator` is what fairseq-generate calls. Nothing here imports fairseq.
@@ -6,7 +6,16 @@ alignments; :class:`CTCGenerator` is what fairseq-generate calls. Nothing here i
 
 from fairseq_parp.decoding.generator import CTCGenerator, build_generator
 from fairseq_parp.decoding.greedy import GreedySearcher
+from fairseq_parp.decoding.language_model import LanguageModel
 from fairseq_parp.decoding.prefix_beam import PrefixBeamSearcher
 from fairseq_parp.decoding.searcher import Hypothesis, Searcher
 
-__all__ = ["CTCGenerator", "GreedySearcher", "Hypothesis", "PrefixBeamSearcher", "Searcher", "build_generator"]
+__all__ = [
+    "CTCGenerator",
+    "GreedySearcher",
+    "Hypothesis",
+    "LanguageModel",
+    "PrefixBeamSearcher",
+    "Searcher",
+    "build_generator",
+]

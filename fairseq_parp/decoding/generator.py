@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fairseq_parp.decoding.encoder import CTCModel, encode
 from fairseq_parp.decoding.greedy import GreedySearcher
+from fairseq_parp.decoding.language_model import LanguageModel
 from fairseq_parp.decoding.options import refuse_foreign_options
 from fairseq_parp.decoding.prefix_beam import PrefixBeamSearcher
 from fairseq_parp.decoding.searcher import Hypothesis, Searcher
@@ -18,7 +19,10 @@ from fairseq_parp.errors import ConfigError
 
 
 class Dictionary(Protocol):
-    """The part of ``fairseq.data.Dictionary`` that decoding reads."""
+    """The part of ``fairseq.data.Dictionary`` that decoding reads; a language model spells words in its symbols."""
+
+    symbols: Sequence[str]
+    nspecial: int
 
     def bos(self) -> int:
         """Return the index of ``<s>``, which fairseq's CTC criterion and models use as the blank."""
@@ -96,19 +100,22 @@ def build_searcher(blank: int, beam: int, nbest: int = 1) -> Searcher:
     return GreedySearcher(blank) if beam == 1 else PrefixBeamSearcher(blank, beam, nbest)
 
 
-def build_generator(dictionary: Dictionary, args: object) -> CTCGenerator:
+def build_generator(dictionary: Dictionary, args: object, lm: LanguageModel | None = None) -> CTCGenerator:
     """Make the generator that a task's ``build_generator`` returns.
 
     Args:
         dictionary: the task's target dictionary; ``<s>`` is the blank.
         args: fairseq's ``GenerationConfig``, or anything with some of its attributes.
+        lm: language model; only words that it knows are found.
 
     Raises:
         ConfigError: ``beam`` or ``nbest`` is out of range, or an option is set that CTC decoding
             cannot honour.
+        MissingToolError, LanguageModelError: as :meth:`LanguageModel.searcher`.
     """
     refuse_foreign_options(args)
-    searcher = build_searcher(dictionary.bos(), getattr(args, "beam", 5), getattr(args, "nbest", 1))
+    beam, nbest = getattr(args, "beam", 5), getattr(args, "nbest", 1)
+    searcher = lm.searcher(dictionary, beam, nbest) if lm else build_searcher(dictionary.bos(), beam, nbest)
     # Only what Dictionary.string hides anyway. <unk> and <pad> stay visible: they are never in a
     # reference, so a model that emits them errs, and the error rate has to show it.
     return CTCGenerator(searcher, frozenset({dictionary.bos(), dictionary.eos()}))

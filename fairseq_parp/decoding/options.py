@@ -61,6 +61,7 @@ def refuse_foreign_options(args: object) -> None:
     for name, default in NOT_FOR_CTC.items():
         value = getattr(args, name, default)
         if value != default:
-            raise ConfigError(name, value, f"CTC decoding cannot honour this option; leave it at {default!r}")
+            hint = "; for an n-gram LM there are kenlm_model and kenlm_weight" if name.startswith("lm_") else ""
+            raise ConfigError(name, value, f"CTC decoding cannot honour this option; leave it at {default!r}{hint}")
     if getattr(args, "print_alignment", None) == "soft":
         raise ConfigError("print_alignment", "soft", "a CTC model has no attention to print; use hard")

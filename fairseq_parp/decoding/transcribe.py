@@ -12,6 +12,7 @@ from torch import nn
 from fairseq_parp.decoding.audio import read_audio
 from fairseq_parp.decoding.encoder import CTCModel
 from fairseq_parp.decoding.generator import CTCGenerator, build_searcher
+from fairseq_parp.decoding.language_model import BEAM, LanguageModel
 from fairseq_parp.errors import AudioError, absolute
 from fairseq_parp.glue import convolutions
 
@@ -24,17 +25,26 @@ class Transcriber:
     decoded whole; the memory of self-attention grows with the square of its length.
     """
 
-    def __init__(self, checkpoint: str | Path, *, beam: int = 1, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        beam: int | None = None,
+        lm: LanguageModel | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
         """Load a checkpoint; neither the pretrained file nor the training data need to be there.
 
         Args:
             checkpoint: file that fairseq-hydra-train saved.
-            beam: 1 for greedy decoding, more for prefix beam search.
+            beam: 1 for greedy decoding, more for beam search; by default 1, or 50 with a language model.
+            lm: language model; only words that it knows are found.
             device: where the model runs; by default a GPU if there is one.
 
         Raises:
             CheckpointError: the file cannot be loaded.
-            ConfigError: ``beam`` is below 1.
+            ConfigError: ``beam`` is below 1, or 2 with a language model.
+            MissingToolError, LanguageModelError: as :meth:`LanguageModel.searcher`.
         """
         # fairseq takes seconds to import, and whoever only imports this module need not have it.
         from fairseq_parp.checkpoints import load_finetuned
@@ -43,7 +53,10 @@ class Transcriber:
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._finetuned.model.to(self._device)
         self._shortest = shortest_input(self._finetuned.model)
-        self._generator = CTCGenerator(build_searcher(self._finetuned.dictionary.bos(), beam), frozenset())
+        dictionary, default = self._finetuned.dictionary, BEAM if lm else 1
+        beam = default if beam is None else beam
+        searcher = lm.searcher(dictionary, beam) if lm else build_searcher(dictionary.bos(), beam)
+        self._generator = CTCGenerator(searcher, frozenset())
 
     def __call__(self, path: str | Path) -> str:
         """Transcribe one file.
@@ -67,11 +80,12 @@ def transcribe(
     checkpoint: str | Path,
     files: Iterable[str | Path],
     *,
-    beam: int = 1,
+    beam: int | None = None,
+    lm: LanguageModel | None = None,
     device: str | torch.device | None = None,
 ) -> list[str]:
     """Return the text of each audio file; arguments and errors are those of :class:`Transcriber`."""
-    transcriber = Transcriber(checkpoint, beam=beam, device=device)
+    transcriber = Transcriber(checkpoint, beam=beam, lm=lm, device=device)
     return [transcriber(path) for path in files]
 
 

@@ -144,7 +144,7 @@ def check_checkpoints(facts: Facts) -> Iterator[Problem]:
 def check_others(facts: Facts) -> Iterator[Problem]:
     """Everything else that the plugin imports."""
     for library in facts.library.values():
-        if library.name in ("torch", "fairseq", "torchaudio", "numba"):
+        if library.name in ("torch", "fairseq", "torchaudio", "numba", "flashlight-text"):
             continue
         if library.error:
             what = f"{library.name} {library.version} does not import ({library.error})"
@@ -167,6 +167,14 @@ def check_numba(facts: Facts) -> Iterator[Problem]:
         yield Problem(what, "to re-prune faster on a CPU: pip install numba; numpy does it otherwise", harmless=True)
 
 
+def check_flashlight(facts: Facts) -> Iterator[Problem]:
+    """flashlight-text, without which all but decoding with a language model works."""
+    flashlight = facts.library["flashlight-text"]
+    if flashlight.error:
+        what = f"flashlight-text {flashlight.version} does not import ({flashlight.error})"
+        yield Problem(what, "for language models: pip install --force-reinstall flashlight-text", harmless=True)
+
+
 Check = Callable[[Facts], Iterator[Problem]]
 CHECKS: tuple[Check, ...] = (
     check_python,
@@ -178,4 +186,5 @@ CHECKS: tuple[Check, ...] = (
     check_others,
     check_torchaudio,
     check_numba,
+    check_flashlight,
 )

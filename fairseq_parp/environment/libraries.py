@@ -24,6 +24,7 @@ LIBRARIES = {
     "soxr": "soxr",
     "tqdm": "tqdm",
     "numba": "numba",
+    "flashlight-text": "flashlight.lib.text",
     "torchaudio": "torchaudio",
     "fairseq": "fairseq",
 }
@@ -70,7 +71,10 @@ def try_import(module: str) -> tuple[ModuleType | None, str | None]:
 
 def look_at(name: str, module: str) -> Library:
     """Describe one library, absent, broken or well."""
-    spec = importlib.util.find_spec(module)
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # not even the package that the module is in
+        spec = None
     if spec is None or spec.origin is None:  # without an origin it is just a folder of that name
         return Library(name)
     imported, error = try_import(module)

@@ -3,8 +3,8 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Optional
 
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
@@ -14,7 +14,7 @@ from torch import distributed
 
 from fairseq_parp import compat
 from fairseq_parp.data.every_utterance import EveryUtterance, require_readable
-from fairseq_parp.decoding import CTCGenerator, build_generator
+from fairseq_parp.decoding import CTCGenerator, LanguageModel, build_generator
 from fairseq_parp.errors import ConfigError, LossError, ManifestError, MaskError, WeightsError, absolute, listing
 from fairseq_parp.glue import convolutions, one_line_errors, unwrapped
 from fairseq_parp.manifests.checking import require, unalignable
@@ -47,10 +47,21 @@ SAFE_MAX_TOKENS = 1_280_000
 
 @dataclass
 class ParpFinetuningConfig(AudioFinetuningConfig):
-    """fairseq's ``audio_finetuning`` and one key more."""
+    """fairseq's ``audio_finetuning``, one key more for training and four for decoding."""
 
     # Any, not a nested dataclass: omegaconf would refuse a misspelt key inside fairseq's start-up, with a traceback.
     pruning: Any = None
+
+    # For fairseq-generate. Its own --lm-path is for models that fairseq trained, and its --lm-weight goes with that.
+    # Optional, as fairseq makes no argument of "str | None".
+    kenlm_model: Optional[str] = field(  # noqa: UP045
+        default=None, metadata={"help": "n-gram LM: ARPA file, or a binary of KenLM"}
+    )
+    kenlm_weight: float = field(default=2.0, metadata={"help": "weight of the LM's log10 probabilities"})
+    word_score: float = field(default=-1.0, metadata={"help": "added for each word that is found with an LM"})
+    lexicon: Optional[str] = field(  # noqa: UP045
+        default=None, metadata={"help": "words and their spellings; by default all words of the LM, by their letters"}
+    )
 
     # What the run is like, read from the other groups of the config; not for users to set.
     max_update: Any = II("optimization.max_update")  # noqa: RUF009 (a string)
@@ -311,9 +322,11 @@ class ParpFinetuningTask(AudioFinetuningTask):
     # --- decoding ---------------------------------------------------------------------------------------------
 
     def build_generator(self, _models: Any, args: Any, **_unused: Any) -> CTCGenerator:
-        """Return the CTC decoder that fairseq-generate calls: greedy for ``--beam 1``, else prefix beam search."""
+        """Return the CTC decoder that fairseq-generate calls: greedy for ``--beam 1``, else a beam search."""
+        cfg = self.cfg
         with one_line_errors():
-            return build_generator(self.target_dictionary, args)
+            lm = LanguageModel.if_named(cfg.kenlm_model, cfg.lexicon, cfg.kenlm_weight, cfg.word_score)
+            return build_generator(self.target_dictionary, args, lm)
 
     def inference_step(
         self, generator: Any, models: Any, sample: Any, prefix_tokens: Any = None, constraints: Any = None

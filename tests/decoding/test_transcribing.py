@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ngram_oracle as ngram
 import numpy as np
 import pytest
 import soundfile
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from fairseq_parp import checkpoints
 from fairseq_parp.cli import transcribe as command
+from fairseq_parp.decoding import LanguageModel
 from fairseq_parp.decoding.audio import read_audio
 from fairseq_parp.decoding.transcribe import Transcriber, shortest_input, transcribe
 from fairseq_parp.errors import AudioError, ConfigError
@@ -170,6 +172,43 @@ def test_the_command_prints_a_line_per_file(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().out == "".join(f"{path}\t{text}\n" for path, text in expected)
     assert command.run(parser.parse_args(["a.pt", *files, "--json"])) == 0
     assert json.loads(capsys.readouterr().out) == [{"path": path, "text": text} for path, text in expected]
+
+
+def run_command(*words: str) -> int:
+    parser = ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(["a.pt", *words]))
+
+
+@ngram.NEEDS_FLASHLIGHT
+@pytest.mark.usefixtures("finetuned")
+class TestLanguageModel:
+    def test_only_its_words_are_found(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        lm, path = ngram.write_arpa(tmp_path / "lm.arpa"), tmp_path / "a.wav"
+        soundfile.write(path, tones(16000, "AB|B"), 16000)
+        lexicon = tmp_path / "lexicon.txt"
+        lexicon.write_text("AB\tA B |\n")
+        assert transcribe("a.pt", [path]) == ["AB B"]
+        (text,) = transcribe("a.pt", [path], lm=LanguageModel(lm, weight=0.1))
+        assert text.split()[0] == "AB"
+        assert set(text.split()) <= set(ngram.WORDS)
+        named = ["--lm", str(lm), "--lexicon", str(lexicon), "--lm-weight", "0", "--word-score", "0"]
+        assert run_command(str(path), *named, "--beam", "20") == 0
+        found = capsys.readouterr().out.rstrip("\n").split("\t")[1]
+        assert set(found.split()) == {"AB"}
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--lm", "LM", "--beam", "1"], "beam=1: a language model needs a beam"),
+            (["--lexicon", "words.txt"], "lexicon='words.txt': is for a language model"),
+            (["--lm-weight", "1"], "LM weight=1.0: is for a language model"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, tmp_path: Path, options: list[str], message: str) -> None:
+        lm = str(ngram.write_arpa(tmp_path / "lm.arpa"))
+        with pytest.raises(ConfigError, match=message):
+            run_command("a.wav", *[lm if option == "LM" else option for option in options])
 
 
 @pytest.fixture(scope="module")

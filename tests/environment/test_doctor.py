@@ -74,8 +74,8 @@ def problem(report):
 def test_all_is_well(site):
     result = site.doctor()
     assert result.returncode == 0
-    assert "fairseq       0.12.3.1, from fairseq-fixed" in result.stdout
-    assert "torch         2.13.0, CPU build" in result.stdout
+    assert "fairseq         0.12.3.1, from fairseq-fixed" in result.stdout
+    assert "torch           2.13.0, CPU build" in result.stdout
     assert result.stdout.endswith("All that is needed works.\n")
 
 
@@ -159,6 +159,16 @@ def test_without_numba_all_works(site, broken):
     if broken:
         site.add("numba", "0.60", "raise ImportError('Numba needs NumPy 2.0 or less')")
     assert problem(site.report())["harmless"]
+
+
+def test_without_flashlight_all_works(site):
+    site.write("flashlight/lib/text/__init__.py", "raise ImportError('libstdc++.so.6')")
+    site.write(
+        "flashlight_text-0.0.7.dist-info/METADATA", "Metadata-Version: 2.1\nName: flashlight-text\nVersion: 0.0.7\n"
+    )
+    assert problem(site.report())["harmless"]
+    flashlight = next(one for one in site.report()["libraries"] if one["name"] == "flashlight-text")
+    assert flashlight["version"] == "0.0.7"
 
 
 def test_a_checkout_is_told_from_an_installed_fairseq(site):

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import ngram_oracle as ngram
 import pytest
 import tiny
 import torch
@@ -47,6 +48,27 @@ def test_positional_scores_sum_to_the_score(
     assert len(scores) == len(positional) == 5 * (3 if "--nbest" in options else 1)
     for score, parts in zip(scores, positional, strict=True):
         assert math.isclose(score, sum(parts), abs_tol=1e-3 * max(1, len(parts)))
+
+
+@ngram.NEEDS_FLASHLIGHT
+def test_a_language_model_finds_its_words_alone(
+    commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path
+) -> None:
+    words = ["A", "BC", "DDA"]
+    one = [f"-1\t{word}" for word in ["<s>", "</s>", "<unk>", *words]]
+    counts = ["\\data\\", "ngram 1=6", "ngram 2=1", ""]
+    arpa = tmp_path / "lm.arpa"
+    arpa.write_text("\n".join([*counts, "\\1-grams:", *one, "", "\\2-grams:", "-1\t<s> A", "", "\\end\\", ""]))
+    checkpoint = finetuned / "checkpoint_last.pt"
+    options = ["--kenlm-model", str(arpa), "--kenlm-weight", "0.5", "--word-score", "9", "--nbest", "2"]
+    commands.generate(data, checkpoint, tmp_path, "--beam", "20", *options)
+    found = hypotheses(tmp_path)
+    assert [len(best) for best in found.values()] == [2] * 5
+    said = {word for best in found.values() for _, line in best for word in line.split()}
+    assert said
+    assert said <= set(words)
+    done = commands.generate(data, checkpoint, tmp_path, "--beam", "1", "--kenlm-model", str(arpa), expect=1)
+    assert done.last_line == "fairseq_parp: beam=1: a language model needs a beam, 2 or more; 50 is usual"
 
 
 def test_greedy_equals_the_models_best_path(

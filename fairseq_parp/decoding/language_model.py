@@ -1,0 +1,129 @@
+"""An n-gram language model for decoding: what a user says about it, and the searcher that follows from it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from fairseq_parp.decoding.lexicon import Dictionary as Labels
+from fairseq_parp.decoding.lexicon import Entry, Speller, read_lexicon, spelled_by_letters
+from fairseq_parp.decoding.lexicon_beam import Lexicon, LexiconBeamSearcher, import_flashlight
+from fairseq_parp.decoding.vocabulary import words_of
+from fairseq_parp.errors import ConfigError, LanguageModelError, listing
+
+logger = logging.getLogger(__name__)
+
+BEAM = 50
+"""The beam to start with."""
+
+_NAMES = {"lexicon": "lexicon", "weight": "LM weight", "word_score": "word score"}
+
+
+class Dictionary(Labels, Protocol):
+    """The part of ``fairseq.data.Dictionary`` that a search over words needs."""
+
+    def bos(self) -> int:
+        """Return the index of ``<s>``, the blank."""
+        ...
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A word n-gram language model and how much it counts.
+
+    Attributes:
+        path: ARPA file (plain or gzip), or a binary of KenLM's ``build_binary``.
+        lexicon: file of the words and their spellings; by default every word of ``path`` is spelled by its letters.
+        weight: of log10 probabilities. With natural logarithms, as pyctcdecode's ``alpha``, 2.303 times less.
+        word_score: added for each word, in natural logarithms.
+    """
+
+    path: str | Path
+    lexicon: str | Path | None = None
+    weight: float = 2.0
+    word_score: float = -1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no search can use.
+
+        Raises:
+            ConfigError: the weight is not a number from 0, or the word score no finite number.
+        """
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ConfigError(_NAMES["weight"], self.weight, "must be a number, 0 or more")
+        if not math.isfinite(self.word_score):
+            raise ConfigError(_NAMES["word_score"], self.word_score, "must be a finite number")
+
+    @classmethod
+    def if_named(
+        cls, path: str | None, lexicon: str | None, weight: float | None, word_score: float | None
+    ) -> LanguageModel | None:
+        """Return the language model that options name, or None; None for a number is its default.
+
+        Raises:
+            ConfigError: there is none, yet something else about it is set; or as the constructor.
+        """
+        options: dict[str, Any] = {"lexicon": lexicon or None, "weight": weight, "word_score": word_score}
+        given = {name: value for name, value in options.items() if value not in (None, getattr(cls, name))}
+        if path:
+            return cls(path, **given)
+        for name, value in given.items():
+            raise ConfigError(_NAMES[name], value, "is for a language model, and none is given")
+        return None
+
+    def searcher(self, dictionary: Dictionary, beam: int, nbest: int = 1) -> LexiconBeamSearcher:
+        """Load the files and make the searcher.
+
+        Args:
+            dictionary: of the labels; ``<s>`` is the blank, ``|`` the word boundary.
+            beam: hypotheses kept after each frame.
+            nbest: hypotheses to return for each utterance.
+
+        Raises:
+            MissingToolError: flashlight-text is not installed.
+            LanguageModelError: a file is missing or damaged, or no word can be spelled.
+            ConfigError: ``beam`` is below 2, ``nbest`` not from 1 to it, or the labels have no word boundary.
+        """
+        if beam < 2:
+            raise ConfigError("beam", beam, f"a language model needs a beam, 2 or more; {BEAM} is usual")
+        if not 1 <= nbest <= beam:
+            raise ConfigError("nbest", nbest, f"must be from 1 to beam, which is {beam}")
+        import_flashlight()
+        speller = Speller(dictionary)
+        entries = self._entries(speller)
+        words = list(dict.fromkeys(entry.word for entry in entries))
+        known = Lexicon(words, entries, self._load(words), len(dictionary.symbols), dictionary.bos(), speller.boundary)
+        return LexiconBeamSearcher(known, beam, nbest, self.weight, self.word_score)
+
+    def _entries(self, speller: Speller) -> list[Entry]:
+        """Return the words that can be found: those that the lexicon spells and the language model knows."""
+        known = words_of(self.path)
+        if self.lexicon is None:
+            entries, left = spelled_by_letters(known, speller)
+            why = "cannot be spelled in the model's labels"
+        else:
+            every, words = read_lexicon(self.lexicon, speller), set(known)
+            entries = [entry for entry in every if entry.word in words]
+            left = list(dict.fromkeys(entry.word for entry in every if entry.word not in words))
+            why = f"of {self.lexicon} are unknown to it"
+        lost = f"{len(left)} words {why}: {listing(left)}"
+        if not entries:
+            raise LanguageModelError(self.path, f"no word can be found, as {lost}")
+        if left:
+            logger.warning(f"{self.path}: {lost}; they will never be found")
+        return entries
+
+    def _load(self, words: list[str]) -> object:
+        """Load the file into KenLM, which numbers words by their places; it writes a line or two to standard error."""
+        from flashlight.lib.text.decoder.kenlm import KenLM
+        from flashlight.lib.text.dictionary import Dictionary as Numbers
+
+        try:
+            return KenLM(str(self.path), Numbers([*words, "<unk>"]))
+        # KenLM's own exceptions arrive as RuntimeError; where it quotes bytes that are no text, as the other.
+        except (RuntimeError, UnicodeDecodeError) as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise LanguageModelError(self.path, f"KenLM cannot load it ({reason})") from error

@@ -1,0 +1,169 @@
+"""CTC beam search over the words of a lexicon with an n-gram language model: flashlight-text's, as a searcher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from fairseq_parp.decoding.lexicon import Entry
+from fairseq_parp.decoding.searcher import NEVER, Hypothesis
+from fairseq_parp.errors import MissingToolError, first_line
+
+THRESHOLD = 25.0
+"""How far behind the best beam one may fall, in natural logarithms, before it is given up; fairseq's default."""
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Words with their spellings, and a language model that knows each word by its place in ``words``.
+
+    Attributes:
+        words: each word once.
+        entries: every spelling of every word.
+        model: flashlight's ``KenLM``, its scores log10.
+        symbols: how many symbols there are.
+        blank: number of the blank.
+        boundary: number of the word boundary, with which every spelling ends.
+    """
+
+    words: Sequence[str]
+    entries: Sequence[Entry]
+    model: Any
+    symbols: int
+    blank: int
+    boundary: int
+
+
+@dataclass(frozen=True)
+class LexiconBeamSearcher:
+    """Finds sequences of the lexicon's words; every hypothesis is their spellings, joined.
+
+    A score is the log-probability of the best alignment, plus ``weight`` x log10 of the language model's
+    probability of the sentence with its end, plus ``word_score`` for each word. (Prefix beam search without a
+    language model adds up all alignments.)
+
+    The end of an utterance is the end of a word: a last boundary that the audio does not have starts at the
+    frame behind the last one, at no cost. Boundaries at the beginning, and repeated ones, are silence and no
+    labels. If no word fits into the audio, the beam ends inside of words; those unfinished words are left out.
+
+    The positional score of a label is that of the best alignment's frames from its start to the next label's
+    start; frames before the first label count to it. A word's last label carries the word's language model
+    score and word score as well, the last one of all the end of the sentence.
+
+    Attributes:
+        lexicon: the words and the language model.
+        beam: hypotheses kept after each frame, at least 1.
+        nbest: most hypotheses per utterance, 1 to ``beam``; fewer when fewer are in the beam.
+        weight: of the language model's log10 probabilities; 2.303 times that of natural logarithms.
+        word_score: added for each word.
+        threshold: see ``THRESHOLD``.
+    """
+
+    lexicon: Lexicon
+    beam: int
+    nbest: int = 1
+    weight: float = 2.0
+    word_score: float = -1.0
+    threshold: float = THRESHOLD
+
+    def search(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
+        """Decode a batch, on the CPU; see :meth:`Searcher.search`.
+
+        An utterance in which nothing is possible gets the empty hypothesis with score -inf.
+        """
+        batch = zip(log_probs.float().cpu(), lengths.tolist(), strict=True)
+        return [self._best(self._with_end(frames[:length])) for frames, length in batch]
+
+    def _with_end(self, frames: Tensor) -> Tensor:
+        """Put the end behind an utterance's frames (T, C): a frame that is a blank or a word boundary for sure."""
+        end = frames.new_full((1, frames.size(1)), NEVER)
+        end[0, [self.lexicon.blank, self.lexicon.boundary]] = 0.0
+        return torch.cat((frames, end)).contiguous()
+
+    def _best(self, frames: Tensor) -> list[Hypothesis]:
+        """Decode one utterance and its end, (T + 1, C)."""
+        found: dict[tuple[int, ...], Hypothesis] = {}
+        for result in self._decoder.decode(frames.data_ptr(), *frames.shape):
+            if result.score > NEVER and len(found) < self.nbest:
+                hypothesis = self._hypothesis(frames, result)
+                found.setdefault(tuple(hypothesis.tokens.tolist()), hypothesis)
+        nothing = torch.zeros(0, dtype=torch.long)
+        return list(found.values()) or [Hypothesis(nothing, NEVER, nothing.double(), nothing)]
+
+    def _hypothesis(self, frames: Tensor, result: Any) -> Hypothesis:
+        """Translate one of flashlight's results: a symbol for each frame, a word where its boundary starts."""
+        path, words = (torch.tensor(each[1:-1]) for each in (result.tokens, result.words))
+        ends = words >= 0
+        starts = (path != self.lexicon.blank) & (path != pad(path, (1, 0), value=self.lexicon.blank)[:-1])
+        starts &= (path != self.lexicon.boundary) | ends
+        starts &= ends.flip(0).cumsum(0).flip(0) > 0  # what no word's end comes after is unfinished
+        at = starts.nonzero()[:, 0]
+        positional = torch.zeros(len(at), dtype=torch.float64)
+        if len(at):
+            owner = (starts.cumsum(0) - 1).clamp(min=0)
+            positional.index_add_(0, owner, frames.gather(1, path[:, None])[:, 0].double())
+            positional[owner[ends]] += self._word_scores(words[ends].tolist())
+            positional[-1] += result.score - positional.sum()
+        return Hypothesis(path[at], result.score, positional, at)
+
+    def _word_scores(self, words: Sequence[int]) -> Tensor:
+        """Return what each word of a sentence adds to its score, without the sentence's end."""
+        state, scores = self.lexicon.model.start(False), []
+        for word in words:
+            state, score = self.lexicon.model.score(state, word)
+            scores.append(self.weight * score + self.word_score)
+        return torch.tensor(scores, dtype=torch.float64)
+
+    @cached_property
+    def _decoder(self) -> Any:
+        """Flashlight's decoder."""
+        flashlight = import_flashlight()
+        options = flashlight.LexiconDecoderOptions(
+            beam_size=self.beam,
+            beam_size_token=self.lexicon.symbols,
+            beam_threshold=self.threshold,
+            lm_weight=self.weight,
+            word_score=self.word_score,
+            unk_score=NEVER,
+            sil_score=0.0,
+            log_add=False,
+            criterion_type=flashlight.CriterionType.CTC,
+        )
+        words = self.lexicon
+        nobody = len(words.words)  # the unknown word; with unk_score -inf it never comes up
+        return flashlight.LexiconDecoder(
+            options, self._tree(flashlight), words.model, words.boundary, words.blank, nobody, [], False
+        )
+
+    def _tree(self, flashlight: Any) -> Any:
+        """Put all spellings into a tree; a beginning of words promises the best of their 1-gram scores."""
+        words = self.lexicon
+        tree = flashlight.Trie(words.symbols, words.boundary)
+        start, place = words.model.start(False), {word: place for place, word in enumerate(words.words)}
+        scores = [words.model.score(start, number)[1] for number in range(len(words.words))]
+        for word, spelling in words.entries:
+            tree.insert(list(spelling), place[word], scores[place[word]])
+        tree.smear(flashlight.SmearingMode.MAX)
+        return tree
+
+
+def import_flashlight() -> Any:
+    """Import flashlight's decoder and, with it, its KenLM.
+
+    Raises:
+        MissingToolError: it is not installed, or does not import.
+    """
+    try:
+        from flashlight.lib.text import decoder
+        from flashlight.lib.text.decoder import kenlm  # noqa: F401 (the name may be a module without it)
+    except ImportError as error:
+        raise MissingToolError(
+            f"a language model needs flashlight-text: pip install flashlight-text ({first_line(error)})"
+        ) from error
+    return decoder

@@ -1,0 +1,204 @@
+"""Language models and lexicons as files, good and bad, and what is asked of them."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import ngram_oracle as ngram
+import pytest
+from fairseq.data import Dictionary
+
+from fairseq_parp.decoding import LanguageModel, build_generator
+from fairseq_parp.decoding.lexicon import Speller, read_lexicon
+from fairseq_parp.decoding.vocabulary import words_of
+from fairseq_parp.errors import ConfigError, LanguageModelError, MissingToolError
+
+pytestmark = ngram.NEEDS_FLASHLIGHT
+
+ARPA = ngram.arpa().encode()
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.fixture
+def arpa(tmp_path: Path) -> Path:
+    return write(tmp_path / "lm.arpa", ARPA)
+
+
+def words_found(path: Path, lexicon: Path | None = None) -> list[str]:
+    return list(LanguageModel(path, lexicon).searcher(ngram.LETTERS, 5).lexicon.words)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("lm.arpa", ARPA),
+        ("lm.arpa.gz", gzip.compress(ARPA)),
+        ("windows.arpa", ARPA.replace(b"\n", b"\r\n")),
+        ("irstlm.lm", ARPA.replace(b"ngram 1=7", b"ngram  1=         7").replace(b"\\1-grams", b"\n\\1-grams")),
+        ("lm.bin", ngram.BINARY),
+    ],
+)
+def test_all_words_are_spelled_by_their_letters(tmp_path: Path, name: str, content: bytes) -> None:
+    path = write(tmp_path / name, content)
+    searcher = LanguageModel(path).searcher(ngram.LETTERS, 5)
+    assert sorted(searcher.lexicon.words) == sorted(ngram.WORDS)
+    assert dict(searcher.lexicon.entries)["AB"] == (2, 3, 1)
+    model, number = searcher.lexicon.model, searcher.lexicon.words.index("AB")
+    assert model.score(model.start(False), number)[1] == pytest.approx(-0.3)
+
+
+def test_words_that_cannot_be_spelled_are_named(caplog: pytest.LogCaptureFixture, arpa: Path) -> None:
+    write(arpa, ARPA.replace(b"\tAA\t", b"\tA|\t"))
+    with caplog.at_level(logging.WARNING):
+        assert sorted(words_found(arpa)) == ["A", "AB", "BA"]
+    assert "1 words cannot be spelled in the model's labels: A|; they will never be found" in caplog.text
+
+
+def test_words_that_the_language_model_does_not_know_are_never_found(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, arpa: Path
+) -> None:
+    lexicon = write(tmp_path / "lexicon.txt", "AB\nBB\nA\tA |\n")
+    with caplog.at_level(logging.WARNING):
+        assert words_found(arpa, lexicon) == ["AB", "A"]
+    assert "lexicon.txt are unknown to it: BB; they will never be found" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.arpa", None, "none.arpa: cannot be read .No such file"),
+        ("empty.arpa", b"", "neither ARPA nor a KenLM binary"),
+        ("text.arpa", b"hello\n", "neither ARPA nor a KenLM binary"),
+        ("lm.arpa.bz2", bz2.compress(ARPA), "neither ARPA nor a KenLM binary"),
+        ("cut.arpa.gz", gzip.compress(ARPA)[:-20], "KenLM cannot load it .*zlib"),
+        ("damaged.arpa.gz", gzip.compress(ARPA)[:30] + b"garbage", "cannot be read"),
+        ("cut.arpa", ARPA[:130], "KenLM cannot load it .*End of file"),
+        ("number.arpa", ARPA.replace(b"-0.8", b"x"), 'KenLM cannot load it .*Could not parse "x"'),
+        ("count.arpa", ARPA.replace(b"1=7", b"1=8"), "KenLM cannot load it"),
+        ("bytes.arpa", ARPA.replace(b"-0.8", b"\xff\xfe"), "KenLM cannot load it"),
+        ("start.arpa", ARPA.replace(b"<s>", b"ABA"), "KenLM cannot load it .*missing <s>"),
+        ("latin.arpa", ARPA.replace(b"\tA\t", b"\t\xc4\t"), "a word is not UTF-8 text"),
+        ("cut.bin", ngram.BINARY[:100], "KenLM binary without its words"),
+        ("no_words.bin", ngram.BINARY[: ngram.BINARY.rfind(b"<unk>")], "KenLM binary without its words"),
+        ("few_words.bin", ngram.BINARY[:-3], "KenLM binary without its words"),
+        ("old.bin", ngram.BINARY.replace(b"version 5", b"version 4"), "KenLM cannot load it"),
+    ],
+)
+def test_a_bad_language_model_is_one_line(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    if content is not None:
+        write(tmp_path / name, content)
+    with pytest.raises(LanguageModelError, match=message) as caught:
+        words_found(tmp_path / name)
+    assert str(caught.value).startswith(str(tmp_path / name))
+
+
+def test_a_folder_is_no_language_model(tmp_path: Path) -> None:
+    with pytest.raises(LanguageModelError, match=r"cannot be read \(Is a directory\)"):
+        words_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "lexicon.txt: cannot be read .No such file"),
+        (b"", "lexicon.txt: has no words"),
+        (b"\xff\n", "not UTF-8 text"),
+        ("AB\tA B |\nA\tA\n", r"lexicon.txt:2: A: a spelling must be labels and then one \|"),
+        ("A\t|\n", r"lexicon.txt:1: A: a spelling must be"),
+        ("A\tA | |\n", r"lexicon.txt:1: A: a spelling must be"),
+        ("A\t| A |\n", r"lexicon.txt:1: A: a spelling must be"),
+        ("\nQ\tQ X |\n", r"lexicon.txt:2: Q: not among the model's labels: Q, X"),
+        ("A\t<s> A |\n", r"lexicon.txt:1: A: not among the model's labels: <s>"),
+        ("Q\n", r"lexicon.txt:1: Q: not among the model's labels: Q"),
+        ("A\tA |\nA A |\n", r"lexicon.txt:2: A: the same word and spelling as in line 1"),
+        ("A\nA\tA |\n", r"lexicon.txt:2: A: the same word and spelling as in line 1"),
+        ("".join(f"A{n}\tA |\n" for n in range(7)), "7 words of one spelling .A0, A1, .* 6 are allowed"),
+    ],
+)
+def test_a_bad_lexicon_names_its_line(tmp_path: Path, arpa: Path, content: bytes | str | None, message: str) -> None:
+    path = tmp_path / "lexicon.txt"
+    if content is not None:
+        write(path, content)
+    with pytest.raises(LanguageModelError, match=message) as caught:
+        words_found(arpa, path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_spaces_tabs_and_empty_lines_of_a_lexicon(tmp_path: Path) -> None:
+    path = write(tmp_path / "lexicon.txt", "AB\tA B |\n\nBA B A |\r\n  AA   A\tA  |\nA")
+    entries = read_lexicon(path, Speller(ngram.LETTERS))
+    assert [word for word, _ in entries] == ["AB", "BA", "AA", "A"]
+    assert [spelling for _, spelling in entries] == [(2, 3, 1), (3, 2, 1), (2, 2, 1), (2, 1)]
+
+
+def test_other_letters_than_the_models_leave_no_word(tmp_path: Path) -> None:
+    small = write(tmp_path / "small.arpa", ARPA.lower())
+    with pytest.raises(
+        LanguageModelError, match=r"no word can be found, as 4 words cannot be spelled .*: a, ab, aa, ba"
+    ):
+        words_found(small)
+
+
+def test_labels_without_a_word_boundary(arpa: Path) -> None:
+    phones = Dictionary()
+    phones.add_symbol("aa")
+    with pytest.raises(ConfigError, match=r"labels='aa': a language model needs the word boundary \|"):
+        LanguageModel(arpa).searcher(phones, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": float("nan")}, "LM weight=nan: must be a number"),
+        ({"weight": -1.0}, "LM weight=-1.0"),
+        ({"word_score": float("inf")}, "word score=inf"),
+    ],
+)
+def test_numbers_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LanguageModel("lm.arpa", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("lexicon.txt", None, None), "lexicon='lexicon.txt': is for a language model, and none is given"),
+        ((None, 0.0, None), "LM weight=0.0: is for a language model"),
+        ((None, 2.0, 3.0), "word score=3.0: is for a language model"),
+    ],
+)
+def test_options_without_a_language_model_are_refused(options: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LanguageModel.if_named(None, *options)
+
+
+def test_defaults_are_those_of_n_grams() -> None:
+    assert LanguageModel.if_named(None, None, 2.0, -1.0) is None
+    assert LanguageModel.if_named("", "", None, None) is None
+    assert LanguageModel.if_named("a", None, None, None) == LanguageModel("a", None, 2.0, -1.0)
+    assert LanguageModel.if_named("a", "b", 0.0, 0.0) == LanguageModel("a", "b", 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("beam", "nbest", "message"), [(1, 1, "beam=1: .* 50 is usual"), (4, 5, "nbest=5")])
+def test_a_beam_is_needed(arpa: Path, beam: int, nbest: int, message: str) -> None:
+    args = SimpleNamespace(beam=beam, nbest=nbest)
+    with pytest.raises(ConfigError, match=message):
+        build_generator(ngram.LETTERS, args, LanguageModel(arpa))
+
+
+def test_without_flashlight_there_is_a_hint(arpa: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "flashlight"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "flashlight", None)
+    with pytest.raises(MissingToolError, match="needs flashlight-text: pip install flashlight-text"):
+        words_found(arpa)
