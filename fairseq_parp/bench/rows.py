@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Row:
-    """A result. ``ours`` and ``peer`` are medians in ``unit``; ``holds`` is None where ``why`` says why."""
+    """A result. ``ours`` and ``peer`` are medians in ``unit``, NaN where nothing could be measured.
+
+    ``why`` says why ``holds`` is None; or False, where it is not for the ratio.
+    """
 
     name: str
     ours: float
@@ -101,6 +105,12 @@ def compare(
         name, statistics.median(ours), statistics.median(scaled), ratio, bar.value, holds, why, bar.faster, unit,
         against, len(ours), spread(ours), noise,
     )  # fmt: skip
+
+
+def missing(name: str, bar: Bar, against: str, why: str) -> Row:
+    """Make the row of what cannot be measured here."""
+    nothing = math.nan
+    return Row(name, nothing, nothing, nothing, bar.value, None, why, bar.faster, "s", against, 0, nothing, nothing)
 
 
 def timed(action: Callable[[], object]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from fairseq_parp.bench.weights import Size
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.files import write_whole
 
-MODULES = ("imports", "reprune", "training")
+MODULES = ("imports", "reprune", "training", "beams")
 """The modules of rows, in the order of the table."""
 
 
@@ -44,12 +45,17 @@ def bench(only: str | None, path: Path, size: Size | None = None) -> list[Row]:
             progress.set_description(job.names[0])
             found = [row for row in job.run() if only is None or only in row.name]
             rows += found
-            objects += [{**asdict(row), **machine, "load": load()} for row in found]
+            objects += [{**_without_nan(row), **machine, "load": load()} for row in found]
             write_whole(path, json.dumps(objects, indent=1).encode())  # what was measured stays, whatever comes
     print("\n".join(table(rows)))
     draw(rows, f"{machine['machine']}\n{machine['versions']}; load {machine['load']}", path.with_suffix(".png"))
     print(f"written: {absolute(path)} and {path.with_suffix('.png').name}")
     return rows
+
+
+def _without_nan(row: Row) -> dict[str, object]:
+    """Return a row for JSON, which has no NaN."""
+    return {name: None if value != value else value for name, value in asdict(row).items()}
 
 
 def _chosen(only: str | None, size: Size | None) -> list[Job]:
@@ -68,11 +74,13 @@ def table(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         ours, peer = _amount(row.ours, row.ours_spread, row.unit), _amount(row.peer, row.peer_spread, row.unit)
         bar = f"{'>=' if row.faster else '<='} {row.bar:g}"
-        holds = {True: "yes", False: "NO", None: f"null: {row.why}"}[row.holds]
+        holds = {True: "yes", False: "NO", None: "null"}[row.holds] + (f": {row.why}" if row.why else "")
         lines.append(f"{row.name:{width}}  {ours:>16}  {peer:>16}  {row.ratio:7.4g}  {bar:11}  {holds}")
     return lines
 
 
 def _amount(value: float, spread: float, unit: str) -> str:
+    if math.isnan(value):
+        return "-"
     text = f"{1000 * value:,.1f} ms" if unit == "s" else f"{value / 2**20:,.1f} MiB"
     return f"{text} ±{spread / 2:.0%}"

@@ -1,4 +1,4 @@
-"""CTC decoding in pure PyTorch: what turns a model's log-probabilities into text, and text into UER and WER.
+"""CTC decoding: what turns a model's log-probabilities into text, and text into UER and WER.
 
 A :class:`Searcher` finds label sequences; :mod:`.lattice` says what one is worth over all its
 alignments; :class:`CTCGenerator` is what fairseq-generate calls. Nothing here imports fairseq.
@@ -7,6 +7,16 @@ alignments; :class:`CTCGenerator` is what fairseq-generate calls. Nothing here i
 from fairseq_parp.decoding.generator import CTCGenerator, build_generator
 from fairseq_parp.decoding.greedy import GreedySearcher
 from fairseq_parp.decoding.prefix_beam import PrefixBeamSearcher
+from fairseq_parp.decoding.pruning import NO_PRUNING, Pruning
 from fairseq_parp.decoding.searcher import Hypothesis, Searcher
 
-__all__ = ["CTCGenerator", "GreedySearcher", "Hypothesis", "PrefixBeamSearcher", "Searcher", "build_generator"]
+__all__ = [
+    "NO_PRUNING",
+    "CTCGenerator",
+    "GreedySearcher",
+    "Hypothesis",
+    "PrefixBeamSearcher",
+    "Pruning",
+    "Searcher",
+    "build_generator",
+]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fairseq_parp import cli
-from fairseq_parp.bench import imports, reprune, run, training, weights
+from fairseq_parp.bench import beams, imports, reprune, run, training, weights
 from fairseq_parp.bench import rows as judged
 from fairseq_parp.bench.memory import transient_bytes
 from fairseq_parp.bench.reprune import PEERS, Stage
@@ -32,11 +32,12 @@ def _logging_as_before() -> Iterator[None]:
 def test_every_row_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")  # no peer is downloaded for a test
     monkeypatch.setattr(judged, "RUNS", 1)
     monkeypatch.setattr(judged, "RUNS_OF_SLOW", 1)
     rows = run.bench(None, tmp_path / "new folder" / "rows.json", TINY)
     written = json.loads((tmp_path / "new folder" / "rows.json").read_text())
-    every = [job for module in (imports, reprune, training) for job in module.jobs(TINY)]
+    every = [job for module in (imports, reprune, training, beams) for job in module.jobs(TINY)]
     assert [row["name"] for row in written] == [name for job in every for name in job.names]
     assert {"name", "ours", "peer", "ratio", "bar", "holds", "why", "machine", "load"} <= set(written[0])
     assert all((row.holds is None) == (row.why is not None) for row in rows)
