@@ -44,7 +44,10 @@ _NO_BAR = "no bar: it tells what is"
 
 @dataclass(frozen=True)
 class Row:
-    """A result. ``ours`` and ``peer`` are medians in ``unit``; ``holds`` is None where ``why`` says why."""
+    """A result. ``ours`` and ``peer`` are medians in ``unit``, NaN where nothing could be measured.
+
+    ``why`` says why ``holds`` is None; or False, where it is not for the ratio.
+    """
 
     name: str
     ours: float

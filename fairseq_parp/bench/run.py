@@ -19,7 +19,7 @@ from fairseq_parp.bench.weights import Size
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.files import write_whole
 
-MODULES = ("imports", "reprune", "gpu", "training", "generation", "inference")
+MODULES = ("imports", "reprune", "gpu", "training", "generation", "beams", "inference")
 """The modules of rows, in the order of the table."""
 
 
@@ -45,7 +45,7 @@ def bench(only: str | None, path: Path, size: Size | None = None) -> list[Row]:
             progress.set_description(job.names[0])
             found = [row for row in job.run() if only is None or only in row.name]
             rows += found
-            objects += [{**_plain(row), **machine, "load": load()} for row in found]
+            objects += [{**_without_nan(row), **machine, "load": load()} for row in found]
             write_whole(path, json.dumps(objects, indent=1).encode())  # what was measured stays, whatever comes
     print("\n".join(table(rows)))
     print(f"written: {absolute(path)}")
@@ -56,9 +56,9 @@ def bench(only: str | None, path: Path, size: Size | None = None) -> list[Row]:
     return rows
 
 
-def _plain(row: Row) -> dict[str, object]:
-    """Return a row as JSON has it, which knows no NaN."""
-    return {key: None if value != value else value for key, value in asdict(row).items()}
+def _without_nan(row: Row) -> dict[str, object]:
+    """Return a row for JSON, which has no NaN."""
+    return {name: None if value != value else value for name, value in asdict(row).items()}
 
 
 def _chosen(only: str | None, size: Size | None) -> list[Job]:
@@ -77,13 +77,13 @@ def table(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         ours, peer = _amount(row.ours, row.ours_spread, row.unit), _amount(row.peer, row.peer_spread, row.unit)
         bar = "none" if row.bar is None else f"{'>=' if row.faster else '<='} {row.bar:g}"
-        holds = {True: "yes", False: "NO", None: f"null: {row.why}"}[row.holds]
+        holds = {True: "yes", False: "NO", None: "null"}[row.holds] + (f": {row.why}" if row.why else "")
         lines.append(f"{row.name:{width}}  {ours:>16}  {peer:>16}  {row.ratio:7.4g}  {bar:11}  {holds}")
     return lines
 
 
 def _amount(value: float, spread: float, unit: str) -> str:
     if math.isnan(value):
-        return "not measured"
+        return "-"
     text = f"{1000 * value:,.1f} ms" if unit == "s" else f"{value / 2**20:,.1f} MiB"
     return f"{text} ±{spread / 2:.0%}"

@@ -13,7 +13,8 @@ from fairseq_parp.decoding.encoder import CTCModel, encode
 from fairseq_parp.decoding.greedy import GreedySearcher
 from fairseq_parp.decoding.language_model import LanguageModel
 from fairseq_parp.decoding.options import refuse_foreign_options
-from fairseq_parp.decoding.prefix_beam import PrefixBeamSearcher
+from fairseq_parp.decoding.prefix_beam import fastest_search
+from fairseq_parp.decoding.pruning import USUAL_PRUNING, Pruning
 from fairseq_parp.decoding.searcher import Hypothesis, Searcher
 from fairseq_parp.errors import ConfigError
 
@@ -87,8 +88,8 @@ class CTCGenerator:
         return [[_in_fairseq_form(one) for one in best] for best in self.searcher.search(log_probs, lengths)]
 
 
-def build_searcher(blank: int, beam: int, nbest: int = 1) -> Searcher:
-    """Choose a searcher: greedy for ``beam`` 1, prefix beam search above.
+def build_searcher(blank: int, beam: int, nbest: int = 1, pruning: Pruning = USUAL_PRUNING) -> Searcher:
+    """Choose a searcher: greedy for ``beam`` 1, prefix beam search above, compiled where numba is there.
 
     Raises:
         ConfigError: ``beam`` is below 1, or ``nbest`` outside 1 to ``beam``.
@@ -97,7 +98,7 @@ def build_searcher(blank: int, beam: int, nbest: int = 1) -> Searcher:
         raise ConfigError("beam", beam, "must be 1 (greedy) or more")
     if not 1 <= nbest <= beam:
         raise ConfigError("nbest", nbest, f"must be from 1 to beam, which is {beam}")
-    return GreedySearcher(blank) if beam == 1 else PrefixBeamSearcher(blank, beam, nbest)
+    return GreedySearcher(blank) if beam == 1 else fastest_search()(blank, beam, nbest, pruning)
 
 
 def build_generator(dictionary: Dictionary, args: object, lm: LanguageModel | None = None) -> CTCGenerator:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from fairseq_parp.decoding import forward
 from fairseq_parp.decoding.searcher import NEVER
 
 
@@ -46,14 +47,13 @@ class Lattice:
             (B, K) scores, log P(labels | audio); (B, K, N) positional scores, 0 past the end of a
             sequence; they sum to the score unless it is -inf or the sequence is empty.
         """
-        reached = self._start()
-        begun = torch.full_like(reached[..., 1::2], NEVER)
-        for frame in self.log_probs.unbind(1):
-            emitted, (stayed, moved, skipped) = self._emitted(frame), self._arrivals(reached)
-            entered = torch.logaddexp(moved, skipped)
-            begun = torch.logaddexp(begun, (entered + emitted)[..., 1::2])
-            reached = torch.logaddexp(stayed, entered) + emitted
-        scores = self._final(reached).logsumexp(-1)
+        scores, begun = forward.totals(self.log_probs, self.labels, self.counts, self.blank)
+        doubtful = ~(scores > forward.LEAST) | ~forward.are_fit(self.log_probs)[:, None]
+        if doubtful.any():
+            some, which = doubtful.nonzero(as_tuple=True)
+            one_each = self.labels[some, which][:, None], self.counts[some, which][:, None]
+            in_logs = Lattice(self.log_probs[some], *one_each, self.blank)._totals_in_logs()
+            scores[doubtful], begun[doubtful] = (each[:, 0] for each in in_logs)
         return scores, self._increments(begun, scores)
 
     def align(self) -> Tensor:
@@ -68,7 +68,8 @@ class Lattice:
         for t, frame in enumerate(self.log_probs.unbind(1)):
             best, moves[t] = torch.stack(self._arrivals(best)).max(0)
             best = best + self._emitted(frame)
-        at = (2 * self.counts - 1 + self._final(best).argmax(-1)).clamp(min=0)
+        at_label, at_blank = self._final(best).unbind(-1)
+        at = 2 * self.counts - (at_label > at_blank).long()
         path = torch.empty((*at.shape, len(moves)), dtype=at.dtype, device=at.device)
         for t in reversed(range(len(moves))):
             path[..., t] = at
@@ -76,6 +77,17 @@ class Lattice:
         wanted = torch.arange(1, moves.size(-1), 2, device=at.device).expand(self.labels.shape)
         # A path never goes back, so a state's first frame is a binary search in it.
         return torch.searchsorted(path, wanted.contiguous())
+
+    def _totals_in_logs(self) -> tuple[Tensor, Tensor]:
+        """Return scores (B, K), and log-probabilities of first reaching each label (B, K, N)."""
+        reached = self._start()
+        begun = torch.full_like(reached[..., 1::2], NEVER)
+        for frame in self.log_probs.unbind(1):
+            emitted, (stayed, moved, skipped) = self._emitted(frame), self._arrivals(reached)
+            entered = torch.logaddexp(moved, skipped)
+            begun = torch.logaddexp(begun, (entered + emitted)[..., 1::2])
+            reached = torch.logaddexp(stayed, entered) + emitted
+        return self._final(reached).logsumexp(-1), begun
 
     @cached_property
     def _states(self) -> Tensor:

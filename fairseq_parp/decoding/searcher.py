@@ -11,6 +11,9 @@ from torch import Tensor
 NEVER = float("-inf")
 """The log-probability of what cannot happen."""
 
+STEPS_PER_NAT = 1 << 20
+"""Log-probabilities are compared in steps of this fineness, about 1e-6."""
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -30,6 +33,12 @@ class Hypothesis:
     frames: Tensor
 
 
+def nothing_possible(device: torch.device) -> Hypothesis:
+    """Return the hypothesis of an utterance in which no sequence is possible."""
+    empty = torch.empty(0, dtype=torch.long, device=device)
+    return Hypothesis(empty, NEVER, empty.double(), empty)
+
+
 class Searcher(Protocol):
     """Finds the best label sequences of a batch."""
 
@@ -44,6 +53,11 @@ class Searcher(Protocol):
             For each utterance at least one hypothesis, best first, no label sequence twice.
         """
         ...
+
+
+def comparable(log_probs: Tensor) -> Tensor:
+    """Round to whole steps: what differs by rounding errors only is equal, on every machine, and has a fixed order."""
+    return (log_probs * STEPS_PER_NAT).round_()
 
 
 def pad_with_blanks(log_probs: Tensor, lengths: Tensor, blank: int) -> Tensor:

@@ -160,11 +160,15 @@ def check_torchaudio(facts: Facts) -> Iterator[Problem]:
 
 
 def check_numba(facts: Facts) -> Iterator[Problem]:
-    """Numba, which makes re-pruning faster and is not needed."""
+    """Numba, which makes re-pruning and prefix beam search faster and is not needed."""
     numba = facts.library["numba"]
     if not numba.works:
         what = f"numba {numba.version} does not import ({numba.error})" if numba.version else "numba is not installed"
-        yield Problem(what, "to re-prune faster on a CPU: pip install numba; numpy does it otherwise", harmless=True)
+        yield Problem(
+            what,
+            "to re-prune and decode faster on a CPU: pip install numba; numpy and torch do it otherwise",
+            harmless=True,
+        )
 
 
 def check_flashlight(facts: Facts) -> Iterator[Problem]:

@@ -34,6 +34,7 @@ def _logging_as_before() -> Iterator[None]:
 def test_every_row_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")  # no peer is downloaded for a test
     monkeypatch.setattr(judged, "RUNS", 1)
     monkeypatch.setattr(judged, "RUNS_OF_SLOW", 1)
     rows = run.bench(None, tmp_path / "new folder" / "rows.json", TINY)

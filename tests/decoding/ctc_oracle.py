@@ -46,23 +46,27 @@ def best_starts(log_probs: Tensor, labels: Labels) -> list[int]:
     return [t for t, symbol in enumerate(path) if symbol != BLANK and (t == 0 or path[t - 1] != symbol)]
 
 
-def textbook_prefix_beam(log_probs: Tensor, beam: int) -> set[Labels]:
+def textbook_prefix_beam(
+    log_probs: Tensor, beam: int, token_min_logp: float = -math.inf, beam_prune_logp: float = -math.inf
+) -> set[Labels]:
     """Label sequences that a prefix beam search of this width ends with (in probabilities, no ties)."""
     beams: dict[Labels, tuple[float, float]] = {(): (1.0, 0.0)}
     for row in log_probs.double().exp().tolist():
         grown: dict[Labels, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        allowed = {s: p for s, p in enumerate(row) if p >= math.exp(token_min_logp) or p == max(row)}
         for prefix, (ends_blank, ends_label) in beams.items():
-            grown[prefix][0] += (ends_blank + ends_label) * row[BLANK]
-            for symbol, probability in enumerate(row):
+            for symbol, probability in allowed.items():
                 if symbol == BLANK:
-                    continue
-                if prefix and symbol == prefix[-1]:
+                    grown[prefix][0] += (ends_blank + ends_label) * probability
+                elif prefix and symbol == prefix[-1]:
                     grown[prefix][1] += ends_label * probability
                     grown[(*prefix, symbol)][1] += ends_blank * probability
                 else:
                     grown[(*prefix, symbol)][1] += (ends_blank + ends_label) * probability
         possible = [(prefix, (b, n)) for prefix, (b, n) in grown.items() if b + n > 0]
-        beams = dict(sorted(possible, key=lambda item: -sum(item[1]))[:beam])
+        ranked = sorted(possible, key=lambda item: -sum(item[1]))[:beam]
+        least = sum(ranked[0][1]) * math.exp(beam_prune_logp)
+        beams = {prefix: ends for prefix, ends in ranked if sum(ends) >= least}
     return set(beams)
 
 

@@ -18,9 +18,10 @@ from fairseq.dataclass.configs import GenerationConfig
 from fairseq.utils import post_process_prediction
 from torch import Tensor, nn
 
-from fairseq_parp.decoding import CTCGenerator, GreedySearcher, PrefixBeamSearcher, build_generator
+from fairseq_parp.decoding import CTCGenerator, GreedySearcher, build_generator
 from fairseq_parp.decoding.encoder import DecodingError
 from fairseq_parp.decoding.options import NOT_FOR_CTC
+from fairseq_parp.decoding.prefix_beam import fastest_search
 from fairseq_parp.errors import ConfigError
 
 FRAMES = [6, 4]
@@ -161,10 +162,10 @@ def test_nbest(dictionary: Dictionary, sample: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (Namespace(), PrefixBeamSearcher(0, 5, 1)),
-        (GenerationConfig(), PrefixBeamSearcher(0, 5, 1)),
+        (Namespace(), fastest_search()(0, 5, 1)),
+        (GenerationConfig(), fastest_search()(0, 5, 1)),
         (Namespace(beam=1), GreedySearcher(0)),
-        (Namespace(beam=2, nbest=2), PrefixBeamSearcher(0, 2, 2)),
+        (Namespace(beam=2, nbest=2), fastest_search()(0, 2, 2)),
     ],
 )
 def test_beam_chooses_the_searcher(dictionary: Dictionary, args: object, expected: object) -> None:

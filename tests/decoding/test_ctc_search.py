@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from typing import cast
 
 import pytest
 import torch
@@ -23,10 +24,26 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
-from fairseq_parp.decoding import GreedySearcher, Hypothesis, PrefixBeamSearcher, Searcher
+from fairseq_parp.decoding import NO_PRUNING, GreedySearcher, Hypothesis, PrefixBeamSearcher, Searcher
+from fairseq_parp.decoding.prefix_beam import fastest_search
 
 A, B, C = 1, 2, 3
 EVERYTHING = 400  # more than the label sequences of 5 frames and 3 labels
+
+
+Search = type[PrefixBeamSearcher]
+SEARCHES = sorted({PrefixBeamSearcher, fastest_search()}, key=lambda search: search.__name__)
+"""The one in torch, and the compiled one where numba is installed."""
+
+
+@pytest.fixture(scope="module", params=SEARCHES)
+def search(request: pytest.FixtureRequest) -> Search:
+    return cast(Search, request.param)
+
+
+def exact(search: Search, beam: int, nbest: int) -> Searcher:
+    """A search that looks at everything."""
+    return search(BLANK, beam, nbest, NO_PRUNING)
 
 
 def decode(searcher: Searcher, log_probs: Tensor) -> list[Hypothesis]:
@@ -58,19 +75,21 @@ def small_log_probs(draw: st.DrawFn) -> Tensor:
 
 @given(small_log_probs())
 @settings(deadline=None, max_examples=40)
-def test_a_wide_beam_finds_every_label_sequence_with_its_total_probability(log_probs: Tensor) -> None:
+def test_a_wide_beam_finds_every_label_sequence_with_its_total_probability(search: Search, log_probs: Tensor) -> None:
     expected = label_scores(log_probs)
-    found = decode(PrefixBeamSearcher(BLANK, EVERYTHING, EVERYTHING), log_probs)
+    found = decode(exact(search, EVERYTHING, EVERYTHING), log_probs)
     assert len(found) == len(expected)
     assert {labels(one): one.score for one in found} == pytest.approx(expected)
-    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    assert all(one.score - other.score > -1e-6 for one, other in itertools.pairwise(found))
 
 
 @given(small_log_probs(), st.integers(1, 4))
 @settings(deadline=None, max_examples=40)
-def test_a_narrow_beam_still_reports_true_totals_and_each_sequence_once(log_probs: Tensor, beam: int) -> None:
+def test_a_narrow_beam_still_reports_true_totals_and_each_sequence_once(
+    search: Search, log_probs: Tensor, beam: int
+) -> None:
     expected = label_scores(log_probs)
-    found = decode(PrefixBeamSearcher(BLANK, beam, beam), log_probs)
+    found = decode(exact(search, beam, beam), log_probs)
     assert 1 <= len(found) <= beam
     assert len({labels(one) for one in found}) == len(found)
     for one in found:
@@ -79,9 +98,9 @@ def test_a_narrow_beam_still_reports_true_totals_and_each_sequence_once(log_prob
 
 @given(small_log_probs())
 @settings(deadline=None, max_examples=40)
-def test_positional_scores_are_the_increments_of_the_beginnings(log_probs: Tensor) -> None:
+def test_positional_scores_are_the_increments_of_the_beginnings(search: Search, log_probs: Tensor) -> None:
     scores = label_scores(log_probs)
-    for one in decode(PrefixBeamSearcher(BLANK, 3, 3), log_probs):
+    for one in decode(exact(search, 3, 3), log_probs):
         begun = [beginning_score(scores, labels(one)[:size]) for size in range(len(one.tokens))]
         expected = [after - before for before, after in itertools.pairwise([*begun, one.score])]
         assert one.positional_scores.tolist() == pytest.approx(expected if len(one.tokens) else [])
@@ -89,8 +108,8 @@ def test_positional_scores_are_the_increments_of_the_beginnings(log_probs: Tenso
 
 @given(small_log_probs())
 @settings(deadline=None, max_examples=40)
-def test_frames_are_those_of_the_best_path_that_reads_so(log_probs: Tensor) -> None:
-    for one in decode(PrefixBeamSearcher(BLANK, 3, 3), log_probs):
+def test_frames_are_those_of_the_best_path_that_reads_so(search: Search, log_probs: Tensor) -> None:
+    for one in decode(exact(search, 3, 3), log_probs):
         assert one.frames.tolist() == best_starts(log_probs, labels(one))
 
 
@@ -108,16 +127,16 @@ def test_greedy_is_the_best_path(log_probs: Tensor) -> None:
 
 @pytest.mark.parametrize("beam", [2, 5])
 @pytest.mark.parametrize("seed", range(6))
-def test_the_beam_is_the_textbook_one(seed: int, beam: int) -> None:
+def test_the_beam_is_the_textbook_one(search: Search, seed: int, beam: int) -> None:
     # Long enough, over few symbols, that prefixes fall out of the beam and come back beside their children.
     log_probs = random_log_probs(seed, 60, 4, peak=1.0)
-    found = decode(PrefixBeamSearcher(BLANK, beam, beam), log_probs)
+    found = decode(exact(search, beam, beam), log_probs)
     assert {labels(one) for one in found} == textbook_prefix_beam(log_probs, beam)
 
 
-def test_long_totals_are_those_of_ctc_loss() -> None:
+def test_long_totals_are_those_of_ctc_loss(search: Search) -> None:
     log_probs = random_log_probs(0, 80, 9)
-    for one in decode(PrefixBeamSearcher(BLANK, 4, 4), log_probs):
+    for one in decode(exact(search, 4, 4), log_probs):
         sizes = torch.tensor([80]), torch.tensor([len(one.tokens)])
         loss = ctc_loss(log_probs[:, None], one.tokens[None], *sizes, blank=BLANK, reduction="sum")
         assert one.score == pytest.approx(-float(loss))
@@ -126,7 +145,11 @@ def test_long_totals_are_those_of_ctc_loss() -> None:
         assert (one.frames.diff() > 0).all()
 
 
-@pytest.mark.parametrize("searcher", [GreedySearcher(BLANK), PrefixBeamSearcher(BLANK, 4, 2)], ids=["greedy", "beam"])
+@pytest.mark.parametrize(
+    "searcher",
+    [GreedySearcher(BLANK), *(search(BLANK, 4, 2) for search in SEARCHES)],
+    ids=["greedy", *(search.__name__ for search in SEARCHES)],
+)
 class TestEverySearcher:
     @pytest.mark.parametrize(
         ("path", "expected"),
@@ -183,25 +206,25 @@ def test_greedy_gives_each_frame_to_a_label() -> None:
     assert one.positional_scores.tolist() == pytest.approx(expected)
 
 
-def test_the_beam_prefers_many_middling_paths_to_one_good_path() -> None:
+def test_the_beam_prefers_many_middling_paths_to_one_good_path(search: Search) -> None:
     # The best path is two blanks (0.36), but three paths read A (0.64).
     log_probs = torch.tensor([[0.6, 0.4]] * 2).log()
     assert labels(decode(GreedySearcher(BLANK), log_probs)[0]) == ()
-    best, second = decode(PrefixBeamSearcher(BLANK, 5, 5), log_probs)
+    best, second = decode(exact(search, 5, 5), log_probs)
     assert (labels(best), math.exp(best.score)) == ((A,), pytest.approx(0.64))
     assert (labels(second), math.exp(second.score)) == ((), pytest.approx(0.36))
 
 
-def test_a_doubled_label_needs_a_blank_between() -> None:
+def test_a_doubled_label_needs_a_blank_between(search: Search) -> None:
     certain = torch.tensor([[0.0, 1.0], [0.5, 0.5], [0.0, 1.0]]).log()
-    found = decode(PrefixBeamSearcher(BLANK, 5, 5), certain)
+    found = decode(exact(search, 5, 5), certain)
     assert {labels(one): math.exp(one.score) for one in found} == pytest.approx({(A,): 0.5, (A, A): 0.5})
 
 
-def test_ties_keep_short_prefixes_and_low_symbols() -> None:
+def test_ties_keep_short_prefixes_and_low_symbols(search: Search) -> None:
     uniform = torch.full((1, 4), math.log(0.25))
     assert labels(decode(GreedySearcher(BLANK), uniform)[0]) == ()
-    assert [labels(one) for one in decode(PrefixBeamSearcher(BLANK, 3, 3), uniform)] == [(), (A,), (B,)]
+    assert [labels(one) for one in decode(exact(search, 3, 3), uniform)] == [(), (A,), (B,)]
 
 
 def test_ten_seconds_of_audio_for_eight_take_a_second_or_so() -> None:
@@ -214,9 +237,7 @@ def test_ten_seconds_of_audio_for_eight_take_a_second_or_so() -> None:
     assert time.process_time() - start < 3
 
 
-def test_nbest_cuts_the_list_after_the_true_scores_are_known() -> None:
+def test_nbest_cuts_the_list_after_the_true_scores_are_known(search: Search) -> None:
     log_probs = random_log_probs(3, 6, 4)
-    every = decode(PrefixBeamSearcher(BLANK, 8, 8), log_probs)
-    assert [labels(one) for one in decode(PrefixBeamSearcher(BLANK, 8, 2), log_probs)] == [
-        labels(one) for one in every[:2]
-    ]
+    every = decode(exact(search, 8, 8), log_probs)
+    assert [labels(one) for one in decode(exact(search, 8, 2), log_probs)] == [labels(one) for one in every[:2]]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
+from fairseq_parp.compiling import jit
 from fairseq_parp.sparsity.kernels import Counts, Keys
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.vectors import LANES, compared, keep, kept, lowest, ones
@@ -20,15 +20,7 @@ _MAGNITUDE, _INFINITY = np.uint32(0x7FFF_FFFF), np.uint32(0x7F80_0000)
 _ZERO, _ONE, _EIGHT, _WIDE = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(LANES)
 
 
-def _jit(function: Any) -> Any:
-    """Compile at the first call, holding no lock of Python; without a cache where none can be written."""
-    try:
-        return numba.njit(function, nogil=True, cache=True)
-    except RuntimeError:
-        return numba.njit(function, nogil=True)
-
-
-@_jit
+@jit
 def _look(values: Any, low: Any, width: Any, found: Any) -> Any:
     """Count keys below ``low`` and inside [low, low + width), tell whether all are finite.
 
@@ -58,7 +50,7 @@ def _look(values: Any, low: Any, width: Any, found: Any) -> Any:
     return below, inside, infinite == _ZERO
 
 
-@_jit
+@jit
 def _sweep_words(values: Any, first: Any, last: Any, key: Any, zero: Any, words: Any, before: Any) -> Any:
     """Drop keys below ``key`` from word ``first`` to word ``last``; return how many are kept, and how many changed."""
     many, churn = np.int64(0), np.int64(0)
@@ -70,7 +62,7 @@ def _sweep_words(values: Any, first: Any, last: Any, key: Any, zero: Any, words:
     return many, churn
 
 
-@_jit
+@jit
 def _sweep_singly(values: Any, start: Any, stop: Any, key: Any, split: Any, zero: Any, bits: Any, before: Any) -> Any:
     """Do the same from element ``start`` to ``stop``, where the rule changes at ``split`` or the last word ends."""
     many, churn = np.int64(0), np.int64(0)
@@ -85,7 +77,7 @@ def _sweep_singly(values: Any, start: Any, stop: Any, key: Any, split: Any, zero
     return many, churn
 
 
-@_jit
+@jit
 def _sweep(values: Any, key: Any, split: Any, zero: Any, words: Any, old_words: Any, bits: Any, old_bits: Any) -> Any:
     """Sweep whole words of one rule, and what is between and after them singly."""
     size = np.uint64(values.size)

@@ -1,0 +1,82 @@
+"""Rows: prefix beam search without a language model beside pyctcdecode's.
+
+Both decode the same made-up emissions with the same beam and the same pruning, which is pyctcdecode's default. Ours
+is what fairseq-generate and ``fairseq-parp transcribe`` call, scores, positional scores and alignments included.
+A row holds only if our letters have no more errors than the peer's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import editdistance
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from fairseq_parp.bench.emissions import ALPHABET, Emissions, make
+from fairseq_parp.bench.pyctcdecode import pyctcdecode
+from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn, unmeasured
+from fairseq_parp.bench.weights import Size
+from fairseq_parp.decoding import PrefixBeamSearcher, Searcher
+from fairseq_parp.decoding.prefix_beam import fastest_search
+from fairseq_parp.errors import MissingToolError
+
+BEAM, BLANK = 50, 0
+UTTERANCES, LONGEST = 20, 500
+"""Utterances, and frames of each at most."""
+
+COMPILED, TORCH = f"prefix beam search, beam {BEAM}", f"prefix beam search, beam {BEAM}, only torch"
+
+
+def jobs(size: Size | None = None) -> Iterator[Job]:
+    """Yield the jobs; tests, which give a ``size``, get two short utterances."""
+    amount = (2, 60) if size else (UTTERANCES, LONGEST)
+    yield Job([COMPILED], functools.partial(_compiled, amount))
+    yield Job([TORCH], functools.partial(_beside_peer, TORCH, 2.0, PrefixBeamSearcher(BLANK, BEAM), 8, amount))
+
+
+def _compiled(amount: tuple[int, int]) -> Iterator[Row]:
+    """Decode utterance by utterance with the compiled search, where there is one."""
+    search = fastest_search()
+    if search is PrefixBeamSearcher:
+        yield unmeasured(COMPILED, Bar(10.0, faster=True), "pyctcdecode", "numba is not here: fairseq-parp doctor")
+    else:
+        yield from _beside_peer(COMPILED, 10.0, search(BLANK, BEAM), 1, amount)
+
+
+def _beside_peer(name: str, bar: float, searcher: Searcher, batch: int, amount: tuple[int, int]) -> Iterator[Row]:
+    made = make(*amount)
+    ours = texts_of(searcher, made, batch)
+    try:
+        with pyctcdecode(made.log_probs, ALPHABET, BEAM) as peer:
+            times = in_turn(lambda: None, ours, peer.decode)
+            row = compare(name, Bar(bar, faster=True), f"pyctcdecode {peer.version}", *times)
+            yield judged(row, made.texts, ours(), peer.decode())
+    except (MissingToolError, OSError) as error:
+        yield unmeasured(name, Bar(bar, faster=True), "pyctcdecode", str(error))
+
+
+def texts_of(searcher: Searcher, made: Emissions, batch: int) -> Callable[[], list[str]]:
+    """Return what decodes the utterances, so many at a time, to texts."""
+    every = [torch.from_numpy(log_probs) for log_probs in made.log_probs]
+    batches = [every[start : start + batch] for start in range(0, len(every), batch)]
+
+    def decode() -> list[str]:
+        found = []
+        for some in batches:
+            found += searcher.search(pad_sequence(some, batch_first=True), torch.tensor([len(each) for each in some]))
+        letters = ("".join(ALPHABET[label] for label in best.tokens.tolist()) for best, *_ in found)
+        return [" ".join(text.split()) for text in letters]
+
+    return decode
+
+
+def judged(row: Row, meant: Sequence[str], ours: Sequence[str], peer: Sequence[str]) -> Row:
+    """Write both error rates (letters, spaces included) into a row; it does not hold if ours is the higher."""
+    mine, theirs = (sum(map(editdistance.eval, found, meant)) for found in (ours, peer))
+    letters = sum(map(len, meant))
+    rates = f"error {mine / letters:.2%}, the peer's {theirs / letters:.2%}"
+    row = replace(row, against=f"{row.against}; {rates}")
+    return replace(row, holds=False, why=rates) if mine > theirs else row

@@ -1,0 +1,90 @@
+"""pyctcdecode as a peer. It needs numpy below 2, so it lives in an environment, and works in a process, of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from fairseq_parp.environment.install import clean_environment
+from fairseq_parp.errors import MissingToolError
+
+NEEDS = ("pyctcdecode", "numpy<2")
+_WORKER = Path(__file__).with_name("pyctcdecode_worker.py")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """pyctcdecode with emissions that it has read; ``decode`` decodes all of them once more and returns the texts."""
+
+    version: str
+    decode: Callable[[], list[str]]
+
+
+@contextmanager
+def pyctcdecode(log_probs: Sequence[NDArray[np.float32]], alphabet: Sequence[str], beam: int) -> Iterator[Peer]:
+    """Start the process, and end it after the block.
+
+    Raises:
+        MissingToolError: the environment cannot be made, or the process ends by itself.
+    """
+    python = environment()
+    with tempfile.TemporaryDirectory() as place:
+        emissions, trouble = Path(place) / "emissions.npz", Path(place) / "stderr.txt"
+        np.savez(emissions, *log_probs)
+        words = [*map(str, (python, "-I", _WORKER, emissions)), json.dumps(alphabet), str(beam)]
+        with (
+            trouble.open("w") as errors,
+            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        ):
+
+            def answer() -> str:
+                line = process.stdout.readline() if process.stdout else ""
+                if not line:
+                    raise MissingToolError(f"pyctcdecode's process has ended: {_last_line(trouble.read_text())}")
+                return line
+
+            def decode() -> list[str]:
+                if process.stdin:
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+                return list(json.loads(answer()))
+
+            yield Peer(answer().strip(), decode)
+
+
+def environment() -> Path:
+    """Return the Python of the peer's environment in the user's cache folder; the first time, make it.
+
+    Raises:
+        MissingToolError: it cannot be made, for want of the network for example.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fairseq-parp" / "pyctcdecode"
+    python, ready = folder / "bin" / "python", folder / ".ready"
+    if not ready.is_file():
+        tqdm.write(f"{' and '.join(NEEDS)} are installed into an environment of their own: {folder}")
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)], folder)
+        _run([str(python), "-m", "pip", "install", "--retries", "1", "--timeout", "20", *NEEDS], folder)
+        ready.touch()
+    return python
+
+
+def _run(words: Sequence[str], folder: Path) -> None:
+    done = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = _last_line(done.stderr or done.stdout)
+        raise MissingToolError(f"{' and '.join(NEEDS)} cannot be installed into {folder}: {reason}")
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it did not say why"])[-1]

@@ -1,0 +1,32 @@
+"""pyctcdecode at work, in an environment where this package is not: run as a file, it imports nothing from it.
+
+The words are the file of emissions (.npz), the alphabet (JSON) and the beam. A line with pyctcdecode's version says
+that all is loaded; then every line read is answered by one with the texts of all utterances (JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from importlib import metadata
+
+import numpy as np
+
+
+def main(file: str, alphabet: str, beam: str) -> None:
+    """Decode all utterances whenever asked, with the default pruning and no language model."""
+    from pyctcdecode import build_ctcdecoder
+
+    logging.disable()
+    decoder = build_ctcdecoder(json.loads(alphabet))
+    with np.load(file) as emissions:
+        utterances = [emissions[name] for name in emissions.files]
+    print(metadata.version("pyctcdecode"), flush=True)
+    for _ in sys.stdin:
+        texts = [decoder.decode_beams(log_probs, beam_width=int(beam))[0][0] for log_probs in utterances]
+        print(json.dumps(texts), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

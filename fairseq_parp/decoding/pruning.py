@@ -1,0 +1,53 @@
+"""What a prefix beam search leaves out, so that it has less to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import pad
+
+from fairseq_parp.decoding.searcher import NEVER
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Limits in natural logarithms, with the names and the defaults of pyctcdecode; -inf is no limit.
+
+    Attributes:
+        token_min_logp: in each frame, only symbols with at least this log-probability are looked at, and always
+            the best one (all of them, where several are best).
+        beam_prune_logp: after each frame, only prefixes are kept that are at most this much below the best one.
+    """
+
+    token_min_logp: float = -5.0
+    beam_prune_logp: float = -10.0
+
+
+USUAL_PRUNING = Pruning()
+NO_PRUNING = Pruning(NEVER, NEVER)
+
+
+def prune_frames(frames: Tensor, blank: int, token_min_logp: float) -> Tensor:
+    """Leave of (B, T, C) log-probabilities what a search has to read, in fewer frames, -inf for symbols left out.
+
+    A frame in which only the blank is possible is made a certain blank: the probability that all paths pay alike
+    decides nothing. Of certain blanks after one another only the first says something, that the last label has ended;
+    the others are taken out, which leaves a half to a third of the frames of a usual CTC model.
+
+    Args:
+        frames: as from ``pad_with_blanks``.
+        blank: index of the blank symbol.
+        token_min_logp: see :class:`Pruning`.
+
+    Returns:
+        (B, T', C): where an utterance has fewer than T' frames left, certain blanks stand at its end.
+    """
+    least = frames.amax(-1, keepdim=True).clamp(max=token_min_logp)
+    frames = frames.masked_fill(frames < least, NEVER)
+    possible = frames > NEVER
+    certain = possible[..., blank] & (possible.sum(-1) == 1)
+    frames[..., blank].masked_fill_(certain, 0.0)
+    spare = certain & pad(certain, (1, 0))[:, :-1]
+    left = spare.sort(dim=1, stable=True).indices[:, : int((~spare).sum(1).max())]
+    return frames.gather(1, left[..., None].expand(-1, -1, frames.size(-1)))

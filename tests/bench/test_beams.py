@@ -1,0 +1,65 @@
+"""The rows of decoding: what they decode, how they judge, and what they say where there is no peer."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import editdistance
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fairseq_parp.bench import run
+from fairseq_parp.bench.beams import TORCH, judged, texts_of
+from fairseq_parp.bench.emissions import ALPHABET, make
+from fairseq_parp.bench.rows import Bar, compare
+from fairseq_parp.bench.weights import Size
+from fairseq_parp.decoding import GreedySearcher, PrefixBeamSearcher
+
+MADE = make(6, 200)
+
+
+def error(texts: list[str]) -> float:
+    return sum(map(editdistance.eval, texts, MADE.texts)) / sum(map(len, MADE.texts))
+
+
+def test_emissions_are_like_a_models() -> None:
+    every: NDArray[np.float32] = np.concatenate(MADE.log_probs)
+    assert every.dtype == np.float32
+    assert every.shape[1] == len(ALPHABET) == 32
+    assert max(map(len, MADE.log_probs)) <= 200
+    np.testing.assert_allclose(np.exp(every).sum(1), 1, atol=1e-5)
+    only_blank = (every[:, 0] >= -5) & ((every >= -5).sum(1) == 1)
+    assert 0.4 < only_blank.mean() < 0.8
+    assert all(np.array_equal(one, other) for one, other in zip(MADE.log_probs, make(6, 200).log_probs, strict=True))
+
+
+def test_the_best_path_errs_and_a_beam_errs_no_more() -> None:
+    greedy = error(texts_of(GreedySearcher(0), MADE, 1)())
+    assert 0.03 < greedy < 0.25
+    assert error(texts_of(PrefixBeamSearcher(0, 10), MADE, 4)()) <= greedy
+
+
+@pytest.mark.parametrize(("ours", "holds"), [(["abc", "d"], True), (["abc", "x"], True), (["abx", "x"], False)])
+def test_more_errors_than_the_peer_are_a_miss(ours: list[str], holds: bool) -> None:
+    row = compare("r", Bar(10, faster=True), "p", [1.0, 1.0], [11.0, 11.0])
+    one = judged(row, ["abc", "d"], ours, ["abc", "x"])
+    assert one.holds is holds
+    assert one.against.endswith("the peer's 25.00%")
+    assert (one.why is None) == holds
+
+
+def test_without_the_peer_the_row_is_null_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (row,) = run.bench(TORCH, tmp_path / "rows.json", Size(1, 16))
+    assert row.holds is None
+    assert math.isnan(row.ratio)
+    (written,) = json.loads((tmp_path / "rows.json").read_text())
+    assert (written["name"], written["ratio"], written["peer"]) == (TORCH, None, None)
+    assert "cannot be installed into" in written["why"]
+    assert f"null: {written['why']}" in capsys.readouterr().out
