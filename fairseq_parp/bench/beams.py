@@ -73,10 +73,12 @@ def texts_of(searcher: Searcher, made: Emissions, batch: int) -> Callable[[], li
     return decode
 
 
-def judged(row: Row, meant: Sequence[str], ours: Sequence[str], peer: Sequence[str]) -> Row:
-    """Write both error rates (letters, spaces included) into a row; it does not hold if ours is the higher."""
+def judged(
+    row: Row, meant: Sequence[Sequence[str]], ours: Sequence[Sequence[str]], peer: Sequence[Sequence[str]]
+) -> Row:
+    """Write both error rates into a row; it does not hold if ours is the higher. Texts are letters, or words."""
     mine, theirs = (sum(map(editdistance.eval, found, meant)) for found in (ours, peer))
-    letters = sum(map(len, meant))
-    rates = f"error {mine / letters:.2%}, the peer's {theirs / letters:.2%}"
+    total = sum(map(len, meant))
+    rates = f"error {mine / total:.2%}, the peer's {theirs / total:.2%}"
     row = replace(row, against=f"{row.against}; {rates}")
-    return replace(row, holds=False, why=rates) if mine > theirs else row
+    return replace(row, holds=False, why=rates) if mine > theirs and row.bar is not None else row

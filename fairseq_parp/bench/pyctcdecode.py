@@ -20,6 +20,9 @@ from fairseq_parp.environment.install import clean_environment
 from fairseq_parp.errors import MissingToolError
 
 NEEDS = ("pyctcdecode", "numpy<2")
+NEEDS_FOR_LM = ("kenlm",)
+"""Built from source: a C++ compiler must be there."""
+
 _WORKER = Path(__file__).with_name("pyctcdecode_worker.py")
 
 
@@ -32,17 +35,28 @@ class Peer:
 
 
 @contextmanager
-def pyctcdecode(log_probs: Sequence[NDArray[np.float32]], alphabet: Sequence[str], beam: int) -> Iterator[Peer]:
+def pyctcdecode(
+    log_probs: Sequence[NDArray[np.float32]], alphabet: Sequence[str], beam: int, **language_model: object
+) -> Iterator[Peer]:
     """Start the process, and end it after the block.
+
+    Args:
+        log_probs: of each utterance.
+        alphabet: text of each symbol, the blank's empty.
+        beam: hypotheses kept after each frame.
+        language_model: what pyctcdecode's ``build_ctcdecoder`` takes for one.
 
     Raises:
         MissingToolError: the environment cannot be made, or the process ends by itself.
     """
-    python = environment()
+    python = environment(NEEDS)
+    if language_model:
+        environment(NEEDS_FOR_LM)
+    options = {"labels": alphabet, **language_model}
     with tempfile.TemporaryDirectory() as place:
         emissions, trouble = Path(place) / "emissions.npz", Path(place) / "stderr.txt"
         np.savez(emissions, *log_probs)
-        words = [*map(str, (python, "-I", _WORKER, emissions)), json.dumps(alphabet), str(beam)]
+        words = [*map(str, (python, "-I", _WORKER, emissions, beam)), json.dumps(options)]
         with (
             trouble.open("w") as errors,
             subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
@@ -63,27 +77,28 @@ def pyctcdecode(log_probs: Sequence[NDArray[np.float32]], alphabet: Sequence[str
             yield Peer(answer().strip(), decode)
 
 
-def environment() -> Path:
-    """Return the Python of the peer's environment in the user's cache folder; the first time, make it.
+def environment(needs: Sequence[str]) -> Path:
+    """Return the Python of the peer's environment in the user's cache folder; make it, and install what it needs, once.
 
     Raises:
         MissingToolError: it cannot be made, for want of the network for example.
     """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fairseq-parp" / "pyctcdecode"
-    python, ready = folder / "bin" / "python", folder / ".ready"
+    python, ready = folder / "bin" / "python", folder / f".ready-{needs[0]}"
     if not ready.is_file():
-        tqdm.write(f"{' and '.join(NEEDS)} are installed into an environment of their own: {folder}")
-        _run([sys.executable, "-m", "venv", "--clear", str(folder)], folder)
-        _run([str(python), "-m", "pip", "install", "--retries", "1", "--timeout", "20", *NEEDS], folder)
+        what = f"{' and '.join(needs)} cannot be installed into {folder}"
+        tqdm.write(f"{' and '.join(needs)} are installed into an environment of their own: {folder}")
+        if needs is NEEDS:
+            _run([sys.executable, "-m", "venv", "--clear", str(folder)], what)
+        _run([str(python), "-m", "pip", "install", "--retries", "1", "--timeout", "20", *needs], what)
         ready.touch()
     return python
 
 
-def _run(words: Sequence[str], folder: Path) -> None:
+def _run(words: Sequence[str], what: str) -> None:
     done = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = _last_line(done.stderr or done.stdout)
-        raise MissingToolError(f"{' and '.join(NEEDS)} cannot be installed into {folder}: {reason}")
+        raise MissingToolError(f"{what}: {_last_line(done.stderr or done.stdout)}")
 
 
 def _last_line(text: str) -> str:

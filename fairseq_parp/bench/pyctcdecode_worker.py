@@ -1,7 +1,8 @@
 """pyctcdecode at work, in an environment where this package is not: run as a file, it imports nothing from it.
 
-The words are the file of emissions (.npz), the alphabet (JSON) and the beam. A line with pyctcdecode's version says
-that all is loaded; then every line read is answered by one with the texts of all utterances (JSON).
+The words are the file of emissions (.npz), the beam, and what pyctcdecode's ``build_ctcdecoder`` takes (JSON). A line
+with pyctcdecode's version says that all is loaded; then every line read is answered by one with the texts of all
+utterances (JSON).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from importlib import metadata
 import numpy as np
 
 
-def main(file: str, alphabet: str, beam: str) -> None:
-    """Decode all utterances whenever asked, with the default pruning and no language model."""
+def main(file: str, beam: str, options: str) -> None:
+    """Decode all utterances whenever asked, with the default pruning."""
     from pyctcdecode import build_ctcdecoder
 
     logging.disable()
-    decoder = build_ctcdecoder(json.loads(alphabet))
+    decoder = build_ctcdecoder(**json.loads(options))
     with np.load(file) as emissions:
         utterances = [emissions[name] for name in emissions.files]
     print(metadata.version("pyctcdecode"), flush=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import editdistance
@@ -11,14 +13,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fairseq_parp.bench import run
+from fairseq_parp.bench import run, words
 from fairseq_parp.bench.beams import TORCH, judged, texts_of
 from fairseq_parp.bench.emissions import ALPHABET, make
 from fairseq_parp.bench.rows import Bar, compare
 from fairseq_parp.bench.weights import Size
-from fairseq_parp.decoding import GreedySearcher, PrefixBeamSearcher
+from fairseq_parp.decoding import GreedySearcher, LanguageModel, PrefixBeamSearcher
+from fairseq_parp.demo.sentences import sentences
 
 MADE = make(6, 200)
+
+
+def words_of(texts: list[str]) -> list[list[str]]:
+    return [text.split() for text in texts]
 
 
 def error(texts: list[str]) -> float:
@@ -63,3 +70,25 @@ def test_without_the_peer_the_row_is_null_and_says_why(
     assert (written["name"], written["ratio"], written["peer"]) == (TORCH, None, None)
     assert "cannot be installed into" in written["why"]
     assert f"null: {written['why']}" in capsys.readouterr().out
+
+
+def test_the_language_model_of_the_rows_finds_more_words(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight")
+    known = words.write_bigrams(tmp_path / "lm.arpa", sentences(500, random.Random(1)))
+    assert len(known) == len(set(known)) > 300
+    searcher = LanguageModel(tmp_path / "lm.arpa", None, words.WEIGHT, words.WORD_SCORE).searcher(words.LABELS, 20)
+    without_specials = replace(MADE, log_probs=[each[:, :-3] for each in MADE.log_probs])
+    found, greedy = (words_of(texts_of(one, without_specials, 1)()) for one in (searcher, GreedySearcher(0)))
+    mistakes, greedy_mistakes = (sum(map(editdistance.eval, each, words_of(MADE.texts))) for each in (found, greedy))
+    assert mistakes < greedy_mistakes / 2
+    assert {word for line in found for word in line} <= set(known)
+
+
+def test_the_bigrams_of_the_rows_are_a_probability(tmp_path: Path) -> None:
+    words.write_bigrams(tmp_path / "lm.arpa", ["a b", "a c", "b"])
+    lines = [line.split("\t") for line in (tmp_path / "lm.arpa").read_text().splitlines() if "\t" in line]
+    one = {line[1]: (10 ** float(line[0]), 10 ** float(line[2])) for line in lines if len(line) == 3}
+    two = {line[1]: 10 ** float(line[0]) for line in lines if len(line) == 2}
+    for first in ("<s>", "a", "b", "c"):
+        after = [two.get(f"{first} {second}", one[first][1] * one[second][0]) for second in ("a", "b", "c", "</s>")]
+        assert sum(after) == pytest.approx(1, abs=1e-4)

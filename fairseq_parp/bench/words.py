@@ -1,0 +1,98 @@
+"""Rows: search over words with an n-gram language model beside pyctcdecode's, at three beams: speed against errors.
+
+Both decode the same made-up emissions with the same 2-gram language model and the same weights. A row with a bar holds
+only if our words have no more errors than the peer's.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+from fairseq_parp.bench.beams import LONGEST, UTTERANCES, judged, texts_of
+from fairseq_parp.bench.emissions import ALPHABET, make
+from fairseq_parp.bench.pyctcdecode import pyctcdecode
+from fairseq_parp.bench.rows import NO_BAR, Bar, Job, Row, compare, in_turn, unmeasured
+from fairseq_parp.bench.weights import Size
+from fairseq_parp.decoding import LanguageModel
+from fairseq_parp.demo.sentences import sentences
+from fairseq_parp.errors import MissingToolError
+
+BEAMS = (10, 50, 200)
+JUDGED = 50
+WEIGHT, WORD_SCORE = 2.0, -1.0
+SENTENCES, DISCOUNT = 3000, 0.5
+
+_SPECIALS = 3
+LABELS = SimpleNamespace(symbols=["<s>", "|", *ALPHABET[2:-_SPECIALS]], nspecial=1, bos=lambda: 0)
+"""The alphabet without its last three symbols, which are never meant, in fairseq's words."""
+
+
+def jobs(size: Size | None = None) -> Iterator[Job]:
+    """Yield the jobs; tests, which give a ``size``, get two short utterances."""
+    amount = (2, 60) if size else (UTTERANCES, LONGEST)
+    for beam in BEAMS:
+        name = f"search over words with a 2-gram LM, beam {beam}"
+        bar = Bar(1.0, faster=True) if beam == JUDGED else NO_BAR
+        yield Job([name], functools.partial(_row, name, bar, beam, amount))
+
+
+def _row(name: str, bar: Bar, beam: int, amount: tuple[int, int]) -> Iterator[Row]:
+    made = make(*amount)
+    made = replace(made, log_probs=[each[:, :-_SPECIALS] for each in made.log_probs])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "lm.arpa"
+        words = write_bigrams(file, sentences(SENTENCES, random.Random(1)))
+        try:
+            ours = texts_of(LanguageModel(file, None, WEIGHT, WORD_SCORE).searcher(LABELS, beam), made, 1)
+            same = {
+                "kenlm_model_path": str(file),
+                "unigrams": words,
+                "alpha": WEIGHT / math.log(10),  # of natural logarithms
+                "beta": WORD_SCORE,
+            }
+            with pyctcdecode(made.log_probs, ALPHABET[:-_SPECIALS], beam, **same) as peer:
+                row = compare(name, bar, f"pyctcdecode {peer.version}", *in_turn(lambda: None, ours, peer.decode))
+                yield judged(row, *([text.split() for text in found] for found in (made.texts, ours(), peer.decode())))
+        except (MissingToolError, OSError) as error:
+            yield unmeasured(name, bar, "pyctcdecode", str(error))
+
+
+def write_bigrams(file: Path, text: Sequence[str]) -> list[str]:
+    """Write a 2-gram model with interpolated absolute discounting (Ney et al. 1994) as ARPA; return its words.
+
+    It is a stand-in with which both decoders have the same work; who needs a language model trains one with irstlm or
+    KenLM (docs/decoding.md).
+    """
+    lines = [["<s>", *line.split(), "</s>"] for line in text]
+    singles = Counter(word for line in lines for word in line[1:])
+    pairs = Counter(pair for line in lines for pair in pairwise(line))
+    before = Counter(word for line in lines for word in line[:-1])
+    followers = Counter(first for first, _ in pairs)
+    total = sum(singles.values())
+    left = {word: DISCOUNT * followers[word] / count for word, count in before.items()}
+    known = ["<unk>", "<s>", *singles]
+
+    def unigram(word: str) -> str:
+        probability = math.log10(singles[word] / total) if singles[word] else -99.0
+        return f"{probability:.6f}\t{word}\t{math.log10(left.get(word, 1.0)):.6f}"
+
+    def bigram(first: str, second: str) -> str:
+        seen = (pairs[first, second] - DISCOUNT) / before[first]
+        return f"{math.log10(seen + left[first] * singles[second] / total):.6f}\t{first} {second}"
+
+    file.write_text("\n".join([
+        "\\data\\", f"ngram 1={len(known)}", f"ngram 2={len(pairs)}", "",
+        "\\1-grams:", *map(unigram, known), "",
+        "\\2-grams:", *(bigram(*pair) for pair in pairs), "",
+        "\\end\\", "",
+    ]))  # fmt: skip
+    return [word for word in singles if word != "</s>"]
