@@ -45,7 +45,7 @@ def _each(axes: Axes, lines: Sequence[Sequence[System]]) -> None:
         points = [(system.one.sparsity, system.one.finetunings) for system in max(methods, key=len)]
         axes.plot(*zip(*points, strict=True), label=label, **of_method(methods[0][0].one.method))
     axes.set_xticks(sorted({system.one.sparsity for line in lines for system in line}))
-    axes.set_ylim(0, 1.15 * max(system.one.finetunings for line in lines for system in line))
+    axes.set_ylim(0, 1.3 * max(system.one.finetunings for line in lines for system in line))
     axes.locator_params("y", integer=True)
     axes.legend(fontsize=9)
 

@@ -24,7 +24,7 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
     places = group(systems, lambda system: (system.one.data, system.one.config, system.one.sparsity))
     if not places:
         return
-    figure, axes = panels(len(places), 3, sharey=True)
+    figure, axes = panels(len(places), 2)
     protocols = {row.protocol for row in sparse}
     for panel, place in zip(axes, sorted(places), strict=True):
         _draw(panel, places[place], folder, protocols)
@@ -32,6 +32,10 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
         finish(panel, f"sparsity {sparsity:g}, {data} ({config})", "Transformer layer", "fraction of zeros")
     legend_below(figure)
     yield "layers", figure
+
+
+_ROOM = 0.05
+"""Layers are shown on a scale that reaches at least so far to both sides of the sparsity that was asked for."""
 
 
 def _draw(axes: Axes, systems: Sequence[System], folder: Path, protocols: set[str]) -> None:
@@ -47,4 +51,7 @@ def _draw(axes: Axes, systems: Sequence[System], folder: Path, protocols: set[st
             fillstyle="none",
             **of_method(row.method, row.protocol),
         )
-    axes.axhline(systems[0].one.sparsity, color="black", linestyle=":", linewidth=1, label="asked for, overall")
+    asked = systems[0].one.sparsity
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, asked - _ROOM), max(high, asked + _ROOM))
+    axes.axhline(asked, color="black", linestyle=":", linewidth=1, label="asked for, overall")
