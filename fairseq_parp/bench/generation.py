@@ -53,7 +53,7 @@ def _seconds(folder: Path) -> tuple[float, float]:
 def print_seconds(folder: str) -> None:
     """Run fairseq-generate and print the seconds of the forward, and of all else from the first batch on but reading.
 
-    Audio is read in the same process, or its time could not be told from waiting.
+    Audio is read in the same thread, or its time could not be told from the others'.
     """
     load_plugin()
     from fairseq import options
@@ -68,7 +68,8 @@ def print_seconds(folder: str) -> None:
     forward.watch(ParpWav2VecCtc, "forward")
     words = [folder, "--task", "parp_finetuning", "--labels", "ltr", "--path", f"{folder}/finetuned.pt", "--cpu",
              "--gen-subset", "test", "--beam", "1", "--batch-size", "8", "--post-process", "letter", "--scoring", "wer",
-             "--num-workers", "0", "--results-path", folder, "--user-dir", str(PLUGIN)]  # fmt: skip
+             "--num-workers", "0", "--data-buffer-size", "0", "--results-path", folder,
+             "--user-dir", str(PLUGIN)]  # fmt: skip
     generate.main(options.parse_args_and_arch(options.get_generation_parser(), input_args=words))
     total = time.perf_counter() - reading.first
     print(total - reading.seconds - forward.seconds, forward.seconds)
