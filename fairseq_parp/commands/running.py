@@ -21,6 +21,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from fairseq_parp.errors import MissingToolError, ParpError, absolute
+from fairseq_parp.signals import signals_wait
 
 _RECORD = re.compile(r"\[(train_inner|valid)\]\[INFO\] - (\{.*\})")
 _POLL_SECONDS = 0.5
@@ -106,7 +107,8 @@ def run_all(
                     waiting.remove(command)
                     started(command)
                     row = min(set(range(jobs)) - running.keys())
-                    running[row] = _Running(command, programs[command.words[0]], environment, row)
+                    with signals_wait():
+                        running[row] = _Running(command, programs[command.words[0]], environment, row)
                 time.sleep(_POLL_SECONDS)
                 for row in [row for row, run in running.items() if not run.still()]:
                     run = running.pop(row)

@@ -89,19 +89,29 @@ def test_a_failure_takes_only_those_with_it_that_need_it(tmp_path: Path) -> None
     assert ended == ["ok"]
 
 
-def test_sigterm_ends_the_commands_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("early", [False, True], ids=["while it runs", "just started, not noted yet"])
+def test_sigterm_ends_the_commands_too(tmp_path: Path, early: bool) -> None:
     script = f"""
-import subprocess
-import sys
-import time
+import os, signal, time
 from pathlib import Path
+from fairseq_parp.commands import running
 from fairseq_parp.commands.running import Command, run_together
+
+def bar(command, row, made=running._bar):
+    while not Path("{tmp_path}/pid").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return made(command, row)
+
+if {early}:
+    running._bar = bar
 run_together([Command("a", ["sh", "-c", "echo $$ > {tmp_path}/pid; exec sleep 60"], Path("{tmp_path}/log"))])
 """
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-        assert parent.poll() is None
-        time.sleep(0.05)
-    parent.terminate()
+    if not early:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert parent.poll() is None
+            time.sleep(0.05)
+        parent.terminate()
     assert parent.wait(timeout=30) == 143
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()

@@ -6,12 +6,13 @@ an interrupted conversion goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -25,6 +26,7 @@ from fairseq_parp.errors import ConfigError, ManifestError, MissingToolError
 from fairseq_parp.files import write_whole
 from fairseq_parp.manifests.audio import RATE
 from fairseq_parp.manifests.checking import missing_files
+from fairseq_parp.signals import signals_wait
 
 
 class Clip(NamedTuple):
@@ -69,7 +71,8 @@ def convert(clips: Sequence[Clip], processes: int | None = None) -> int:
     # Spawned, not forked: the caller may have threads of its own.
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
-        results = pool.map(_convert, todo, chunksize=4)
+        with signals_wait(), _sigint_is_blocked():
+            results = pool.map(_convert, todo, chunksize=4)
         shown = tqdm(results, total=len(todo), desc="converting", unit=" clips", delay=2, disable=None)
         problems = [problem for problem in shown if problem]
     except OSError as error:
@@ -97,6 +100,16 @@ def _convert(clip: Clip) -> str | None:
     soundfile.write(flac, soxr.resample(data.mean(axis=1), rate, RATE), RATE, format="FLAC", subtype="PCM_16")
     write_whole(clip.target, flac.getvalue())
     return None
+
+
+@contextlib.contextmanager
+def _sigint_is_blocked() -> Iterator[None]:
+    """Start workers that Ctrl-C cannot hit before they leave it to the parent: they inherit the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

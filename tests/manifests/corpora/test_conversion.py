@@ -84,14 +84,23 @@ def wait_until(true, seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
-def interrupted(command: list[str], flacs: Path, how: signal.Signals) -> tuple[dict[Path, int], int, str]:
-    """Ends a conversion after some more clips; returns the FLACs with their times, exit status and standard error."""
+def interrupted(
+    command: list[str], flacs: Path, how: signal.Signals, *, early: bool = False
+) -> tuple[dict[Path, int], int, str]:
+    """Ends a conversion after some more clips; returns the FLACs with their times, exit status and standard error.
+
+    ``early`` ends it while its processes import.
+    """
     before = len(list(flacs.glob("*.flac")))
     # Where the tests run in the background of a shell they ignore SIGINT, and so would the command.
     earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     signal.signal(signal.SIGINT, earlier)
-    wait_until(lambda: len(list(flacs.glob("*.flac"))) > before + 4)
+    if early:
+        wait_until(lambda: any("numpy" in Path(f"/proc/{pid}/maps").read_text() for pid in children(running.pid)))
+        wait_until(lambda: len(children(running.pid)) == 3)  # the third watches over what they share
+    else:
+        wait_until(lambda: len(list(flacs.glob("*.flac"))) > before + 4)
     workers = children(running.pid)
     assert len(workers) >= 2
     if how is signal.SIGINT:
@@ -112,6 +121,8 @@ def test_an_interrupted_conversion_goes_on_where_it_stopped(tmp_path: Path, lang
     words = ["manifest", "commonvoice", tmp_path / "cv-corpus", "--splits", tmp_path / "common_voices_splits"]
     words += ["--language", "tr", "--processes", "2", "--out", tmp_path / "data"]
     command = [sys.executable, "-m", "fairseq_parp", *map(str, words)]
+    _, status, err = interrupted(command, flacs, signal.SIGINT, early=True)
+    assert (status, err) == (130, "fairseq-parp manifest: interrupted\n")
     first, status, err = interrupted(command, flacs, signal.SIGINT)
     assert (status, err) == (130, "fairseq-parp manifest: interrupted\n")
     second, _, _ = interrupted(command, flacs, signal.SIGKILL)
