@@ -73,6 +73,9 @@ class Encoder(nn.Module):
         torch.manual_seed(1)
         self.model = random_model(size).eval()
         self.model.remove_pretraining_modules()
+        for module in self.model.modules():
+            if isinstance(module, nn.Linear):  # biases begin at zero: an engine that lost them would not show
+                nn.init.normal_(module.bias, std=0.1)
 
     def forward(self, source: Tensor) -> Tensor:
         """Return the last layer's output."""

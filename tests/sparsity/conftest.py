@@ -39,8 +39,6 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(select, name, value)
     monkeypatch.setattr(Arrays, "piece", 8)
     monkeypatch.setattr(tensors, "_UNDER_TORCHS_GRAIN", 8)
-    if (compiled := kernels._compiled()) is not None:
-        monkeypatch.setattr(type(compiled), "piece", 8)
 
 
 @pytest.fixture(params=["usual sizes", "tiny sizes"])

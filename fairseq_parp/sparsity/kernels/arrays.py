@@ -19,7 +19,7 @@ _popcounts = getattr(np, "bitwise_count", _POPCOUNT.__getitem__)  # numpy 2 has 
 class Arrays(Kernel):
     """Takes flat views as arrays of unsigned integers: numpy knows no bfloat16, and needs none."""
 
-    piece = 1 << 16  # temporary arrays of this length stay in the cache
+    piece = 1 << 18  # smaller ones: threads wait for Python's lock; larger ones: temporary arrays leave the cache
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.infinity = int(_keys(_unsigned(torch.tensor([torch.inf], dtype=dtype)))[0])

@@ -94,8 +94,6 @@ def _sweep(values: Any, key: Any, split: Any, zero: Any, words: Any, old_words: 
 class Compiled(Arrays):
     """The passes of :class:`Arrays`, the two long ones replaced."""
 
-    piece = 1 << 18
-
     def __init__(self) -> None:
         super().__init__(torch.float32)
 
