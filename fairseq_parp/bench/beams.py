@@ -15,7 +15,7 @@ import editdistance
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from fairseq_parp.bench.emissions import ALPHABET, Emissions, make
+from fairseq_parp.bench.emissions import Emissions, make
 from fairseq_parp.bench.pyctcdecode import pyctcdecode
 from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn, unmeasured
 from fairseq_parp.bench.weights import Size
@@ -50,7 +50,7 @@ def _beside_peer(name: str, bar: float, searcher: Searcher, batch: int, amount: 
     made = make(*amount)
     ours = texts_of(searcher, made, batch)
     try:
-        with pyctcdecode(made.log_probs, ALPHABET, BEAM) as peer:
+        with pyctcdecode(made.log_probs, made.alphabet, BEAM) as peer:
             times = in_turn(lambda: None, ours, peer.decode)
             row = compare(name, Bar(bar, faster=True), f"pyctcdecode {peer.version}", *times)
             yield judged(row, made.texts, ours(), peer.decode())
@@ -67,7 +67,7 @@ def texts_of(searcher: Searcher, made: Emissions, batch: int) -> Callable[[], li
         found = []
         for some in batches:
             found += searcher.search(pad_sequence(some, batch_first=True), torch.tensor([len(each) for each in some]))
-        letters = ("".join(ALPHABET[label] for label in best.tokens.tolist()) for best, *_ in found)
+        letters = ("".join(made.alphabet[label] for label in best.tokens.tolist()) for best, *_ in found)
         return [" ".join(text.split()) for text in letters]
 
     return decode

@@ -14,6 +14,7 @@ So nearly all between letters are certain blanks, and at some letters a rival or
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,17 +30,21 @@ _RIVALS, _SILENCE = 3, 8
 
 @dataclass(frozen=True)
 class Emissions:
-    """Of each utterance the log-probabilities (T, 32), single precision as a model gives them, and the text."""
+    """Of each utterance the log-probabilities (T, C), single precision as a model gives them, and the text.
+
+    ``alphabet`` has the text of each of the C symbols; the blank, which has none, is first, the space second.
+    """
 
     log_probs: list[NDArray[np.float32]]
     texts: list[str]
+    alphabet: Sequence[str]
 
 
 def make(utterances: int, longest: int, seed: int = 0) -> Emissions:
     """Make up ``utterances`` of at most ``longest`` frames; what takes longer is cut, its text too."""
     draw, noise = random.Random(seed), np.random.default_rng(seed)
     rivals = np.array([noise.permutation(len(ALPHABET) - 1)[:_RIVALS] + 1 for _ in ALPHABET])
-    made = Emissions([], [])
+    made = Emissions([], [], ALPHABET)
     for _ in range(utterances):
         text = " ".join(sentences(draw.choice((2, 3)), draw))
         log_probs, letters = _utterance([ALPHABET.index(letter) for letter in text], longest, rivals, noise)

@@ -6,14 +6,16 @@ import importlib
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
+from fairseq_parp.bench import words
 from fairseq_parp.bench.machine import facts, load
 from fairseq_parp.bench.plot import draw
+from fairseq_parp.bench.recordings import Recordings
 from fairseq_parp.bench.rows import Job, Row
 from fairseq_parp.bench.weights import Size
 from fairseq_parp.errors import ConfigError, absolute
@@ -23,19 +25,25 @@ MODULES = ("imports", "reprune", "gpu", "training", "generation", "beams", "word
 """The modules of rows, in the order of the table."""
 
 
-def bench(only: str | None, path: Path, size: Size | None = None) -> list[Row]:
+def bench(only: str | None, path: Path, size: Size | None = None, recordings: Recordings | None = None) -> list[Row]:
     """Measure all rows whose name contains ``only``; print them, and write ``path`` (JSON) and a PNG beside it.
 
     Args:
         only: part of the rows' names; None means all.
         path: of the JSON file.
         size: in tests, replaces the sizes of the models.
+        recordings: measure the search over words on these, and nothing else.
 
     Raises:
         ConfigError: no row has such a name.
+        ParpError: as :meth:`Recordings.read`.
     """
     machine = facts()
-    chosen = _chosen(only, size)
+    every = list(words.jobs(size, recordings) if recordings else _every(size))
+    chosen = [job for job in every if only is None or any(only in name for name in job.names)]
+    if not chosen:
+        names = "; ".join(name for job in every for name in job.names)
+        raise ConfigError("--only", only, f"must be part of a row's name: {names}")
     logging.disable(logging.WARNING)  # what fairseq says of itself, at every start
     print("\n".join(f"{name:10}{value}" for name, value in machine.items()))
     rows: list[Row] = []
@@ -61,13 +69,9 @@ def _without_nan(row: Row) -> dict[str, object]:
     return {name: None if value != value else value for name, value in asdict(row).items()}
 
 
-def _chosen(only: str | None, size: Size | None) -> list[Job]:
-    every = [job for name in MODULES for job in importlib.import_module(f"fairseq_parp.bench.{name}").jobs(size)]
-    chosen = [job for job in every if only is None or any(only in name for name in job.names)]
-    if not chosen:
-        names = "; ".join(name for job in every for name in job.names)
-        raise ConfigError("--only", only, f"must be part of a row's name: {names}")
-    return chosen
+def _every(size: Size | None) -> Iterator[Job]:
+    for name in MODULES:
+        yield from importlib.import_module(f"fairseq_parp.bench.{name}").jobs(size)
 
 
 def table(rows: Sequence[Row]) -> list[str]:

@@ -1,73 +1,93 @@
 """Rows: search over words with an n-gram language model beside pyctcdecode's, at three beams: speed against errors.
 
-Both decode the same made-up emissions with the same 2-gram language model and the same weights. A row with a bar holds
-only if our words have no more errors than the peer's.
+Both decode the same emissions with the same language model and the same weights: made-up emissions with a 2-gram model,
+or those of a user's recordings and model. A row with a bar holds only if our words have no more errors than the peer's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 from fairseq_parp.bench.beams import LONGEST, UTTERANCES, judged, texts_of
-from fairseq_parp.bench.emissions import ALPHABET, make
+from fairseq_parp.bench.emissions import Emissions, make
 from fairseq_parp.bench.pyctcdecode import pyctcdecode
+from fairseq_parp.bench.recordings import Recordings
 from fairseq_parp.bench.rows import NO_BAR, Bar, Job, Row, compare, in_turn, unmeasured
 from fairseq_parp.bench.weights import Size
 from fairseq_parp.decoding import LanguageModel
+from fairseq_parp.decoding.vocabulary import words_of
 from fairseq_parp.demo.sentences import sentences
 from fairseq_parp.errors import MissingToolError
 
 BEAMS = (10, 50, 200)
 JUDGED = 50
-WEIGHT, WORD_SCORE = 2.0, -1.0
 SENTENCES, DISCOUNT = 3000, 0.5
 
 _SPECIALS = 3
-LABELS = SimpleNamespace(symbols=["<s>", "|", *ALPHABET[2:-_SPECIALS]], nspecial=1, bos=lambda: 0)
-"""The alphabet without its last three symbols, which are never meant, in fairseq's words."""
+"""The alphabet's last symbols, which are never meant."""
+
+Source = Callable[[], AbstractContextManager[tuple[Emissions, LanguageModel]]]
 
 
-def jobs(size: Size | None = None) -> Iterator[Job]:
-    """Yield the jobs; tests, which give a ``size``, get two short utterances."""
-    amount = (2, 60) if size else (UTTERANCES, LONGEST)
+def jobs(size: Size | None = None, recordings: Recordings | None = None) -> Iterator[Job]:
+    """Yield the jobs, on ``recordings`` where there are some; tests, which give a ``size``, get little made-up text."""
+    source: Source = functools.partial(made_up, *((2, 60) if size else (UTTERANCES, LONGEST)))
+    what = "with a 2-gram LM"
+    if recordings:
+        heard = recordings.read()
+        source, what = lambda: contextlib.nullcontext(heard), f"of {recordings.split.name}"
     for beam in BEAMS:
-        name = f"search over words with a 2-gram LM, beam {beam}"
+        name = f"search over words {what}, beam {beam}"
         bar = Bar(1.0, faster=True) if beam == JUDGED else NO_BAR
-        yield Job([name], functools.partial(_row, name, bar, beam, amount))
+        yield Job([name], functools.partial(_row, name, bar, beam, source))
 
 
-def _row(name: str, bar: Bar, beam: int, amount: tuple[int, int]) -> Iterator[Row]:
-    made = make(*amount)
-    made = replace(made, log_probs=[each[:, :-_SPECIALS] for each in made.log_probs])
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "lm.arpa"
-        words = write_bigrams(file, sentences(SENTENCES, random.Random(1)))
-        try:
-            ours = texts_of(LanguageModel(file, None, WEIGHT, WORD_SCORE).searcher(LABELS, beam), made, 1)
+def _row(name: str, bar: Bar, beam: int, source: Source) -> Iterator[Row]:
+    try:
+        with source() as (made, lm):
+            ours = texts_of(lm.searcher(labels_of(made), beam), made, 1)
             same = {
-                "kenlm_model_path": str(file),
-                "unigrams": words,
-                "alpha": WEIGHT / math.log(10),  # of natural logarithms
-                "beta": WORD_SCORE,
+                "kenlm_model_path": str(lm.path),
+                "unigrams": words_of(lm.path),
+                "alpha": lm.weight / math.log(10),  # of natural logarithms
+                "beta": lm.word_score,
             }
-            with pyctcdecode(made.log_probs, ALPHABET[:-_SPECIALS], beam, **same) as peer:
+            with pyctcdecode(made.log_probs, made.alphabet, beam, **same) as peer:
                 row = compare(name, bar, f"pyctcdecode {peer.version}", *in_turn(lambda: None, ours, peer.decode))
                 yield judged(row, *([text.split() for text in found] for found in (made.texts, ours(), peer.decode())))
-        except (MissingToolError, OSError) as error:
-            yield unmeasured(name, bar, "pyctcdecode", str(error))
+    except (MissingToolError, OSError) as error:
+        yield unmeasured(name, bar, "pyctcdecode", str(error))
 
 
-def write_bigrams(file: Path, text: Sequence[str]) -> list[str]:
-    """Write a 2-gram model with interpolated absolute discounting (Ney et al. 1994) as ARPA; return its words.
+def labels_of(made: Emissions) -> SimpleNamespace:
+    """Return the alphabet in fairseq's words."""
+    return SimpleNamespace(symbols=["<s>", "|", *made.alphabet[2:]], nspecial=1, bos=lambda: 0)
+
+
+@contextlib.contextmanager
+def made_up(utterances: int, longest: int) -> Iterator[tuple[Emissions, LanguageModel]]:
+    """Give made-up emissions and a 2-gram model of such text, which is there until the block ends."""
+    made = make(utterances, longest)
+    log_probs = [each[:, :-_SPECIALS] for each in made.log_probs]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "lm.arpa"
+        write_bigrams(file, sentences(SENTENCES, random.Random(1)))
+        yield replace(made, log_probs=log_probs, alphabet=made.alphabet[:-_SPECIALS]), LanguageModel(file)
+
+
+def write_bigrams(file: Path, text: Sequence[str]) -> None:
+    """Write a 2-gram model with interpolated absolute discounting (Ney et al. 1994) as ARPA.
 
     It is a stand-in with which both decoders have the same work; who needs a language model trains one with irstlm or
     KenLM (docs/decoding.md).
@@ -95,4 +115,3 @@ def write_bigrams(file: Path, text: Sequence[str]) -> list[str]:
         "\\2-grams:", *(bigram(*pair) for pair in pairs), "",
         "\\end\\", "",
     ]))  # fmt: skip
-    return [word for word in singles if word != "</s>"]

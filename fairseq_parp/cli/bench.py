@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairseq_parp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fairseq_parp.bench.recordings import Recordings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +22,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="where the rows go, with a picture (.png) beside them (default: %(default)s)",
     )
+    own = parser.add_argument_group("search over words on your own recordings, and nothing else")
+    own.add_argument("--split", type=Path, metavar="FOLDER/SPLIT", help="recordings and their letters (.tsv, .ltr)")
+    own.add_argument("--checkpoint", type=Path, metavar="CKPT", help="finetuned checkpoint that hears them")
+    own.add_argument("--lm", metavar="FILE", help="n-gram language model: ARPA file, or a binary of KenLM")
+    own.add_argument("--lm-weight", type=float, metavar="W", help="of log10 probabilities (default 2)")
+    own.add_argument("--word-score", type=float, metavar="S", help="added for each word (default -1)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure; the status tells whether every bar was kept that could be judged."""
     from fairseq_parp.bench.run import bench  # here, so that --help needs neither torch nor matplotlib
 
-    return int(any(row.holds is False for row in bench(arguments.only, arguments.json)))
+    rows = bench(arguments.only, arguments.json, recordings=_recordings(arguments))
+    return int(any(row.holds is False for row in rows))
+
+
+def _recordings(arguments: argparse.Namespace) -> Recordings | None:
+    from fairseq_parp.bench.recordings import Recordings
+    from fairseq_parp.decoding import LanguageModel
+
+    lm = LanguageModel.if_named(arguments.lm, None, arguments.lm_weight, arguments.word_score)
+    if lm and arguments.split and arguments.checkpoint:
+        return Recordings(arguments.split, arguments.checkpoint, lm)
+    for name in ("split", "checkpoint", "lm"):
+        if getattr(arguments, name):
+            raise ConfigError(
+                f"--{name}", str(getattr(arguments, name)), "needs --split, --checkpoint and --lm together"
+            )
+    return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fairseq_parp.decoding.audio import read_audio
-from fairseq_parp.decoding.encoder import CTCModel
+from fairseq_parp.decoding.encoder import CTCModel, encode
 from fairseq_parp.decoding.generator import CTCGenerator, build_searcher
 from fairseq_parp.decoding.language_model import BEAM, LanguageModel
 from fairseq_parp.errors import AudioError, absolute
@@ -66,14 +66,31 @@ class Transcriber:
         Raises:
             AudioError: the file is missing or unreadable, or shorter than the model's first frame.
         """
+        best = self._generator.generate([cast(CTCModel, self._finetuned.model)], self._sample(path))[0][0]
+        return str(self.dictionary.string(best["tokens"], "letter" if self._finetuned.labels == "ltr" else None))
+
+    @property
+    def dictionary(self) -> Any:
+        """The model's labels, a ``fairseq.data.Dictionary``; ``<s>`` is the blank."""
+        return self._finetuned.dictionary
+
+    @torch.no_grad()
+    def log_probs(self, path: str | Path) -> Tensor:
+        """Return (T, C) natural log-probabilities of one file, in main memory, for a decoder of one's own.
+
+        Raises:
+            AudioError: as calling.
+            DecodingError: the model's output is NaN.
+        """
+        return encode([cast(CTCModel, self._finetuned.model)], self._sample(path))[0][0].cpu()
+
+    def _sample(self, path: str | Path) -> dict[str, Any]:
         loaded = self._finetuned
         source = read_audio(path, loaded.sample_rate, loaded.normalize)
         if len(source) < self._shortest:
             needed = f"{self._shortest} samples at {loaded.sample_rate} Hz"
             raise AudioError(absolute(path), f"too short: {len(source)} samples, one encoder frame needs {needed}")
-        sample = {"net_input": {"source": source[None].to(self._device), "padding_mask": None}}
-        best = self._generator.generate([cast(CTCModel, loaded.model)], sample)[0][0]
-        return str(loaded.dictionary.string(best["tokens"], "letter" if loaded.labels == "ltr" else None))
+        return {"net_input": {"source": source[None].to(self._device), "padding_mask": None}}
 
 
 def transcribe(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
-from dataclasses import replace
 from pathlib import Path
 
 import editdistance
@@ -18,8 +16,7 @@ from fairseq_parp.bench.beams import TORCH, judged, texts_of
 from fairseq_parp.bench.emissions import ALPHABET, make
 from fairseq_parp.bench.rows import Bar, compare
 from fairseq_parp.bench.weights import Size
-from fairseq_parp.decoding import GreedySearcher, LanguageModel, PrefixBeamSearcher
-from fairseq_parp.demo.sentences import sentences
+from fairseq_parp.decoding import GreedySearcher, PrefixBeamSearcher, vocabulary
 
 MADE = make(6, 200)
 
@@ -72,16 +69,16 @@ def test_without_the_peer_the_row_is_null_and_says_why(
     assert f"null: {written['why']}" in capsys.readouterr().out
 
 
-def test_the_language_model_of_the_rows_finds_more_words(tmp_path: Path) -> None:
+def test_the_language_model_of_the_rows_finds_more_words() -> None:
     pytest.importorskip("flashlight")
-    known = words.write_bigrams(tmp_path / "lm.arpa", sentences(500, random.Random(1)))
-    assert len(known) == len(set(known)) > 300
-    searcher = LanguageModel(tmp_path / "lm.arpa", None, words.WEIGHT, words.WORD_SCORE).searcher(words.LABELS, 20)
-    without_specials = replace(MADE, log_probs=[each[:, :-3] for each in MADE.log_probs])
-    found, greedy = (words_of(texts_of(one, without_specials, 1)()) for one in (searcher, GreedySearcher(0)))
+    with words.made_up(6, 200) as (made, lm):
+        known = set(vocabulary.words_of(lm.path))
+        assert len(known) > 300
+        searchers = (lm.searcher(words.labels_of(made), 20), GreedySearcher(0))
+        found, greedy = (words_of(texts_of(one, made, 1)()) for one in searchers)
     mistakes, greedy_mistakes = (sum(map(editdistance.eval, each, words_of(MADE.texts))) for each in (found, greedy))
     assert mistakes < greedy_mistakes / 2
-    assert {word for line in found for word in line} <= set(known)
+    assert {word for line in found for word in line} <= known
 
 
 def test_the_bigrams_of_the_rows_are_a_probability(tmp_path: Path) -> None:
