@@ -104,6 +104,9 @@ class Plan:
             settings["checkpoint.finetune_from_model"] = start.product
         if part_of is not None:
             settings["lr_scheduler.max_update"] = part_of.updates
+        for override in self.experiment.settings:
+            if override.lstrip("+~").partition("=")[0] in settings:
+                raise ConfigError("settings", override, "the plan sets this, from the keys of the experiment")
         written = [data.base.override(key, value) for key, value in settings.items()]
         words = train_words(data.base.path, [*written, *self.experiment.settings])
         needs = tuple(step.name for step in (mask, start) if step is not None)

@@ -188,3 +188,9 @@ def test_a_kill_half_way_leaves_the_rest_to_do(described: Described) -> None:
     ]
     plan.steps["mask omp-0.5-seed1"].product.unlink()
     assert "mask omp-0.5-seed1" in [step.name for step in progress.left(plan.steps.values())]
+
+
+@pytest.mark.parametrize("override", ["optimization.max_update=20", "+task.pruning.sparsity=0.9"])
+def test_a_setting_that_the_plan_sets_is_refused(described: Described, override: str) -> None:
+    with pytest.raises(ConfigError, match=r"settings='.*': the plan sets this, from the keys of the experiment"):
+        described(f"settings: ['common.fp16=true', '{override}']\nruns: [{{method: mpi, sparsity: 0.5}}]")
