@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import zlib
@@ -120,7 +121,7 @@ class MaskSet:
         return ((name, self.kept(name)) for name in self.bits)
 
     def save(self, path: str | Path, **notes: str) -> None:
-        """Write the masks to ``path`` as safetensors, whole or not at all; ``notes`` go into its metadata."""
+        """Write the masks to ``path`` as safetensors, whole or not at all; :func:`notes` reads the ``notes``."""
         metadata = {"format": FORMAT, "shapes": json.dumps(self.shapes), **notes}
         write_whole(
             path,
@@ -136,16 +137,9 @@ class MaskSet:
         """
         if not Path(path).is_file():
             raise MaskError(f"no mask file at {absolute(path)}")
-        library = _safetensors("safetensors")
-        _require_short_header(Path(path))
-        try:
-            with library.safe_open(str(path), framework="pt") as file:
-                metadata = file.metadata() or {}
-                bits = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except MemoryError:
-            raise
-        except Exception as error:  # a damaged file can fail in any way
-            raise MaskError(f"{absolute(path)}: not a safetensors file: {first_line(error)}") from None
+        with _opened(path) as file:
+            metadata = file.metadata() or {}
+            bits = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         return cls._checked(path, bits, metadata)
 
     @classmethod
@@ -161,6 +155,30 @@ class MaskSet:
         for name, shape in shapes.items():
             require_bits(absolute(path), name, bits[name], shape)
         return cls({name: bits[name] for name in shapes}, shapes)
+
+
+def notes(path: str | Path) -> dict[str, str]:
+    """Return the notes of a mask file: ``by`` and ``source`` where ``fairseq-parp mask make`` wrote it.
+
+    Raises:
+        MaskError: the file is not a safetensors file, or damaged.
+    """
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+    return {name: text for name, text in metadata.items() if name not in ("format", "shapes")}
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    library = _safetensors("safetensors")
+    _require_short_header(Path(path))
+    try:
+        with library.safe_open(str(path), framework="pt") as file:
+            yield file
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way
+        raise MaskError(f"{absolute(path)}: not a safetensors file: {first_line(error)}") from None
 
 
 def _require_short_header(path: Path) -> None:

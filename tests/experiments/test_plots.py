@@ -7,13 +7,14 @@ import zlib
 from pathlib import Path
 
 import pytest
+import torch
 from made_up import decode, log, row, save, weights
 
 from fairseq_parp import cli
 from fairseq_parp.errors import CheckpointError
 from fairseq_parp.experiments.plots import draw_all
 from fairseq_parp.experiments.plots.churn import _points
-from fairseq_parp.experiments.plots.intervals import smallest_kept
+from fairseq_parp.experiments.plots.intervals import pretrained_cut
 from fairseq_parp.experiments.plots.overlap import _by_model, _few
 from fairseq_parp.experiments.results import Row, write_results
 from fairseq_parp.sparsity.magnitude import magnitude_mask
@@ -121,12 +122,15 @@ def test_churn_is_told_once_for_each_reprune(tmp_path: Path) -> None:
     assert points[50] == pytest.approx(100 * int(0.05 * size) / size)
 
 
-def test_the_cut_is_the_smallest_magnitude_kept(tmp_path: Path) -> None:
-    made = row("parp", 0.5)
-    save(tmp_path, made)
+def test_the_cut_is_the_smallest_magnitude_that_mpi_keeps(tmp_path: Path) -> None:
+    source, mask = tmp_path / "pretrained.pt", tmp_path / "mpi.safetensors"
+    torch.save({"model": weights(0), "cfg": {"model": {}}, "args": None}, source)
+    magnitude_mask(weights(0), 0.5).save(mask, source=str(source))
     magnitudes = sorted(abs(float(v)) for values in weights(0).values() for v in values.view(-1))
-    assert smallest_kept(tmp_path / made.checkpoint) == pytest.approx(magnitudes[len(magnitudes) // 2])
-    assert smallest_kept(tmp_path / "none.pt") is None
+    assert pretrained_cut(mask) == pytest.approx(magnitudes[len(magnitudes) // 2])
+    source.unlink()
+    assert pretrained_cut(mask) is None
+    assert pretrained_cut(tmp_path / "none.safetensors") is None
 
 
 def test_the_command_writes_summary_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

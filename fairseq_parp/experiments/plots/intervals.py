@@ -1,7 +1,8 @@
 """``intervals.png``: what the interval between two re-prunes does.
 
 Between two re-prunes a weight moves by up to about interval x learning rate. Where that is little against the cut, the
-smallest magnitude that is kept, hardly a zero can come back, and PARP stays with the mask that it began with (MPI).
+smallest magnitude that MPI keeps, hardly a zero can come back, and PARP stays with the mask of MPI. (The cut of
+the last checkpoint would say nothing: kept weights shrink while zeros come back only to be zeroed, so it ends near 0.)
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from fairseq_parp import checkpoints
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_number, panels
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import REPRUNING, System, group, interval_of, systems_of
-from fairseq_parp.mask_files.reading import pruned_names, tensors_of
+from fairseq_parp.mask_files.reading import tensors_of
+from fairseq_parp.sparsity.masks import MaskSet, notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,20 +53,20 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
     yield "intervals", figure
 
 
-def smallest_kept(path: Path) -> float | None:
-    """Return the cut of a checkpoint, the smallest magnitude among its prunable weights that are not zero.
+def pretrained_cut(mask: Path) -> float | None:
+    """Return the smallest magnitude that an MPI mask keeps of the pretrained weights that it was made from.
 
-    None where there is no such file, or only zeros.
+    None where either file is not there.
 
     Raises:
-        CheckpointError: the file cannot be read safely.
+        MaskError: the mask file is damaged.
+        CheckpointError: the pretrained file cannot be read safely.
     """
-    if not path.is_file():
+    source = notes(mask).get("source", "") if mask.is_file() else ""
+    if not Path(source).is_file():
         return None
-    state = checkpoints.read(path, with_fairseq=False)
-    tensors = tensors_of(state)
-    kept = (tensors[name][tensors[name] != 0].abs() for name in pruned_names(state, tensors))
-    return min((float(weights.min()) for weights in kept if weights.numel()), default=None)
+    tensors = tensors_of(checkpoints.read(source, with_fairseq=False))
+    return min(float(tensors[name][kept].abs().min()) for name, kept in MaskSet.load(mask).items() if kept.any())
 
 
 def _name(row: Row) -> str:
@@ -89,12 +91,13 @@ def _over_interval(axes: Axes, line: Line, column: str, look: Mapping[str, Any])
 
 
 def _over_move(axes: Axes, line: Line, folder: Path, look: Mapping[str, Any]) -> None:
-    """Draw a mark for each run whose checkpoint is there."""
+    """Draw a mark for each run; none where the MPI mask or the pretrained checkpoint is gone."""
+    cut = pretrained_cut(folder / line[0].one.pretrained_mask)
     points = [
         (_effective(row) * row.lr / cut, row.iou_mpi)
         for system in line
         for row in system.rows
-        if row.iou_mpi is not None and (cut := smallest_kept(folder / row.checkpoint))
+        if cut and row.iou_mpi is not None
     ]
     axes.set_xscale("log")
     if points:

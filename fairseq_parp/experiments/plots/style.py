@@ -57,11 +57,13 @@ def panels(
 
 
 def legend_below(figure: Figure, columns: int = 4) -> None:
-    """Put one legend for all panels below them."""
+    """Put one legend for all panels below them, in fewer columns than asked for where the picture is narrow."""
     handles: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
+    inches = 0.7 + 0.075 * max(map(len, handles), default=0)  # of a column: line, marker, letters of 9 points
+    columns = max(1, min(columns, int(figure.get_figwidth() / inches)))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=9)
 
 
