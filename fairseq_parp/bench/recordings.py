@@ -11,7 +11,7 @@ from fairseq_parp.bench.emissions import Emissions
 from fairseq_parp.decoding import LanguageModel
 from fairseq_parp.decoding.lexicon import BOUNDARY, Speller
 from fairseq_parp.decoding.transcribe import Transcriber
-from fairseq_parp.errors import ManifestError
+from fairseq_parp.manifests.checking import require
 from fairseq_parp.manifests.reading import read_labels, read_manifest
 
 
@@ -33,20 +33,16 @@ class Recordings:
         """Run the model on the recordings; symbols that are never meant are left out.
 
         Raises:
-            ManifestError: a file of the split is missing or damaged.
-            CheckpointError, AudioError: as :class:`Transcriber`.
+            ManifestError: a file of the split is missing or damaged, or has letters that the model does not know.
+            CheckpointError, AudioError, DecodingError: as :class:`Transcriber`.
             ConfigError: the labels have no word boundary.
         """
-        manifest = read_manifest(self.split.with_name(f"{self.split.name}.tsv"))
-        labels = read_labels(self.split.with_name(f"{self.split.name}.ltr"))
-        problems = [*manifest.problems, *labels.problems]
-        if not problems and len(manifest.entries) != len(labels.lines):
-            problems.append(f"{labels.file}: {len(labels.lines)} lines for {len(manifest.entries)} utterances")
-        if problems:
-            raise ManifestError(problems)
         model = Transcriber(self.checkpoint)
         dictionary = model.dictionary
         boundary = Speller(dictionary).boundary
+        folder, split = self.split.parent, self.split.name
+        require(folder, split, "ltr", symbols=dictionary.symbols)
+        manifest, labels = read_manifest(folder / f"{split}.tsv"), read_labels(folder / f"{split}.ltr")
         letters = [at for at in range(dictionary.nspecial, len(dictionary.symbols)) if at != boundary]
         order = [dictionary.bos(), boundary, *letters]
         files = [Path(manifest.root) / entry.path for entry in manifest.entries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
@@ -44,11 +45,10 @@ def bench(only: str | None, path: Path, size: Size | None = None, recordings: Re
     if not chosen:
         names = "; ".join(name for job in every for name in job.names)
         raise ConfigError("--only", only, f"must be part of a row's name: {names}")
-    logging.disable(logging.WARNING)  # what fairseq says of itself, at every start
     print("\n".join(f"{name:10}{value}" for name, value in machine.items()))
     rows: list[Row] = []
     objects: list[dict[str, object]] = []
-    with tqdm(chosen, unit="measurement") as progress:
+    with _warnings_unlogged(), tqdm(chosen, unit="measurement") as progress:
         for job in progress:
             progress.set_description(job.names[0])
             found = [row for row in job.run() if only is None or only in row.name]
@@ -62,6 +62,17 @@ def bench(only: str | None, path: Path, size: Size | None = None, recordings: Re
         draw(measured, f"{machine['machine']}\n{machine['versions']}; load {machine['load']}", picture)
         print(f"written: {absolute(picture)}")
     return rows
+
+
+@contextlib.contextmanager
+def _warnings_unlogged() -> Iterator[None]:
+    """Keep quiet what fairseq says of itself at every start."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _without_nan(row: Row) -> dict[str, object]:

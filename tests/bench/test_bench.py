@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,12 +22,6 @@ from fairseq_parp.bench.weights import BASE, LARGE, STATES, Size
 from fairseq_parp.sparsity.counting import zero_count
 
 TINY = Size(1, 16)
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def test_every_row_is_measured_and_written(
@@ -51,6 +44,7 @@ def test_every_row_is_measured_and_written(
 def test_only_some_rows(tmp_path: Path) -> None:
     rows = run.bench("warm: half", tmp_path / "rows.json", TINY)
     assert [row.name for row in rows] == ["re-prune, warm: half zeros"]
+    assert logging.getLogger("another program").isEnabledFor(logging.WARNING)
 
 
 def test_a_name_that_no_row_has(capsys: pytest.CaptureFixture[str]) -> None:

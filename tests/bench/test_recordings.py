@@ -51,7 +51,10 @@ def test_the_rows_are_those_of_the_recordings(
 
 def test_a_split_whose_files_do_not_agree(recordings: Recordings, tmp_path: Path) -> None:
     (tmp_path / "test.ltr").write_text("A |\n")
-    with pytest.raises(ManifestError, match=r"test\.ltr: 1 lines for 2 utterances"):
+    with pytest.raises(ManifestError, match=r"test\.ltr:2: 1 lines for 2 utterances"):
+        recordings.read()
+    (tmp_path / "test.ltr").write_text("A |\nC |\n")
+    with pytest.raises(ManifestError, match=r"test\.ltr:2: .*C"):
         recordings.read()
     (tmp_path / "test.ltr").unlink()
     with pytest.raises(ManifestError, match=r"test\.ltr: No such file"):
