@@ -24,9 +24,14 @@ def flat(tensor: Tensor) -> Tensor:
     Raises:
         ParpError: the tensor is not contiguous, so that a flat view of it cannot be written to.
     """
+    require_contiguous(tensor)
+    return tensor.detach().view(-1)
+
+
+def require_contiguous(tensor: Tensor) -> None:
+    """Raise ParpError where a flat view of ``tensor`` cannot be written to."""
     if not tensor.is_contiguous():
         raise ParpError(f"cannot prune a tensor of shape {tuple(tensor.shape)} whose memory is not contiguous")
-    return tensor.detach().view(-1)
 
 
 def chunks(tensor: Tensor) -> Iterator[Tensor]:

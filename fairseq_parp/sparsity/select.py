@@ -185,7 +185,7 @@ class _Search:
         width = DEVIATIONS * (rank * (1 - self.k / self.size)) ** 0.5 + 1
         first, last = int(rank - width), int(rank + width)
         edges = [place for place in (first, last) if 0 <= place < len(sample)]
-        sample.partition(edges)
+        sample.sort()  # numpy does that with vectors, and takes longer to partition at two places
         lowest = int(sample[first]) if first in edges else 0
         highest = int(sample[last]) if last in edges else self.kernel.infinity
         if lowest == highest:  # many weights have this magnitude: one look counts them all
@@ -248,9 +248,16 @@ class _Search:
         """Return the cut behind the first ``ties`` elements of a key, of which each piece has ``equal``."""
         ends = np.cumsum(equal)
         which = int(np.searchsorted(ends, ties))
-        piece = self.pieces[which]
-        last = np.flatnonzero(self.kernel.keys(piece.values) == key)[ties - 1 - (ends[which] - equal[which])]
-        return Cut(key, piece.position + int(last) + 1)
+        rank = ties - int(ends[which] - equal[which])
+        _, _, position, values = self.pieces[which]
+        while len(values) > 1:  # halving takes no memory, and two reads of the piece
+            half = len(values) // 2
+            here = self.kernel.look(values[:half], key, key + 1, 0)[0].inside
+            if rank <= here:
+                values = values[:half]
+            else:
+                rank, position, values = rank - here, position + half, values[half:]
+        return Cut(key, position + 1)
 
 
 def _pieces(kernel: Kernel, tensors: Mapping[str, Tensor]) -> list[_Piece]:

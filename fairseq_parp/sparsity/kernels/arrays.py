@@ -27,7 +27,8 @@ class Arrays(Kernel):
 
     def flat(self, tensor: Tensor) -> Any:
         """Return a view of the tensor's memory as unsigned integers of its width."""
-        return _unsigned(packing.flat(tensor))
+        packing.require_contiguous(tensor)
+        return _unsigned(tensor.detach()).reshape(-1)
 
     def keys(self, values: Any) -> Keys:
         """Take off the sign."""

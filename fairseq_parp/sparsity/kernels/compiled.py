@@ -94,14 +94,18 @@ def _sweep(values: Any, key: Any, split: Any, zero: Any, words: Any, old_words: 
 class Compiled(Arrays):
     """The passes of :class:`Arrays`, the two long ones replaced."""
 
+    piece = 1 << 20  # it makes no temporary arrays that would have to stay in the cache
+
     def __init__(self) -> None:
         super().__init__(torch.float32)
 
     def look(self, values: Any, low: int, high: int, most: int) -> tuple[Counts, Keys | None]:
         """Count and collect in one pass; see :class:`Kernel`."""
-        found = np.empty(min(most, values.size), np.uint32)
-        counts = Counts(*_look(values, np.uint32(low), np.uint32(max(0, high - low)), found))
-        return counts, found[: counts.inside].copy() if counts.inside <= most else None
+        expected = min(most, values.size // 16)  # room for all would be as large as the piece
+        counts, found = _looked(values, low, high, expected)
+        if expected < counts.inside <= most:
+            counts, found = _looked(values, low, high, counts.inside)
+        return counts, found
 
     def sweep(
         self, values: Any, weights: Any | None, key: int, split: int, bits: Any, before: Any | None
@@ -113,6 +117,12 @@ class Compiled(Arrays):
         rule = np.uint32(key), np.uint64(split), weights is not None
         many, churn = _sweep(values, *rule, _words(bits), _words(earlier), bits, earlier)
         return int(many), 0 if before is None else int(churn)
+
+
+def _looked(values: Any, low: int, high: int, room: int) -> tuple[Counts, Keys | None]:
+    found = np.empty(room, np.uint32)
+    counts = Counts(*_look(values, np.uint32(low), np.uint32(max(0, high - low)), found))
+    return counts, found[: counts.inside].copy() if counts.inside <= room else None
 
 
 def _words(bits: Any) -> Any:
