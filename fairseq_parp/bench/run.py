@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,20 @@ MODULES = ("imports", "reprune", "gpu", "training", "generation", "beams", "word
 """The modules of rows, in the order of the table."""
 
 
+@contextlib.contextmanager
+def _others_quiet() -> Iterator[None]:
+    """Let fairseq, at every start, and the engines not speak of themselves between the lines of the table."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@_others_quiet()
 def bench(only: str | None, path: Path, size: Size | None = None, recordings: Recordings | None = None) -> list[Row]:
     """Measure all rows whose name contains ``only``; print them, and write ``path`` (JSON) and a PNG beside it.
 
@@ -48,7 +63,7 @@ def bench(only: str | None, path: Path, size: Size | None = None, recordings: Re
     print("\n".join(f"{name:10}{value}" for name, value in machine.items()))
     rows: list[Row] = []
     objects: list[dict[str, object]] = []
-    with _warnings_unlogged(), tqdm(chosen, unit="measurement") as progress:
+    with tqdm(chosen, unit="measurement") as progress:
         for job in progress:
             progress.set_description(job.names[0])
             found = [row for row in job.run() if only is None or only in row.name]
@@ -62,17 +77,6 @@ def bench(only: str | None, path: Path, size: Size | None = None, recordings: Re
         draw(measured, f"{machine['machine']}\n{machine['versions']}; load {machine['load']}", picture)
         print(f"written: {absolute(picture)}")
     return rows
-
-
-@contextlib.contextmanager
-def _warnings_unlogged() -> Iterator[None]:
-    """Keep quiet what fairseq says of itself at every start."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _without_nan(row: Row) -> dict[str, object]:

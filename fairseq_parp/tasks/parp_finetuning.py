@@ -197,7 +197,7 @@ class ParpFinetuningTask(AudioFinetuningTask):
         self._micro_batch = (update_num, index + 1 if seen == update_num else 0)
         with derived(self.cfg.seed, update_num, self._micro_batch[1], rank()):
             done = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        self._require_number(float(done[0]), sample, update_num + 1)
+        self._require_number(float(done[0].detach()), sample, update_num + 1)
         if self.pruner is not None:
             self.pruner.mask_gradients()
         return done
