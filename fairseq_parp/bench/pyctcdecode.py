@@ -54,9 +54,10 @@ def pyctcdecode(
         environment(NEEDS_FOR_LM)
     options = {"labels": alphabet, **language_model}
     with tempfile.TemporaryDirectory() as place:
-        emissions, trouble = Path(place) / "emissions.npz", Path(place) / "stderr.txt"
+        emissions, asked, trouble = (Path(place) / name for name in ("emissions.npz", "options.json", "stderr.txt"))
         np.savez(emissions, *log_probs)
-        words = [*map(str, (python, "-I", _WORKER, emissions, beam)), json.dumps(options)]
+        asked.write_text(json.dumps(options))
+        words = [*map(str, (python, "-I", _WORKER, emissions, beam, asked))]
         with (
             trouble.open("w") as errors,
             subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

@@ -1,8 +1,8 @@
 """pyctcdecode at work, in an environment where this package is not: run as a file, it imports nothing from it.
 
-The words are the file of emissions (.npz), the beam, and what pyctcdecode's ``build_ctcdecoder`` takes (JSON). A line
-with pyctcdecode's version says that all is loaded; then every line read is answered by one with the texts of all
-utterances (JSON).
+The words are the file of emissions (.npz), the beam, and the file of what pyctcdecode's ``build_ctcdecoder`` takes
+(.json: with a vocabulary it is too long for a word). A line with pyctcdecode's version says that all is loaded; then
+every line read is answered by one with the texts of all utterances (JSON).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def main(file: str, beam: str, options: str) -> None:
     from pyctcdecode import build_ctcdecoder
 
     logging.disable()
-    decoder = build_ctcdecoder(**json.loads(options))
+    decoder = build_ctcdecoder(**json.loads(Path(options).read_text()))
     with np.load(file) as emissions:
         utterances = [emissions[name] for name in emissions.files]
     print(metadata.version("pyctcdecode"), flush=True)

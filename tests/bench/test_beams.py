@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fairseq_parp.bench import pyctcdecode as peer
 from fairseq_parp.bench import run, words
 from fairseq_parp.bench.beams import TORCH, judged, texts_of
 from fairseq_parp.bench.emissions import ALPHABET, make
@@ -89,3 +90,12 @@ def test_the_bigrams_of_the_rows_are_a_probability(tmp_path: Path) -> None:
     for first in ("<s>", "a", "b", "c"):
         after = [two.get(f"{first} {second}", one[first][1] * one[second][0]) for second in ("a", "b", "c", "</s>")]
         assert sum(after) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_peer_takes_a_large_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = tmp_path / "python"
+    starts.write_text("#!/bin/sh\ngrep -o '\"word\"' $5 | wc -l\n")
+    starts.chmod(0o755)
+    monkeypatch.setattr(peer, "environment", lambda _needs: starts)
+    with peer.pyctcdecode([np.zeros((1, 2), np.float32)], ["", "A"], 10, unigrams=["word"] * 1_000_000) as decoder:
+        assert decoder.version == "1000000"
