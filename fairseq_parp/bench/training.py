@@ -22,7 +22,7 @@ from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.sparsity.counting import zero_count
 
 STOCK = "stock fairseq's audio_finetuning and wav2vec_ctc"
-UPDATES_FOR_MEMORY = 3
+UPDATES_FOR_MEMORY = 2
 _SPEED = ("training, re-prune at every update", "training, re-prune at every 50th")
 _WAITING = "training, waiting for data"
 _MEMORY = "training, peak memory"
