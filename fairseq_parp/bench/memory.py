@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from fairseq_parp.errors import MissingToolError
+from fairseq_parp.memory import resident, resident_peak
 
 
 def transient_bytes(work: Callable[[], object]) -> int:
@@ -23,11 +23,6 @@ def transient_bytes(work: Callable[[], object]) -> int:
         raise MissingToolError("transient memory is measured on Linux only; choose other rows with --only")
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _status("VmRSS")
+    before = resident()
     work()
-    return _status("VmHWM") - before
-
-
-def _status(field: str) -> int:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return 1024 * int(found.group(1)) if found else 0
+    return resident_peak() - before

@@ -7,7 +7,6 @@ in processes of their own.
 from __future__ import annotations
 
 import functools
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn
 from fairseq_parp.bench.trainings import SECONDS, UTTERANCES, Training, write_audio, write_inputs
 from fairseq_parp.bench.weights import BASE, Size
 from fairseq_parp.environment.paths import PLUGIN
+from fairseq_parp.memory import resident_peak
 from fairseq_parp.sparsity.counting import zero_count
 
 STOCK = "stock fairseq's audio_finetuning and wav2vec_ctc"
@@ -82,8 +82,7 @@ def print_peak(folder: str, which: str, seconds: int) -> None:
     training = Training(Path(folder), None if which == "stock" else 1, seconds)
     for _ in range(UPDATES_FOR_MEMORY):
         training.update()
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(resident_peak())
 
 
 def _saving(size: Size, seconds: int) -> Iterator[Row]:

@@ -19,11 +19,11 @@ from fairseq_parp.errors import ConfigError, LossError, ManifestError, MaskError
 from fairseq_parp.glue import convolutions, one_line_errors, unwrapped
 from fairseq_parp.manifests.checking import require, unalignable
 from fairseq_parp.mask_files.first import first_mask
+from fairseq_parp.memory import peak_megabytes
 from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed, restore, state_of
 from fairseq_parp.randomness import derived
 from fairseq_parp.ranks import rank, require_same_mask
 from fairseq_parp.sparsity import Pruner, PruningConfig
-from fairseq_parp.tasks._memory import peak_megabytes
 from fairseq_parp.tasks._messages import (
     VanishedWarning,
     log_into,
