@@ -11,7 +11,7 @@ from torch import Tensor
 from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.masks import MaskSet
 from fairseq_parp.sparsity.scope import groups
-from fairseq_parp.sparsity.select import find_cut, sweep
+from fairseq_parp.sparsity.select import Ranking
 
 
 @torch.no_grad()
@@ -34,8 +34,9 @@ def magnitude_mask(
     """
     bits: dict[str, Tensor] = {}
     for group in groups(scores, granularity):
-        cut = find_cut(group, zero_count(sparsity, sum(values.numel() for values in group.values())), update)
-        bits.update(sweep(group, cut).bits)
+        ranking = Ranking(group)
+        cut = ranking.cut(zero_count(sparsity, sum(values.numel() for values in group.values())), update)
+        bits.update(ranking.sweep(cut).bits)
     shapes = {name: tuple(values.shape) for name, values in scores.items()}
     return MaskSet({name: bits[name] for name in shapes}, shapes)
 

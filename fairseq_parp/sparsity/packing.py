@@ -48,9 +48,11 @@ def pack_nonzero(tensor: Tensor) -> Tensor:
     return _join([pack(values != 0) for values in chunks(tensor)], tensor.device)
 
 
-def no_bits(tensor: Tensor) -> Tensor:
-    """Return room for one bit for each element of ``tensor``, all 0."""
-    return torch.zeros(-(-tensor.numel() // 8), dtype=torch.uint8, device=tensor.device)
+def room_for_bits(tensor: Tensor) -> Tensor:
+    """Return room for one bit for each element of ``tensor``: anything but for the last byte, whose bits are 0."""
+    bits = torch.empty(-(-tensor.numel() // 8), dtype=torch.uint8, device=tensor.device)
+    bits[-1:] = 0
+    return bits
 
 
 def pack(kept: Tensor) -> Tensor:

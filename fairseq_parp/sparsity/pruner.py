@@ -22,7 +22,7 @@ from fairseq_parp.sparsity.magnitude import magnitude_mask
 from fairseq_parp.sparsity.masks import MaskSet, require_bits
 from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.sparsity.scope import find_parameters, groups
-from fairseq_parp.sparsity.select import Cut, Swept, find_cut, sweep
+from fairseq_parp.sparsity.select import Cut, Ranking, Swept
 
 
 @dataclass
@@ -170,7 +170,7 @@ class Pruner:
         start = time.perf_counter()
         self._pruned_at = update
         before = None if self.mask is None else self.mask.bits
-        swept = [sweep(ranked, cut, weights, before) for ranked, weights, cut in self._cuts(update)]
+        swept = [ranking.sweep(cut, weights, before) for ranking, weights, cut in self._cuts(update)]
         self.mask = self._mask_of(swept)
         milliseconds = 1000 * (time.perf_counter() - start)
         zeros = self.size - sum(part.ones for part in swept)
@@ -186,7 +186,7 @@ class Pruner:
         """
         if self._displaced is not None or self.method.held or not self.sparsity:
             return
-        shown = self._mask_of([sweep(ranked, cut) for ranked, _, cut in self._cuts(update)])
+        shown = self._mask_of([ranking.sweep(cut) for ranking, _, cut in self._cuts(update)])
         self._displaced = {}
         for name, weight in self._weights().items():
             dense = weight.clone()
@@ -289,7 +289,7 @@ class Pruner:
     def _device(self, name: str) -> torch.device:
         return self.targets[name].weight.device
 
-    def _cuts(self, update: int | None) -> list[tuple[dict[str, Tensor], dict[str, Tensor], Cut]]:
+    def _cuts(self, update: int | None) -> list[tuple[Ranking, dict[str, Tensor], Cut]]:
         """Return, for every group, what ranks, the weights, and the cut that zeroes k of them or all natural zeros.
 
         All cuts are found before anything is zeroed, so that an error leaves the weights as they were.
@@ -298,8 +298,8 @@ class Pruner:
         for part in groups(self.targets, self.config.granularity):
             weights = {name: target.weight.detach() for name, target in part.items()}
             # the same tensor, not only the same memory, where there is no master
-            ranked = {n: weights[n] if t.master is None else t.master.detach() for n, t in part.items()}
-            result.append((ranked, weights, find_cut(ranked, self._zeros_of(part), update).or_zero()))
+            ranking = Ranking({n: weights[n] if t.master is None else t.master.detach() for n, t in part.items()})
+            result.append((ranking, weights, ranking.cut(self._zeros_of(part), update).or_zero()))
         return result
 
     def _mask_of(self, swept: Iterable[Swept]) -> MaskSet:

@@ -23,7 +23,7 @@ from torch import Tensor
 from fairseq_parp.errors import WeightsError
 from fairseq_parp.sparsity import kernels
 from fairseq_parp.sparsity.kernels import Counts, Kernel, Keys
-from fairseq_parp.sparsity.packing import no_bits
+from fairseq_parp.sparsity.packing import room_for_bits
 
 SAMPLE = 1 << 18
 """Keys in a sample. More narrow the bracket, and take longer to fetch from all over the memory."""
@@ -78,57 +78,62 @@ class _Piece(NamedTuple):
     values: Any
 
 
-def find_cut(tensors: Mapping[str, Tensor], k: int, update: int | None = None) -> Cut:
-    """Find where the ``k`` smallest magnitudes of all ``tensors`` together end.
+class Ranking:
+    """Tensors whose magnitudes are ranked together, as flat pieces; what :meth:`cut` finds is for :meth:`sweep`."""
 
-    Args:
-        tensors: by name.
-        k: between 0 and the number of elements.
-        update: named in the error message.
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+        self.kernel = kernels.choose(tensors.values())
+        self.pieces = _pieces(self.kernel, tensors)
 
-    Raises:
-        WeightsError: a value is NaN or infinite.
-    """
-    kernel = kernels.choose(tensors.values())
-    search = _Search(kernel, _pieces(kernel, tensors), k)
-    cut = search.run()
-    if not search.finite:
-        raise _not_finite(tensors, update)
-    return cut
+    def cut(self, k: int, update: int | None = None) -> Cut:
+        """Find where the ``k`` smallest magnitudes of all tensors together end.
 
+        Args:
+            k: between 0 and the number of elements.
+            update: named in the error message.
 
-def sweep(
-    tensors: Mapping[str, Tensor],
-    cut: Cut,
-    weights: Mapping[str, Tensor] | None = None,
-    before: Mapping[str, Tensor] | None = None,
-) -> Swept:
-    """Make the mask that drops what lies below the cut of :func:`find_cut` for the same ``tensors``.
+        Raises:
+            WeightsError: a value is NaN or infinite.
+        """
+        search = _Search(self.kernel, self.pieces, k)
+        cut = search.run()
+        if not search.finite:
+            raise _not_finite(self.tensors, update)
+        return cut
 
-    Args:
-        tensors: what ranks.
-        weights: where given, zeros among them are dropped too; what is dropped becomes zero in them and in ``tensors``.
-            They may be the same tensors.
-        before: bits of an earlier mask by the same names, to count what changed sides.
-    """
-    kernel = kernels.choose(tensors.values())
-    bits = {name: no_bits(tensor) for name, tensor in tensors.items()}
-    masks = {name: kernel.flat(packed) for name, packed in bits.items()}
-    earlier = None if before is None else {name: kernel.flat(before[name]) for name in bits}
-    others = {} if weights is None else {
-        name: kernel.flat(weights[name]) for name, tensor in tensors.items() if weights[name] is not tensor
-    }  # fmt: skip
+    def sweep(
+        self, cut: Cut, weights: Mapping[str, Tensor] | None = None, before: Mapping[str, Tensor] | None = None
+    ) -> Swept:
+        """Make the mask that drops what lies below the cut.
 
-    def one(piece: _Piece) -> tuple[int, int]:
-        size = len(piece.values)
-        within, packed = slice(piece.start, piece.start + size), slice(piece.start // 8, -(-(piece.start + size) // 8))
-        target = None if weights is None else others[piece.name][within] if piece.name in others else piece.values
-        split = min(max(cut.position - piece.position, 0), size)
-        old = None if earlier is None else earlier[piece.name][packed]
-        return kernel.sweep(piece.values, target, cut.key, split, masks[piece.name][packed], old)
+        Args:
+            cut: of these tensors as they are now.
+            weights: where given, zeros among them are dropped too; what is dropped becomes zero in them and in the
+                ranked tensors. They may be the same tensors.
+            before: bits of an earlier mask by the same names, to count what changed sides.
+        """
+        flat = self.kernel.flat
+        bits = {name: room_for_bits(tensor) for name, tensor in self.tensors.items()}
+        masks = {name: flat(packed) for name, packed in bits.items()}
+        earlier = None if before is None else {name: flat(before[name]) for name in bits}
+        others = {} if weights is None else {
+            name: flat(weights[name]) for name, tensor in self.tensors.items() if weights[name] is not tensor
+        }  # fmt: skip
 
-    done = _over(_pieces(kernel, tensors), one, kernel.threads)
-    return Swept(bits, sum(ones for ones, _ in done), sum(churn for _, churn in done))
+        def one(piece: _Piece) -> tuple[int, int]:
+            size = len(piece.values)
+            within, packed = (
+                slice(piece.start, piece.start + size),
+                slice(piece.start // 8, -(-(piece.start + size) // 8)),
+            )
+            target = None if weights is None else others[piece.name][within] if piece.name in others else piece.values
+            split = min(max(cut.position - piece.position, 0), size)
+            old = None if earlier is None else earlier[piece.name][packed]
+            return self.kernel.sweep(piece.values, target, cut.key, split, masks[piece.name][packed], old)
+
+        done = _over(self.pieces, one, self.kernel.threads)
+        return Swept(bits, sum(ones for ones, _ in done), sum(churn for _, churn in done))
 
 
 @dataclass

@@ -49,7 +49,7 @@ def test_numba_is_loaded_at_the_first_large_prune_where_it_is(before: str, shown
 import sys, torch
 from fairseq_parp.sparsity import kernels, select
 small = {{"w": torch.randn(1000)}}
-select.find_cut(small, 500)
+select.Ranking(small).cut(500)
 early = "numba.core" in sys.modules
 kernel = kernels.choose([torch.empty(kernels.WORTH_COMPILING)])
 print(early, "numba.core" in sys.modules, type(kernel).__name__)

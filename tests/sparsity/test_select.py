@@ -23,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("kernel")
 
 
 def zero_smallest(named: dict[str, Tensor], k: int) -> select.Swept:
-    return select.sweep(named, select.find_cut(named, k).or_zero(), named)
+    ranking = select.Ranking(named)
+    return ranking.sweep(ranking.cut(k).or_zero(), named)
 
 
 def pruned(tensors: list[list[float]], k: int, dtype: torch.dtype = torch.float32) -> list[list[float]]:
@@ -65,7 +66,7 @@ def test_golden(tensors: list[list[float]], k: int, expected: list[list[float]])
 def test_not_finite_names_the_parameter_and_changes_nothing(bad: float, k: int) -> None:
     named = {"fine": torch.ones(3), "layers.0.fc1.bias": torch.tensor([1.0, bad])}
     with pytest.raises(WeightsError, match=r"layers\.0\.fc1\.bias: 1 NaN or infinite value\(s\) at update 12"):
-        select.find_cut(named, k, update=12)
+        select.Ranking(named).cut(k, update=12)
 
 
 def test_largest_finite_is_not_infinite() -> None:
@@ -74,7 +75,7 @@ def test_largest_finite_is_not_infinite() -> None:
 
 def test_memory_that_is_not_contiguous_is_refused() -> None:
     with pytest.raises(ParpError, match="contiguous"):
-        select.find_cut({"w": torch.ones(3, 4).t()}, 1)
+        select.Ranking({"w": torch.ones(3, 4).t()})
 
 
 def by_stable_sort(tensors: list[Tensor], k: int) -> list[Tensor]:
@@ -144,8 +145,8 @@ def test_many_weights_equal_a_stable_sort(case: str, share: float, monkeypatch: 
     before = {name: pack_nonzero(tensor) for name, tensor in tensors.items()}
     k = int(share * 1_300_008)
     expected = by_stable_sort(list(tensors.values()), k)
-    cut = select.find_cut(tensors, k).or_zero()
-    swept = select.sweep(tensors, cut, tensors, before)
+    ranking = select.Ranking(tensors)
+    swept = ranking.sweep(ranking.cut(k).or_zero(), tensors, before)
     for ours, theirs, bits in zip(tensors.values(), expected, swept.bits.values(), strict=True):
         assert torch.equal(ours, theirs)
         assert torch.equal(bits, pack_nonzero(theirs))
@@ -155,7 +156,8 @@ def test_many_weights_equal_a_stable_sort(case: str, share: float, monkeypatch: 
 def test_weights_of_another_type_are_zeroed_where_they_are_zero_already() -> None:
     masters = {"w": torch.tensor([1e-9, 3.0, -2.0, 1e-8, 4.0])}
     weights = {"w": masters["w"].half()}
-    swept = select.sweep(masters, select.find_cut(masters, 1).or_zero(), weights)
+    ranking = select.Ranking(masters)
+    swept = ranking.sweep(ranking.cut(1).or_zero(), weights)
     assert masters["w"].tolist() == weights["w"].tolist() == [0.0, 3.0, -2.0, 0.0, 4.0]
     assert swept.ones == 3
 
@@ -171,8 +173,8 @@ def extra_memory(weights: dict[str, torch.Tensor]) -> int:
     half = sum(tensor.numel() for tensor in weights.values()) // 2
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         tracemalloc.start()
-        cut = select.find_cut(weights, half).or_zero()
-        select.sweep(weights, cut, weights)
+        ranking = select.Ranking(weights)
+        ranking.sweep(ranking.cut(half).or_zero(), weights)
         arrays = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     peak = held = 0
