@@ -28,8 +28,7 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
         if chosen:
             axes.plot(*zip(*chosen, strict=True), marker, color=colour, markersize=8, linestyle="", label=label)
     axes.set_yticks(places, [row.name for row in rows])
-    axes.invert_yaxis()
-    axes.set(xscale="log", xlabel="times the peer (left of the limit is good)")
+    axes.set(xscale="log", xlabel="times the peer (left of the limit is good)", ylim=(len(rows) - 0.4, -0.6))
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=4, fontsize=9)
