@@ -122,13 +122,10 @@ class Ranking:
         }  # fmt: skip
 
         def one(piece: _Piece) -> tuple[int, int]:
-            size = len(piece.values)
-            within, packed = (
-                slice(piece.start, piece.start + size),
-                slice(piece.start // 8, -(-(piece.start + size) // 8)),
-            )
+            stop = piece.start + len(piece.values)
+            within, packed = slice(piece.start, stop), slice(piece.start // 8, -(-stop // 8))
             target = None if weights is None else others[piece.name][within] if piece.name in others else piece.values
-            split = min(max(cut.position - piece.position, 0), size)
+            split = min(max(cut.position - piece.position, 0), len(piece.values))
             old = None if earlier is None else earlier[piece.name][packed]
             return self.kernel.sweep(piece.values, target, cut.key, split, masks[piece.name][packed], old)
 
