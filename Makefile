@@ -13,10 +13,14 @@ export TORCH
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-setup: .venv/.ready  ## make .venv with everything in it (about 3 minutes on 2 cores)
+setup: .venv/.compiled  ## make .venv with everything in it (about 3 minutes on 2 cores)
 
 .venv/.ready: constraints.txt setup.py fairseq_parp/environment/install.py fairseq_parp/environment/choices.py
 	@$(PYTHON) -m fairseq_parp.environment.install .venv
+
+.venv/.compiled: .venv/.ready $(wildcard fairseq_parp/*/*.cpp fairseq_parp/*/*/*.cpp)
+	@$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@
 
 demo: setup  ## the main job on synthesised speech: table and plot
 	@$(BIN)/fairseq-parp demo

@@ -1,8 +1,10 @@
 """The package ``fairseq_parp``, the command ``fairseq-parp`` and their extras."""
 
 import runpy
+import zlib
+from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 # Neither torch nor fairseq is required, and nothing is pinned: installed into an environment that has
 # them, this package must not replace them by another distribution, version or CUDA build. The extra
@@ -11,7 +13,6 @@ REQUIRES = ["editdistance", "numpy", "omegaconf", "safetensors", "soundfile", "s
 
 EXTRAS = {
     "fairseq": ['fairseq-fixed; python_version >= "3.11"', 'fairseq==0.12.2; python_version < "3.11"', "torch"],
-    "fast": ["numba"],
     "lm": ["flashlight-text"],
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
@@ -30,6 +31,21 @@ EXTRAS = {
 # In the repository these lie at the top: fairseq's --config-dir wants a plain folder, and facts are read by people.
 DATA = {"fairseq_parp.configs": "configs", "fairseq_parp.splits": "manifests/splits"}
 
+
+def in_cpp(part: str) -> Extension:
+    """Describe a part in C++ (see fairseq_parp/native.py): functions for ctypes, left out where none compiles."""
+    source = f"fairseq_parp/{part.replace('.', '/')}.cpp"
+    checksum = zlib.crc32(Path(source).read_bytes())
+    return Extension(
+        f"fairseq_parp.{part}",
+        [source],
+        define_macros=[("PARP_SOURCE", f"{checksum}u")],
+        extra_compile_args=["-O3", "-std=c++17", "-ffp-contract=off"],
+        language="c++",
+        optional=True,
+    )
+
+
 setup(
     name="fairseq-parp",
     version=runpy.run_path("fairseq_parp/__init__.py")["__version__"],
@@ -39,6 +55,7 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["fairseq_parp", "fairseq_parp.*"]), *DATA],
     package_dir=DATA,
+    ext_modules=[in_cpp(part) for part in runpy.run_path("fairseq_parp/native.py")["PARTS"]],
     package_data={
         "fairseq_parp": ["py.typed", "demo/*.pt"],
         "fairseq_parp.configs": ["*.yaml", "*.tsv", "experiments/*.yaml"],

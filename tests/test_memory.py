@@ -28,6 +28,6 @@ def test_what_the_starting_process_holds_does_not_count() -> None:
     filled = b"x" * HELD
     program = "from fairseq_parp.memory import resident_peak; print(resident_peak())"
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
     )
     assert 0 < int(done.stdout) < len(filled)

@@ -41,7 +41,7 @@ def _compiled(amount: tuple[int, int]) -> Iterator[Row]:
     """Decode utterance by utterance with the compiled search, where there is one."""
     search = fastest_search()
     if search is PrefixBeamSearcher:
-        yield unmeasured(COMPILED, Bar(10.0, faster=True), "pyctcdecode", "numba is not here: fairseq-parp doctor")
+        yield unmeasured(COMPILED, Bar(10.0, faster=True), "pyctcdecode", "not compiled here: fairseq-parp doctor")
     else:
         yield from _beside_peer(COMPILED, 10.0, search(BLANK, BEAM), 1, amount)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-PEERS = ("torch", "numpy", "numba")
+PEERS = ("torch", "numpy")
 
 
 def facts() -> dict[str, str]:

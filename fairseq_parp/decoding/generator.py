@@ -89,7 +89,7 @@ class CTCGenerator:
 
 
 def build_searcher(blank: int, beam: int, nbest: int = 1, pruning: Pruning = USUAL_PRUNING) -> Searcher:
-    """Choose a searcher: greedy for ``beam`` 1, prefix beam search above, compiled where numba is there.
+    """Choose a searcher: greedy for ``beam`` 1, prefix beam search above, compiled if it can be.
 
     Raises:
         ConfigError: ``beam`` is below 1, or ``nbest`` outside 1 to ``beam``.

@@ -187,12 +187,10 @@ class PrefixBeamSearcher:
 
 @functools.cache
 def fastest_search() -> type[PrefixBeamSearcher]:
-    """Return the compiled search; the one in torch where numba is not there, or does not work beside this numpy."""
-    try:
-        from fairseq_parp.decoding.compiled import CompiledPrefixBeamSearcher
-    except Exception:  # a numba that does not fit fails in any way; torch finds the same
-        return PrefixBeamSearcher
-    return CompiledPrefixBeamSearcher
+    """Return the compiled search; where it was not compiled, the one in torch, which finds the same."""
+    from fairseq_parp.decoding.compiled import CompiledPrefixBeamSearcher, decoder
+
+    return CompiledPrefixBeamSearcher if decoder() else PrefixBeamSearcher
 
 
 def _trace(steps: list[_Step], like: Tensor) -> tuple[Tensor, Tensor]:

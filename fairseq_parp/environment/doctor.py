@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
+from fairseq_parp import native
 from fairseq_parp.environment import libraries
 from fairseq_parp.environment.choices import CPU_INDEX, OLDEST_PYTHON, TOOLCHAIN, fairseq_arguments, has_gpu
 from fairseq_parp.environment.libraries import Library, numbers
@@ -144,7 +145,7 @@ def check_checkpoints(facts: Facts) -> Iterator[Problem]:
 def check_others(facts: Facts) -> Iterator[Problem]:
     """Everything else that the plugin imports."""
     for library in facts.library.values():
-        if library.name in ("torch", "fairseq", "torchaudio", "numba", "flashlight-text"):
+        if library.name in ("torch", "fairseq", "torchaudio", "flashlight-text"):
             continue
         if library.error:
             what = f"{library.name} {library.version} does not import ({library.error})"
@@ -159,16 +160,16 @@ def check_torchaudio(facts: Facts) -> Iterator[Problem]:
         yield Problem("torchaudio does not import", "not needed here; pip uninstall torchaudio", harmless=True)
 
 
-def check_numba(facts: Facts) -> Iterator[Problem]:
-    """Numba, which makes re-pruning and prefix beam search faster and is not needed."""
-    numba = facts.library["numba"]
-    if not numba.works:
-        what = f"numba {numba.version} does not import ({numba.error})" if numba.version else "numba is not installed"
-        yield Problem(
-            what,
-            "to re-prune and decode faster on a CPU: pip install numba; numpy and torch do it otherwise",
-            harmless=True,
-        )
+def check_native(_facts: Facts) -> Iterator[Problem]:
+    """The parts in C++, which make re-pruning and prefix beam search faster and are not needed."""
+    for part in native.PARTS:
+        if native.load(part) is None:
+            yield Problem(
+                f"fairseq_parp.{part} is not compiled, or from another version of its source",
+                "to re-prune and decode faster on a CPU, with a C++ compiler: pip install this project again (in a "
+                "checkout: python setup.py build_ext --inplace); numpy and torch do the same otherwise",
+                harmless=True,
+            )
 
 
 def check_flashlight(facts: Facts) -> Iterator[Problem]:
@@ -189,6 +190,6 @@ CHECKS: tuple[Check, ...] = (
     check_checkpoints,
     check_others,
     check_torchaudio,
-    check_numba,
+    check_native,
     check_flashlight,
 )

@@ -158,8 +158,8 @@ class Environment:
         how = "compiled here, the longest stage" if compilers else "a ready wheel"
         with build_environment(self.environ, compilers) as environ:
             building = self.pip(f"{name} ({how})", choices.fairseq_arguments(PYTHON), environ)
-            rest = ["--no-build-isolation", "-e", ".[demo,fast,test]", *choices.FAIRSEQ_NEEDS]
-            adding = self.pip("requirements and the project", rest)
+            rest = ["--no-build-isolation", "-e", ".[demo,test]", *choices.FAIRSEQ_NEEDS]
+            adding = self.pip("requirements and the project", rest, {**self.environ, **compilers})
             failed = [stage for stage in (adding, building) if not stage.succeeds()]
         if failed:
             raise failed[0].failure()

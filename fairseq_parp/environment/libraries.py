@@ -23,7 +23,6 @@ LIBRARIES = {
     "safetensors": "safetensors",
     "soxr": "soxr",
     "tqdm": "tqdm",
-    "numba": "numba",
     "flashlight-text": "flashlight.lib.text",
     "torchaudio": "torchaudio",
     "fairseq": "fairseq",

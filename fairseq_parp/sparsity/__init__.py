@@ -1,4 +1,4 @@
-"""The core: what PARP is, in PyTorch, numpy and, for speed, numba where it is installed. It never imports fairseq.
+"""The core: what PARP is, in PyTorch, numpy and, for speed, C++ where it is compiled. It never imports fairseq.
 
 Data flows one way: config -> scope -> method -> select -> masks -> weights.
 """

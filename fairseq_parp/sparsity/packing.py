@@ -49,10 +49,8 @@ def pack_nonzero(tensor: Tensor) -> Tensor:
 
 
 def room_for_bits(tensor: Tensor) -> Tensor:
-    """Return room for one bit for each element of ``tensor``: anything but for the last byte, whose bits are 0."""
-    bits = torch.empty(-(-tensor.numel() // 8), dtype=torch.uint8, device=tensor.device)
-    bits[-1:] = 0
-    return bits
+    """Return room for one bit for each element of ``tensor``; what is in it is anything."""
+    return torch.empty(-(-tensor.numel() // 8), dtype=torch.uint8, device=tensor.device)
 
 
 def pack(kept: Tensor) -> Tensor:

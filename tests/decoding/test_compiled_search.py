@@ -6,6 +6,7 @@ log-probabilities in steps of a millionth, so that ties are no matter of roundin
 
 from __future__ import annotations
 
+import ctypes
 import math
 import random
 import subprocess
@@ -17,18 +18,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fairseq_parp import native
 from fairseq_parp.bench.emissions import make
-from fairseq_parp.decoding import NO_PRUNING, PrefixBeamSearcher, Pruning
+from fairseq_parp.decoding import NO_PRUNING, PrefixBeamSearcher, Pruning, forward, searcher
+from fairseq_parp.decoding.compiled import CompiledPrefixBeamSearcher, decoder
 from fairseq_parp.decoding.prefix_beam import fastest_search
 
-without_numba = pytest.mark.skipif(fastest_search() is PrefixBeamSearcher, reason="numba is not installed")
+LIBRARY = native.load("decoding.prefix_search")
+needs_compiled = pytest.mark.skipif(LIBRARY is None, reason="the search is not compiled")
 PRUNINGS = (NO_PRUNING, Pruning(), Pruning(-1.0, -2.0), Pruning(-math.inf, -1.0))
 
 
 def compare(settings: tuple[int, int, int, Pruning], log_probs: Tensor, lengths: Tensor) -> None:
     """Search with both."""
     expected = PrefixBeamSearcher(*settings).search(log_probs, lengths)
-    for torchs, ours in zip(expected, fastest_search()(*settings).search(log_probs, lengths), strict=True):
+    for torchs, ours in zip(expected, CompiledPrefixBeamSearcher(*settings).search(log_probs, lengths), strict=True):
         assert [one.tokens.tolist() for one in ours] == [one.tokens.tolist() for one in torchs]
         assert [one.frames.tolist() for one in ours] == [one.frames.tolist() for one in torchs]
         assert [one.score for one in ours] == pytest.approx([one.score for one in torchs], rel=0, abs=1e-9)
@@ -40,17 +44,20 @@ def compare(settings: tuple[int, int, int, Pruning], log_probs: Tensor, lengths:
 def drawn(draw: random.Random) -> tuple[Tensor, Tensor]:
     """Log-probabilities from flat to nearly certain, half of them full of ties, half with impossible symbols."""
     generator = torch.Generator().manual_seed(draw.randrange(2**32))
-    shape = draw.choice((1, 3)), draw.choice((0, 1, 4, 9, 14)), draw.choice((2, 3, 5))
+    shape = draw.choice((1, 3)), draw.choice((0, 1, 4, 9, 14, 70)), draw.choice((1, 2, 3, 5))
     logits = torch.randn(shape, generator=generator, dtype=torch.float64) * draw.choice((0, 1, 3, 10, 400))
     if draw.random() < 0.5:
         logits = logits.round()
     if draw.random() < 0.5:
         logits[torch.rand(shape, generator=generator) < draw.choice((0.1, 0.5))] = -math.inf
+    if draw.random() < 0.2:
+        logits[..., draw.randrange(shape[2])] = -math.inf
     lengths = torch.tensor([draw.randint(0, shape[1]) for _ in range(shape[0])])
-    return logits.log_softmax(-1).nan_to_num(nan=-math.inf, neginf=-math.inf), lengths
+    log_probs = logits.log_softmax(-1).nan_to_num(nan=-math.inf, neginf=-math.inf)
+    return log_probs - draw.choice((0, 0, 0, 20, 700)), lengths
 
 
-@without_numba
+@needs_compiled
 @given(st.integers(0, 2**32))
 @settings(deadline=None, max_examples=100)
 def test_both_find_the_same(seed: int) -> None:
@@ -61,7 +68,7 @@ def test_both_find_the_same(seed: int) -> None:
     compare((blank, beam, draw.randint(1, beam), draw.choice(PRUNINGS)), log_probs, lengths)
 
 
-@without_numba
+@needs_compiled
 @pytest.mark.parametrize("threads", [1, 3])
 def test_both_find_the_same_in_emissions_like_a_models(threads: int) -> None:
     emissions = [torch.from_numpy(each) for each in make(5, 120).log_probs]
@@ -73,27 +80,55 @@ def test_both_find_the_same_in_emissions_like_a_models(threads: int) -> None:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(
-    ("before", "shown"),
-    [
-        pytest.param("", "False True CompiledPrefixBeamSearcher", marks=without_numba),
-        ("sys.modules['numba'] = None", "False False PrefixBeamSearcher"),
-        ("sys.path.insert(0, sys.argv[1])", "False False PrefixBeamSearcher"),
-    ],
-    ids=["numba", "no numba", "a broken numba"],
-)
-def test_numba_is_loaded_with_the_first_searcher_where_it_is(
-    before: str, shown: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    broken = tmp_path_factory.mktemp("broken")
-    (broken / "numba.py").write_text("raise RuntimeError('Numba needs another NumPy')")
-    program = f"""
-import sys
-{before}
-from fairseq_parp.decoding.generator import build_searcher
-early = "numba.core" in sys.modules
-searcher = build_searcher(0, 5)
-print(early, "numba.core" in sys.modules, type(searcher).__name__)
+@needs_compiled
+@pytest.mark.parametrize("value", [-math.inf, math.nan])
+def test_both_find_nothing_where_nothing_is_possible(value: float) -> None:
+    compare((0, 5, 5, Pruning()), torch.full((2, 4, 3), value, dtype=torch.float64), torch.tensor([4, 2]))
+
+
+@needs_compiled
+def test_no_such_blank() -> None:
+    for blank in (-1, 3):
+        with pytest.raises(IndexError):
+            CompiledPrefixBeamSearcher(blank, 5).search(torch.zeros(1, 4, 3), torch.tensor([4]))
+
+
+@needs_compiled
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")
+def test_too_wide_a_beam_is_an_error_of_python() -> None:
+    program = """
+import resource, torch
+from pathlib import Path
+from fairseq_parp.decoding import NO_PRUNING
+from fairseq_parp.decoding.compiled import CompiledPrefixBeamSearcher
+searcher = CompiledPrefixBeamSearcher(0, 10**9, 1, NO_PRUNING)
+searcher.search(torch.zeros(1, 2, 200), torch.tensor([2]))
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (32 << 20), resource.RLIM_INFINITY))
+try:
+    searcher.search(torch.zeros(1, 3, 200), torch.tensor([3]))
+except MemoryError as error:
+    print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program, broken], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == shown.split()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "a prefix beam search, beam 1000000000\n"
+
+
+@needs_compiled
+def test_constants_are_those_of_the_search_in_torch() -> None:
+    assert LIBRARY is not None
+    LIBRARY.parp_constants.restype = ctypes.POINTER(ctypes.c_double)
+    ours = searcher.STEPS_PER_NAT, forward.LEAST, forward.LEAST_SYMBOL, forward.CHUNK, forward.TOP, forward.MOST_AT_ONCE
+    assert tuple(LIBRARY.parp_constants()[: len(ours)]) == ours
+
+
+@needs_compiled
+def test_the_compiled_search_is_the_fastest() -> None:
+    assert fastest_search() is CompiledPrefixBeamSearcher
+
+
+def test_where_nothing_is_compiled_torch_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "load", lambda _part: None)
+    decoder.cache_clear()
+    assert fastest_search.__wrapped__() is PrefixBeamSearcher
+    decoder.cache_clear()

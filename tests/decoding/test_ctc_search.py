@@ -33,7 +33,7 @@ EVERYTHING = 400  # more than the label sequences of 5 frames and 3 labels
 
 Search = type[PrefixBeamSearcher]
 SEARCHES = sorted({PrefixBeamSearcher, fastest_search()}, key=lambda search: search.__name__)
-"""The one in torch, and the compiled one where numba is installed."""
+"""The one in torch, and the compiled one where it was compiled."""
 
 
 @pytest.fixture(scope="module", params=SEARCHES)

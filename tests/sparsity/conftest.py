@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Collection
 
 import pytest
@@ -14,8 +13,8 @@ from fairseq_parp.sparsity.kernels import tensors
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.tensors import Tensors
 
-without_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
-KERNELS = [pytest.param("compiled", marks=without_numba), "numpy", "torch"]
+compiled_here = pytest.mark.skipif(kernels.load_compiled() is None, reason="not compiled here")
+KERNELS = [pytest.param("compiled", marks=compiled_here), "numpy", "torch"]
 
 
 @pytest.fixture(params=KERNELS)
@@ -26,7 +25,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         dtypes = {tensor.dtype for tensor in ranked}
         if request.param == "torch" or len(dtypes) != 1:
             return Tensors(torch.float64 in dtypes, cpu=True)
-        compiled = kernels._compiled() if request.param == "compiled" and dtypes == {torch.float32} else None
+        compiled = kernels.load_compiled() if request.param == "compiled" and dtypes == {torch.float32} else None
         return compiled or Arrays(*dtypes)
 
     monkeypatch.setattr(kernels, "choose", choose)

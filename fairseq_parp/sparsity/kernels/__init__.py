@@ -1,8 +1,7 @@
 """The passes over weights that a prune is made of, in three implementations that return the same.
 
-``compiled`` (numba) is the fast one, for many fp32 weights in main memory; ``arrays`` (numpy) takes every
-floating-point type there; ``tensors`` (torch) takes every device, and types that are mixed. :func:`choose` is the one
-place that decides. What is read once and only then needed, numba above all, is imported at the first prune.
+``compiled`` (C++) is the fast one, for fp32 weights in main memory; ``arrays`` (numpy) takes every floating-point type
+there; ``tensors`` (torch) takes every device, and types that are mixed. :func:`choose` is the one place that decides.
 
 A pass sees *keys*: integers that order like magnitudes and are equal exactly where magnitudes are equal. They are a
 float's bits without its sign; zero, of either sign, is key 0, and from :attr:`Kernel.infinity` on nothing is finite.
@@ -21,13 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fairseq_parp import native
+
 Keys = NDArray[Any]
 
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """What floats are seen as, by their bytes."""
-
-WORTH_COMPILING = 1 << 24
-"""Weights from which on numba pays for its import (about half a second, once)."""
 
 
 class Counts(NamedTuple):
@@ -112,18 +110,16 @@ def choose(tensors: Collection[Tensor]) -> Kernel:
     if len(dtypes) == 1 and cpu:
         from fairseq_parp.sparsity.kernels.arrays import Arrays
 
-        compiled = dtypes == {torch.float32} and sum(tensor.numel() for tensor in tensors) >= WORTH_COMPILING
-        return (_compiled() if compiled else None) or Arrays(*dtypes)
+        return (load_compiled() if dtypes == {torch.float32} else None) or Arrays(*dtypes)
     from fairseq_parp.sparsity.kernels.tensors import Tensors
 
     return Tensors(torch.float64 in dtypes, cpu)
 
 
 @functools.cache
-def _compiled() -> Kernel | None:
-    """Return the compiled kernel; None where numba is not there, or does not work beside this numpy."""
-    try:
-        from fairseq_parp.sparsity.kernels.compiled import Compiled
-    except Exception:  # a numba that does not fit fails in any way; the numpy kernel does the same
-        return None
-    return Compiled()
+def load_compiled() -> Kernel | None:
+    """Return the compiled kernel, None where it was not compiled: the numpy kernel does the same."""
+    from fairseq_parp.sparsity.kernels.compiled import Compiled
+
+    library = native.load("sparsity.kernels.passes")
+    return None if library is None else Compiled(library)

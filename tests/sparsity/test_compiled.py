@@ -1,0 +1,133 @@
+"""The passes in C++ against those in numpy: every implementation that this processor has, at every way through them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from fairseq_parp import native
+from fairseq_parp.sparsity import kernels
+from fairseq_parp.sparsity.kernels.arrays import Arrays
+from fairseq_parp.sparsity.kernels.compiled import Compiled, levels
+
+PART = "sparsity.kernels.passes"
+LIBRARY = native.load(PART)
+INFINITY = 0x7F80_0000
+SIZES = [0, 1, 7, 63, 64, 65, 127, 511, 512, 513, 4095, 4096, 32_767, 32_768, 32_769, 70_001]
+"""Less than a word; words; all streams, some of them; whole blocks and what is left of one."""
+
+compiled_here = pytest.mark.skipif(LIBRARY is None, reason="not compiled here")
+pytestmark = compiled_here
+
+
+@pytest.fixture(params=range(levels(LIBRARY)) if LIBRARY else [])
+def kernel(request: pytest.FixtureRequest) -> Compiled:
+    assert LIBRARY is not None
+    return Compiled(LIBRARY, request.param)
+
+
+@pytest.fixture
+def numpys() -> Arrays:
+    return Arrays(torch.float32)
+
+
+def draw(chance: np.random.Generator, size: int) -> NDArray[np.uint32]:
+    """Draw floats as they lie in memory, some of which are zero, equal, or as large and small as they come."""
+    values = chance.standard_normal(size).astype(np.float32)
+    some = chance.random(size) < 0.3
+    values[some] = chance.choice(np.array([0, -0.0, 1, -1, 1e-45, 3.4e38, -3.4e38], np.float32), int(some.sum()))
+    return values.view(np.uint32)
+
+
+def some_keys(chance: np.random.Generator, values: NDArray[np.uint32]) -> list[int]:
+    """Draw keys to compare with: those of values, those beside them, and the ends."""
+    own = [] if not values.size else [int(value) & 0x7FFF_FFFF for value in chance.choice(values, 3)]
+    return [0, 1, 2, INFINITY - 1, INFINITY, *own, *(key + 1 for key in own)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_look(kernel: Compiled, numpys: Arrays, size: int) -> None:
+    chance = np.random.default_rng(size)
+    values = draw(chance, size)
+    for _ in range(20):
+        low, high = chance.choice(some_keys(chance, values), 2)
+        for most in (0, 5, size):
+            counts, found = kernel.look(values, int(low), int(high), most)
+            expected, keys = numpys.look(values, int(low), int(high), most)
+            assert counts == expected
+            assert np.array_equal(found, keys) if keys is not None else found is None
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("size", [1, 63, 64, 200, 33_000])
+def test_a_number_that_is_not_finite_is_seen_at_every_place(kernel: Compiled, bad: float, size: int) -> None:
+    values = np.zeros(size, np.float32)
+    assert kernel.look(values.view(np.uint32), 0, 1, 0)[0].finite
+    for place in {0, 1, size // 2, size - 65, size - 2, size - 1} & set(range(size)):
+        values[place] = bad
+        assert not kernel.look(values.view(np.uint32), 0, 1, 0)[0].finite
+        values[place] = 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("zero", [True, False])
+def test_sweep(kernel: Compiled, numpys: Arrays, size: int, zero: bool) -> None:
+    chance = np.random.default_rng(size)
+    values = draw(chance, size)
+    before = np.packbits(chance.random(size) < 0.5, bitorder="little")
+    for key in some_keys(chance, values):
+        for split in {0, 1, 64, size // 2, size - 1, size} & set(range(size + 1)):
+            for earlier in (before, None):
+                ours, theirs = values.copy(), values.copy()
+                bits, expected = (np.full(-(-size // 8), 255, np.uint8) for _ in range(2))
+                counts = kernel.sweep(ours, ours if zero else None, key, split, bits, earlier)
+                assert counts == numpys.sweep(theirs, theirs if zero else None, key, split, expected, earlier)
+                assert np.array_equal(ours, theirs)
+                assert np.array_equal(bits, expected)
+
+
+def test_nothing_is_touched_beside_what_was_asked_for(kernel: Compiled) -> None:
+    """Pieces lie side by side in one tensor, and threads work on neighbours at the same time."""
+    for size in (1, 8, 100, 1000):
+        values, bits = np.full(size + 2, 7, np.uint32), np.full(-(-size // 8) + 2, 0b1010_1010, np.uint8)
+        inner = values[1:-1]
+        kernel.sweep(inner, inner, 8, 0, bits[1:-1], None)
+        assert values.tolist() == [7] + [0] * size + [7]
+        assert bits.tolist() == [0b1010_1010] + [0] * (len(bits) - 2) + [0b1010_1010]
+
+
+def test_the_fastest_implementation_is_the_usual_one(kernel: Compiled) -> None:
+    assert LIBRARY is not None
+    assert Compiled(LIBRARY).level == levels(LIBRARY) - 1 >= kernel.level
+
+
+@pytest.mark.parametrize("damage", ["not there", "empty", "from another source"])
+def test_without_a_library_that_fits_numpy_does_the_work(tmp_path: Path, damage: str) -> None:
+    """In a copy of the package, as after an update that was not compiled again."""
+    package = Path(native.__file__).parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.pt"))
+    folder = tmp_path / package.name / "sparsity" / "kernels"
+    (library,) = (package / "sparsity" / "kernels").glob("passes*.so")
+    if damage == "empty":
+        (folder / library.name).touch()
+    elif damage == "from another source":
+        shutil.copy(library, folder)
+        with (folder / "passes.cpp").open("a") as source:
+            source.write("// changed\n")
+    program = "import torch; from fairseq_parp.sparsity import kernels; print(kernels.choose([torch.zeros(3)]))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program] if sys.version_info >= (3, 11) else [sys.executable, "-c", program],
+        capture_output=True, text=True, check=True, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert ".Arrays object" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_library_that_was_compiled_from_this_source_is_used() -> None:
+    assert type(kernels.choose([torch.zeros(3)])).__name__ == "Compiled"
