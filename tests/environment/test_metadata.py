@@ -49,6 +49,11 @@ def test_the_command_and_the_version(distribution):
     assert distribution.version == __version__
 
 
+def test_a_source_distribution_holds_what_is_compiled(built):
+    listed = (built / "fairseq_parp.egg-info" / "SOURCES.txt").read_text().split()
+    assert {str(file.relative_to(ROOT)) for file in (ROOT / "fairseq_parp").rglob("*.cpp")} < set(listed)
+
+
 def test_the_package_holds_every_module_and_what_the_demo_reads(built):
     for pattern in ("**/*.py", "demo/*.pt", "py.typed"):
         for file in (ROOT / "fairseq_parp").glob(pattern):

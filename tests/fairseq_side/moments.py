@@ -7,6 +7,7 @@ after every update a line ``digest`` tells all weights and the mask.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import io
@@ -80,28 +81,34 @@ def _write_in_two(place: _Place, save: Any, state: Any, file: Any) -> None:
 
 def _wrap_pruner(place: _Place) -> None:
     """Be inside a re-prune once a third of the tensors, each one piece, are zeroed. The first mask is none."""
-    from fairseq_parp.sparsity import Pruner
-    from fairseq_parp.sparsity.kernels.arrays import Arrays
+    from fairseq_parp.sparsity import Pruner, kernels
 
-    prune, sweep = Pruner.prune, Arrays.sweep
+    prune, choose = Pruner.prune, kernels.choose
 
     @functools.wraps(prune)
     def pruned(self: Any, update: int) -> Any:
         zeroed = 0
 
-        def swept(*args: Any) -> Any:
-            nonlocal zeroed
-            result = sweep(*args)
-            zeroed += 1
-            if update and zeroed == len(self.targets) // 3:
-                place.reach("re-prune", f" {update}")
-            return result
+        def chosen(tensors: Any) -> Any:
+            kernel = copy.copy(choose(tensors))
+            sweep = kernel.sweep
 
-        Arrays.sweep = swept  # type: ignore[method-assign]
+            def swept(*args: Any) -> Any:
+                nonlocal zeroed
+                result = sweep(*args)
+                zeroed += 1
+                if update and zeroed == len(self.targets) // 3:
+                    place.reach("re-prune", f" {update}")
+                return result
+
+            kernel.sweep = swept  # type: ignore[method-assign]
+            return kernel
+
+        kernels.choose = chosen
         try:
             return prune(self, update)
         finally:
-            Arrays.sweep = sweep  # type: ignore[method-assign]
+            kernels.choose = choose
 
     Pruner.prune = pruned  # type: ignore[method-assign]
 
