@@ -211,7 +211,7 @@ struct Sweep {
         }
         std::memcpy(bits + word * 8, &keeps, bytes);
         kept += ones(keeps);
-        churn += ones((keeps ^ earlier) & lower(many));
+        churn += ones(keeps ^ earlier);
     }
 };
 
