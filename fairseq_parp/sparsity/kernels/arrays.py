@@ -39,7 +39,7 @@ class Arrays(Kernel):
         keys = _keys(values)
         below, until = keys < low, keys < max(low, high)
         found = _where(keys, below ^ until)
-        counts = Counts(int(np.count_nonzero(below)), found.size, bool(keys.max(initial=0) < self.infinity))
+        counts = Counts(int(np.count_nonzero(below)), found.size, int(keys.max(initial=0)) < self.infinity)
         return counts, found if found.size <= most else None
 
     def histogram(self, values: Any, low: int, high: int, shift: int) -> NDArray[np.int64]:
