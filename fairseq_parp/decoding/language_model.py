@@ -123,7 +123,8 @@ class LanguageModel:
 
         try:
             return KenLM(str(self.path), Numbers([*words, "<unk>"]))
-        # KenLM's own exceptions arrive as RuntimeError; where it quotes bytes that are no text, as the other.
+        # KenLM's own exceptions arrive as RuntimeError; where it quotes bytes that are no text, as the other or, on
+        # Python 3.10, without a text.
         except (RuntimeError, UnicodeDecodeError) as error:
-            reason = str(error).strip().splitlines()[-1]
+            reason = (str(error).strip() or "it does not say why").splitlines()[-1]
             raise LanguageModelError(self.path, f"KenLM cannot load it ({reason})") from error
