@@ -39,7 +39,12 @@ class BaseConfig:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a dotted key."""
-        return OmegaConf.select(self.content, key, default=default, throw_on_missing=False)
+        value: Any = self.content
+        for part in key.split("."):  # omegaconf 2.0 selects without a default
+            if not isinstance(value, DictConfig) or part not in value:
+                return default
+            value = value[part]
+        return value
 
     def override(self, key: str, value: object) -> str:
         """Return ``key=value`` as hydra wants it for this file."""
