@@ -35,7 +35,8 @@ def write_inputs(folder: Path, size: Size) -> None:
     plain = OmegaConf.to_container(model.cfg, resolve=False, enum_to_str=True)
     config = {**(plain if isinstance(plain, dict) else {}), "_name": "wav2vec2"}
     task = {"_name": "audio_pretraining", "data": str(folder), "normalize": False, "labels": None}
-    state = {"args": None, "cfg": {"model": config, "task": task}, "model": model.state_dict()}
+    cfg = {"model": config, "task": task, "criterion": None, "lr_scheduler": None}
+    state = {"args": None, "cfg": cfg, "model": model.state_dict()}
     torch.save({**state, "extra_state": {}, "optimizer_history": [_HISTORY]}, folder / "pretrained.pt")
 
 
