@@ -242,8 +242,7 @@ class _Search:
         """Return the cut whose key is the ``rank``-th smallest (from 1) of those collected."""
         key = np.partition(keys, rank - 1)[rank - 1]
         ends = np.cumsum([each.inside for each in found.counts])
-        pieces = np.searchsorted(ends, np.flatnonzero(keys == key), side="right")
-        equal = np.bincount(pieces, minlength=len(ends))
+        equal = np.diff(np.searchsorted(np.flatnonzero(keys == key), ends), prepend=0)
         return self._cut_at(int(key), equal, rank - int(np.count_nonzero(keys < key)))
 
     def _cut_at(self, key: int, equal: Sequence[int] | NDArray[np.int64], ties: int) -> Cut:

@@ -13,7 +13,6 @@ from fairseq_parp.sparsity import packing
 from fairseq_parp.sparsity.kernels import INTEGERS, Counts, Kernel, Keys
 
 _POPCOUNT = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
-_popcounts = getattr(np, "bitwise_count", _POPCOUNT.__getitem__)  # numpy 2 has an instruction for it
 
 
 class Arrays(Kernel):
@@ -61,7 +60,7 @@ class Arrays(Kernel):
                 np.multiply(weights, kept, out=weights)
             np.multiply(values, kept, out=values)
         bits[:] = np.packbits(kept, bitorder="little")
-        return int(np.count_nonzero(kept)), 0 if before is None else int(_popcounts(bits ^ before).sum())
+        return _ones(bits), 0 if before is None else _ones(bits ^ before)
 
 
 def _unsigned(values: Tensor) -> Any:
@@ -72,6 +71,12 @@ def _unsigned(values: Tensor) -> Any:
 def _keys(values: Any) -> Keys:
     keys: Keys = np.bitwise_and(values, np.iinfo(values.dtype).max >> 1)
     return keys
+
+
+def _ones(bits: NDArray[np.uint8]) -> int:
+    if not hasattr(np, "bitwise_count"):  # numpy 2 has it, and takes eight bytes at a time
+        return int(_POPCOUNT[bits].sum())
+    return int(np.bitwise_count(bits if bits.size % 8 else bits.view(np.uint64)).sum())
 
 
 def _where(keys: Keys, wanted: NDArray[np.bool_]) -> Keys:
