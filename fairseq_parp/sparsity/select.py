@@ -9,11 +9,8 @@ not depend on it, on the sample or on the threads.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +19,7 @@ from torch import Tensor
 
 from fairseq_parp.errors import WeightsError
 from fairseq_parp.sparsity import kernels
-from fairseq_parp.sparsity.kernels import Counts, Kernel, Keys
+from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, Target
 from fairseq_parp.sparsity.packing import room_for_bits
 
 SAMPLE = 1 << 18
@@ -38,11 +35,6 @@ SMALL = 1 << 16
 """Weights up to which all keys are collected, and in all cases as many may be."""
 
 BINS = 1 << 16
-
-WORTH_THREADS = 1 << 20
-"""Weights from which on more than one thread is started."""
-
-R = TypeVar("R")
 
 
 class Cut(NamedTuple):
@@ -121,27 +113,16 @@ class Ranking:
             name: flat(weights[name]) for name, tensor in self.tensors.items() if weights[name] is not tensor
         }  # fmt: skip
 
-        def one(piece: _Piece) -> tuple[int, int]:
+        def target(piece: _Piece) -> Target:
             stop = piece.start + len(piece.values)
             within, packed = slice(piece.start, stop), slice(piece.start // 8, -(-stop // 8))
-            target = None if weights is None else others[piece.name][within] if piece.name in others else piece.values
+            into = None if weights is None else others[piece.name][within] if piece.name in others else piece.values
             split = min(max(cut.position - piece.position, 0), len(piece.values))
             old = None if earlier is None else earlier[piece.name][packed]
-            return self.kernel.sweep(piece.values, target, cut.key, split, masks[piece.name][packed], old)
+            return Target(piece.values, into, split, masks[piece.name][packed], old)
 
-        done = _over(self.pieces, one, self.kernel.threads)
-        return Swept(bits, sum(ones for ones, _ in done), sum(churn for _, churn in done))
-
-
-@dataclass
-class _Found:
-    """What a pass found: counts per piece, and all keys inside the bracket in order unless they were too many."""
-
-    counts: list[Counts]
-    keys: Keys | None
-
-    def total(self) -> tuple[int, int]:
-        return sum(each.below for each in self.counts), sum(each.inside for each in self.counts)
+        kept, churn = self.kernel.sweep([target(piece) for piece in self.pieces], cut.key)
+        return Swept(bits, kept, churn)
 
 
 class _Search:
@@ -149,7 +130,8 @@ class _Search:
 
     def __init__(self, kernel: Kernel, pieces: Sequence[_Piece], k: int) -> None:
         self.kernel, self.pieces, self.k = kernel, pieces, k
-        self.size = sum(len(piece.values) for piece in pieces)
+        self.values = [piece.values for piece in pieces]
+        self.size = sum(map(len, self.values))
         self.finite = True
 
     def run(self) -> Cut:
@@ -158,18 +140,18 @@ class _Search:
         low, high = self._bracket()
         while True:
             found = self._look(low, high)
-            below, inside = found.total()
+            below, inside = int(found.below.sum()), int(found.inside.sum())
             if below == self.k or not self.finite:
                 return Cut(low, 0)
             if below < self.k <= below + inside:
                 if found.keys is not None:
                     return self._among(found, found.keys, self.k - below)
                 if high - low == 1:
-                    return self._cut_at(low, [each.inside for each in found.counts], self.k - below)
+                    return self._cut_at(low, found.inside, self.k - below)
                 start, stop, less = low, high, below
             elif self.k < below:
                 if low == 1:
-                    return self._cut_at(0, [each.below for each in found.counts], self.k)
+                    return self._cut_at(0, found.below, self.k)
                 stop = low
             else:
                 start, less = high, below + inside
@@ -182,7 +164,7 @@ class _Search:
             return 0, 0
         if self.size <= SMALL:
             return 1, self.kernel.infinity
-        sample = self._sample()
+        sample = self.kernel.sample(self.values, self.size // SAMPLE | 1)  # odd: no power of two in shapes is in step
         rank = self.k / self.size * len(sample)
         width = DEVIATIONS * (rank * (1 - self.k / self.size)) ** 0.5 + 1
         first, last = int(rank - width), int(rank + width)
@@ -194,71 +176,35 @@ class _Search:
             return lowest, lowest + 1
         return lowest + (first in edges), highest
 
-    def _sample(self) -> Keys:
-        """Return every n-th key. n is odd, so that no power of two in the tensors' shapes is in step with it."""
-        step = self.size // SAMPLE | 1
-
-        def one(piece: _Piece) -> Keys:
-            return self.kernel.keys(piece.values[-piece.position % step :: step])
-
-        return np.concatenate(_over(self.pieces, one, self.kernel.threads))
-
-    def _look(self, low: int, high: int) -> _Found:
+    def _look(self, low: int, high: int) -> Found:
         """Count what is below and inside [low, high), and collect what is inside."""
         room = max(SMALL, int(self.size * MOST_COLLECTED)) if high - low > 1 else 0
-        lock = threading.Lock()
-
-        def one(piece: _Piece) -> tuple[Counts, Keys | None]:
-            nonlocal room
-            counts, keys = self.kernel.look(piece.values, low, high, max(0, room))
-            with lock:
-                room -= counts.inside
-            return counts, keys
-
-        done = _over(self.pieces, one, self.kernel.threads)
-        counts = [each for each, _ in done]
-        self.finite = self.finite and all(each.finite for each in counts)
-        parts = [keys for _, keys in done if keys is not None]
-        return _Found(counts, np.concatenate(parts) if parts and room >= 0 else None)
+        found = self.kernel.look(self.values, low, high, room)
+        self.finite = self.finite and found.finite
+        return found
 
     def _narrow(self, start: int, stop: int, less: int) -> tuple[int, int, int]:
         """Return the part of [start, stop) that the cut's key is in, by a histogram, and the number of keys below."""
         shift = max(0, (stop - start - 1).bit_length() - (BINS - 1).bit_length())
-        total = np.zeros(((stop - 1 - start) >> shift) + 1, np.int64)
-        lock = threading.Lock()
-
-        def one(piece: _Piece) -> None:
-            counts = self.kernel.histogram(piece.values, start, stop, shift)
-            with lock:
-                np.add(total, counts, out=total)
-
-        _over(self.pieces, one, self.kernel.threads)
-        sums = less + total.cumsum()
+        sums = less + self.kernel.histogram(self.values, start, stop, shift).cumsum()
         place = int(np.searchsorted(sums, self.k))
         low = start + (place << shift)
         return low, min(stop, low + (1 << shift)), int(sums[place - 1]) if place else less
 
-    def _among(self, found: _Found, keys: Keys, rank: int) -> Cut:
+    def _among(self, found: Found, keys: Keys, rank: int) -> Cut:
         """Return the cut whose key is the ``rank``-th smallest (from 1) of those collected."""
         key = np.partition(keys, rank - 1)[rank - 1]
-        ends = np.cumsum([each.inside for each in found.counts])
+        ends = np.cumsum(found.inside)
         equal = np.diff(np.searchsorted(np.flatnonzero(keys == key), ends), prepend=0)
         return self._cut_at(int(key), equal, rank - int(np.count_nonzero(keys < key)))
 
-    def _cut_at(self, key: int, equal: Sequence[int] | NDArray[np.int64], ties: int) -> Cut:
+    def _cut_at(self, key: int, equal: NDArray[np.int64], ties: int) -> Cut:
         """Return the cut behind the first ``ties`` elements of a key, of which each piece has ``equal``."""
         ends = np.cumsum(equal)
         which = int(np.searchsorted(ends, ties))
-        rank = ties - int(ends[which] - equal[which])
-        _, _, position, values = self.pieces[which]
-        while len(values) > 1:  # halving takes no memory, and two reads of the piece
-            half = len(values) // 2
-            here = self.kernel.look(values[:half], key, key + 1, 0)[0].inside
-            if rank <= here:
-                values = values[:half]
-            else:
-                rank, position, values = rank - here, position + half, values[half:]
-        return Cut(key, position + 1)
+        piece = self.pieces[which]
+        within = self.kernel.find(piece.values, key, ties - int(ends[which] - equal[which]))
+        return Cut(key, piece.position + within + 1)
 
 
 def _pieces(kernel: Kernel, tensors: Mapping[str, Tensor]) -> list[_Piece]:
@@ -269,23 +215,6 @@ def _pieces(kernel: Kernel, tensors: Mapping[str, Tensor]) -> list[_Piece]:
             pieces.append(_Piece(name, start, position + start, values[start : start + kernel.piece]))
         position += len(values)
     return pieces
-
-
-def _over(pieces: Sequence[_Piece], work: Callable[[_Piece], R], threads: int) -> list[R]:
-    """Do ``work`` on every piece and return the results in order; each thread takes the next piece that is left."""
-    if threads == 1 or sum(len(piece.values) for piece in pieces) < WORTH_THREADS:
-        return [work(piece) for piece in pieces]
-    results: list[Any] = [None] * len(pieces)
-    left = iter(range(len(pieces)))
-
-    def take() -> None:
-        for index in left:
-            results[index] = work(pieces[index])
-
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(take) for _ in range(threads)]:
-            done.result()
-    return results
 
 
 def _not_finite(tensors: Mapping[str, Tensor], update: int | None) -> WeightsError:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fairseq_parp.sparsity import kernels, select
-from fairseq_parp.sparsity.kernels import tensors
+from fairseq_parp.sparsity import kernels, packing, select
+from fairseq_parp.sparsity.kernels import piecewise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
+from fairseq_parp.sparsity.kernels.compiled import Compiled
 from fairseq_parp.sparsity.kernels.tensors import Tensors
 
 compiled_here = pytest.mark.skipif(kernels.load_compiled() is None, reason="not compiled here")
@@ -33,11 +34,13 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make samples, brackets, histograms and pieces tiny: the bracket often misses, or holds too much."""
+    """Make samples, brackets, histograms and pieces tiny: the bracket often misses, or holds too much; with threads."""
     for name, value in {"SAMPLE": 8, "SMALL": 4, "MOST_COLLECTED": 0.1, "BINS": 4, "DEVIATIONS": 1}.items():
         monkeypatch.setattr(select, name, value)
-    monkeypatch.setattr(Arrays, "piece", 8)
-    monkeypatch.setattr(tensors, "_UNDER_TORCHS_GRAIN", 8)
+    for kernel in (Compiled, Arrays, Tensors):
+        monkeypatch.setattr(kernel, "piece", 8)
+    monkeypatch.setattr(piecewise, "WORTH_THREADS", 1)
+    monkeypatch.setattr(packing, "CHUNK", 16)
 
 
 @pytest.fixture(params=["usual sizes", "tiny sizes"])

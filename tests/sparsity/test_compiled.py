@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from fairseq_parp import native
 from fairseq_parp.sparsity import kernels
+from fairseq_parp.sparsity.kernels import Found, Target, piecewise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.compiled import Compiled, levels
 
@@ -59,20 +61,69 @@ def test_look(kernel: Compiled, numpys: Arrays, size: int) -> None:
     for _ in range(20):
         low, high = chance.choice(some_keys(chance, values), 2)
         for most in (0, 5, size):
-            counts, found = kernel.look(values, int(low), int(high), most)
-            expected, keys = numpys.look(values, int(low), int(high), most)
-            assert counts == expected
-            assert np.array_equal(found, keys) if keys is not None else found is None
+            assert_same(*(each.look([values], int(low), int(high), most) for each in (kernel, numpys)))
+
+
+def assert_same(one: Found, other: Found) -> None:
+    assert np.array_equal(one.below, other.below)
+    assert np.array_equal(one.inside, other.inside)
+    assert one.finite == other.finite
+    assert np.array_equal(one.keys, other.keys) if other.keys is not None else one.keys is None
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let several threads share pieces that are far from worth it."""
+    monkeypatch.setattr(piecewise, "WORTH_THREADS", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads_share_pieces_and_their_keys_come_in_order(kernel: Compiled, numpys: Arrays) -> None:
+    chance = np.random.default_rng(0)
+    for _ in range(100):
+        pieces = [draw(chance, int(size)) for size in chance.integers(0, 3000, 17)]
+        low, high = sorted(int(key) for key in chance.choice(some_keys(chance, np.concatenate(pieces)), 2))
+        inside = int(numpys.look(pieces, low, high, 0).inside.sum())
+        for room in {0, 5, inside - 1, inside, inside + 1} - {-1}:
+            assert_same(*(each.look(pieces, low, high, room) for each in (kernel, numpys)))
+        for step in (1, 7, 5000):
+            assert np.array_equal(kernel.sample(pieces, step), numpys.sample(pieces, step))
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads_sweep_each_piece_once(kernel: Compiled, numpys: Arrays) -> None:
+    chance = np.random.default_rng(0)
+    for _ in range(50):
+        pieces = [draw(chance, int(size)) for size in chance.integers(0, 3000, 17)]
+        key = int(chance.choice(some_keys(chance, np.concatenate(pieces))))
+        splits = [int(chance.integers(values.size + 1)) for values in pieces]
+        ours, theirs = (
+            [target_of(values.copy(), split) for values, split in zip(pieces, splits, strict=True)] for _ in range(2)
+        )
+        assert kernel.sweep(ours, key) == numpys.sweep(theirs, key)
+        assert_same_after(ours, theirs)
+
+
+def target_of(values: NDArray[np.uint32], split: int, zero: bool = True, before: Any = None) -> Target:
+    """Describe what a sweep does to a piece, with bits in which all still has to be written."""
+    return Target(values, values if zero else None, split, np.full(-(-values.size // 8), 255, np.uint8), before)
+
+
+def assert_same_after(ours: list[Target], theirs: list[Target]) -> None:
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.array_equal(one.values, other.values)
+        assert np.array_equal(one.bits, other.bits)
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("size", [1, 63, 64, 200, 33_000])
 def test_a_number_that_is_not_finite_is_seen_at_every_place(kernel: Compiled, bad: float, size: int) -> None:
     values = np.zeros(size, np.float32)
-    assert kernel.look(values.view(np.uint32), 0, 1, 0)[0].finite
+    assert kernel.look([values.view(np.uint32)], 0, 1, 0).finite
     for place in {0, 1, size // 2, size - 65, size - 2, size - 1} & set(range(size)):
         values[place] = bad
-        assert not kernel.look(values.view(np.uint32), 0, 1, 0)[0].finite
+        assert not kernel.look([values.view(np.uint32)], 0, 1, 0).finite
         values[place] = 0
 
 
@@ -85,12 +136,9 @@ def test_sweep(kernel: Compiled, numpys: Arrays, size: int, zero: bool) -> None:
     for key in some_keys(chance, values):
         for split in {0, 1, 64, size // 2, size - 1, size} & set(range(size + 1)):
             for earlier in (before, None):
-                ours, theirs = values.copy(), values.copy()
-                bits, expected = (np.full(-(-size // 8), 255, np.uint8) for _ in range(2))
-                counts = kernel.sweep(ours, ours if zero else None, key, split, bits, earlier)
-                assert counts == numpys.sweep(theirs, theirs if zero else None, key, split, expected, earlier)
-                assert np.array_equal(ours, theirs)
-                assert np.array_equal(bits, expected)
+                ours, theirs = ([target_of(values.copy(), split, zero, earlier)] for _ in range(2))
+                assert kernel.sweep(ours, key) == numpys.sweep(theirs, key)
+                assert_same_after(ours, theirs)
 
 
 def test_nothing_is_touched_beside_what_was_asked_for(kernel: Compiled) -> None:
@@ -98,7 +146,7 @@ def test_nothing_is_touched_beside_what_was_asked_for(kernel: Compiled) -> None:
     for size in (1, 8, 100, 1000):
         values, bits = np.full(size + 2, 7, np.uint32), np.full(-(-size // 8) + 2, 0b1010_1010, np.uint8)
         inner = values[1:-1]
-        kernel.sweep(inner, inner, 8, 0, bits[1:-1], None)
+        kernel.sweep([Target(inner, inner, 0, bits[1:-1], None)], 8)
         assert values.tolist() == [7] + [0] * size + [7]
         assert bits.tolist() == [0b1010_1010] + [0] * (len(bits) - 2) + [0b1010_1010]
 

@@ -3,15 +3,16 @@
 ``compiled`` (C++) is the fast one, for fp32 weights in main memory; ``arrays`` (numpy) takes every floating-point type
 there; ``tensors`` (torch) takes every device, and types that are mixed. :func:`choose` is the one place that decides.
 
-A pass sees *keys*: integers that order like magnitudes and are equal exactly where magnitudes are equal. They are a
-float's bits without its sign; zero, of either sign, is key 0, and from :attr:`Kernel.infinity` on nothing is finite.
+A pass goes over all pieces of all weights, on several threads. It sees *keys*: integers that order like magnitudes and
+are equal exactly where magnitudes are equal. They are a float's bits without its sign; zero, of either sign, is key 0,
+and from :attr:`Kernel.infinity` on nothing is finite.
 """
 
 from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -28,12 +29,39 @@ INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """What floats are seen as, by their bytes."""
 
 
-class Counts(NamedTuple):
-    """What one look at a piece finds: keys below a range, keys inside it, and whether all are finite."""
+class Found(NamedTuple):
+    """What a look finds.
 
-    below: int
-    inside: int
+    Attributes:
+        below: how many keys of each piece lie below a range; int64.
+        inside: how many lie inside it; int64.
+        finite: whether all are finite.
+        keys: those inside, in order; None where they were more than there was room for.
+    """
+
+    below: NDArray[np.int64]
+    inside: NDArray[np.int64]
     finite: bool
+    keys: Keys | None
+
+
+class Target(NamedTuple):
+    """What a sweep does to a piece.
+
+    Attributes:
+        values: what ranks.
+        weights: where given, zeros of it are dropped too, and what is dropped becomes zero in it and in ``values``.
+            It may be ``values`` itself.
+        split: what has just the sweep's key and stands before this position is dropped.
+        bits: takes the mask, 1 where something is kept.
+        before: the bits of an earlier mask.
+    """
+
+    values: Any
+    weights: Any | None
+    split: int
+    bits: Any
+    before: Any | None
 
 
 class Kernel(ABC):
@@ -42,48 +70,45 @@ class Kernel(ABC):
     Attributes:
         piece: elements of a piece at most; a multiple of 8.
         infinity: the key of infinity.
-        threads: how many pieces may be worked on at a time.
     """
 
     piece: int
     infinity: int
-    threads: int
 
     @abstractmethod
     def flat(self, tensor: Tensor) -> Any:
         """Return a flat view that the passes take and that slices like a list; masks' bits have one as well."""
 
     @abstractmethod
-    def keys(self, values: Any) -> Keys:
-        """Return the keys, as an array in main memory."""
+    def sample(self, pieces: Sequence[Any], step: int) -> Keys:
+        """Return every ``step``-th key, from the first one on, as an array in main memory."""
 
     @abstractmethod
-    def look(self, values: Any, low: int, high: int, most: int) -> tuple[Counts, Keys | None]:
+    def look(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
         """Count the keys below ``low`` and those inside, from ``low`` up to but not including ``high``.
 
-        Returns:
-            the counts, and the keys inside in order; None where they are more than ``most``.
+        Args:
+            room: how many keys inside are collected at most.
         """
 
     @abstractmethod
-    def histogram(self, values: Any, low: int, high: int, shift: int) -> NDArray[np.int64]:
+    def histogram(self, pieces: Sequence[Any], low: int, high: int, shift: int) -> NDArray[np.int64]:
         """Count ``(key - low) >> shift`` over the keys from ``low`` up to but not including ``high``."""
 
     @abstractmethod
-    def sweep(
-        self, values: Any, weights: Any | None, key: int, split: int, bits: Any, before: Any | None
-    ) -> tuple[int, int]:
-        """Drop what has a key below ``key``, and what has just that key and stands before position ``split``.
+    def find(self, values: Any, key: int, rank: int) -> int:
+        """Return the position in a piece of the ``rank``-th (from 1) weight that has just that key.
 
-        Args:
-            values: what ranks.
-            weights: where given, zeros of it are dropped too, and what is dropped becomes zero in it and in ``values``.
-                It may be ``values`` itself.
-            bits: takes the mask, 1 where something is kept.
-            before: the bits of an earlier mask.
+        Raises:
+            IndexError: there are fewer.
+        """
+
+    @abstractmethod
+    def sweep(self, targets: Sequence[Target], key: int) -> tuple[int, int]:
+        """Drop what has a key below ``key``, and what has just that key and stands before a target's split.
 
         Returns:
-            how many are kept, and how many stand on another side than in ``before`` (0 without one).
+            how many weights are kept, and how many changed sides since the earlier masks.
         """
 
 

@@ -5,6 +5,7 @@
 // three does it changes nothing but the time.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 
@@ -29,8 +30,15 @@ constexpr uint32_t MAGNITUDE = 0x7FFFFFFF, NOT_FINITE = 0x7F800000;
 constexpr int64_t WIDE = 64;
 
 // A core that reads one place after the other waits for memory: with eight places at a time it has more under way.
-// They are four pages apart, and so within reach of the cache when what was found is collected.
-constexpr int64_t STREAMS = 8, RUN = 64, BLOCK = STREAMS * RUN;  // in words
+// They are four pages apart, and so within reach of the cache when what was found is collected. Each is asked for two
+// words ahead, because the processor itself does not look beyond a page's end.
+constexpr int64_t STREAMS = 8, RUN = 64, BLOCK = STREAMS * RUN, AHEAD = 2;  // in words
+
+INLINE void ask_ahead(const uint32_t *values) {
+#ifdef __GNUC__
+    for (int i = 0; i < WIDE; i += 16) __builtin_prefetch(values + AHEAD * WIDE + i);  // 64 bytes come at a time
+#endif
+}
 
 INLINE int64_t ones(uint64_t word) {
 #ifdef __GNUC__
@@ -178,6 +186,7 @@ template <class Lanes> INLINE void look(Look &at) {
             for (int64_t stream = 0; stream < shape.streams; stream++) {
                 const int64_t word = stream * shape.run + i;
                 const uint32_t *here = first + word * WIDE;
+                ask_ahead(here);
                 inside[word] =
                     at.note(Lanes::below(here, at.low), Lanes::below(here, at.high), Lanes::below(here, NOT_FINITE));
             }
@@ -222,6 +231,7 @@ template <class Lanes> INLINE void sweep_words(Sweep &at, int64_t start, int64_t
             for (int64_t stream = 0; stream < shape.streams; stream++) {
                 const int64_t word = start + stream * shape.run + i;
                 uint32_t *here = at.values + word * WIDE;
+                ask_ahead(here);
                 at.note(word, at.zero ? Lanes::keep(here, key) : ~Lanes::below(here, key));
             }
         start += shape.words();
@@ -277,24 +287,66 @@ int32_t parp_levels() {
 #endif
 }
 
+// What a pass is told of a piece, and then tells of it.
+struct Sampled {
+    const uint32_t *values;
+    int64_t size, first, start;
+};
+
+struct Looked {
+    const uint32_t *values;
+    int64_t size, below, inside, finite, start;
+};
+
+struct Swept {
+    uint32_t *values;
+    int64_t size, split, zero;
+    uint8_t *bits;
+    const uint8_t *before;  // or null
+    int64_t kept, churn;
+};
+
+// Several threads call a pass with the same pieces; ``taken`` counts those that one of them has taken.
+struct Pieces {
+    int64_t count;
+    std::atomic<int64_t> taken;
+};
+
+// Take every ``step``-th key of a piece, from its ``first`` on; ``keys`` takes them from its ``start`` on.
+void parp_sample(Pieces *all, Sampled *pieces, int64_t step, uint32_t *keys) {
+    for (int64_t next; (next = all->taken++) < all->count;) {
+        const Sampled &piece = pieces[next];
+        uint32_t *to = keys + piece.start;
+        for (int64_t i = piece.first; i < piece.size; i += step) *to++ = piece.values[i] & MAGNITUDE;
+    }
+}
+
 // Count the keys below ``low``, and those from ``low`` up to but not including ``high``; tell whether all are finite.
-// ``found`` takes the keys inside, in order, as far as it has room. ``counts``: below, inside, finite.
-void parp_look(int32_t level, const uint32_t *values, int64_t size, uint32_t low, uint32_t high, uint32_t *found,
-               int64_t room, int64_t *counts) {
-    Look at{values, size, low, high, found, room, 0, 0, ~uint64_t{0}};
-    LEVELS[level].look(at);
-    counts[0] = at.below;
-    counts[1] = at.inside;
-    counts[2] = at.finite == ~uint64_t{0};
+// ``found`` takes the keys inside, in order, a piece's from its ``start`` on: from ``place`` up to ``end`` it is for
+// this thread; where that is full, keys are only counted.
+void parp_look(Pieces *all, Looked *pieces, int32_t level, uint32_t low, uint32_t high, uint32_t *found, int64_t place,
+               int64_t end) {
+    for (int64_t next; (next = all->taken++) < all->count;) {
+        Looked &piece = pieces[next];
+        Look at{piece.values, piece.size, low, high, found + place, end - place, 0, 0, ~uint64_t{0}};
+        LEVELS[level].look(at);
+        piece.below = at.below;
+        piece.inside = at.inside;
+        piece.finite = at.finite == ~uint64_t{0};
+        piece.start = place;
+        place = std::min(end, place + at.inside);
+    }
 }
 
 // Drop what has a key below ``key``, and what has just that key and stands before ``split``; make it zero if ``zero``.
-// ``bits`` takes the mask, ``before`` is an earlier one or null. ``counts``: kept, changed sides.
-void parp_sweep(int32_t level, uint32_t *values, int64_t size, uint32_t key, int64_t split, int32_t zero,
-                uint8_t *bits, const uint8_t *before, int64_t *counts) {
-    Sweep at{values, size, key, split, zero != 0, bits, before, 0, 0};
-    LEVELS[level].sweep(at);
-    counts[0] = at.kept;
-    counts[1] = at.churn;
+// ``bits`` takes the mask, ``before`` is an earlier one.
+void parp_sweep(Pieces *all, Swept *pieces, int32_t level, uint32_t key) {
+    for (int64_t next; (next = all->taken++) < all->count;) {
+        Swept &piece = pieces[next];
+        Sweep at{piece.values, piece.size, key, piece.split, piece.zero != 0, piece.bits, piece.before, 0, 0};
+        LEVELS[level].sweep(at);
+        piece.kept = at.kept;
+        piece.churn = at.churn;
+    }
 }
 }

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq_parp.sparsity import packing
-from fairseq_parp.sparsity.kernels import INTEGERS, Counts, Kernel, Keys
-
-_UNDER_TORCHS_GRAIN = (1 << 15) - 8
-"""Elements below which torch works on one thread: threads of ours, each on its piece, wait less for one another."""
+from fairseq_parp.sparsity.kernels import INTEGERS, Keys, Target
+from fairseq_parp.sparsity.kernels.piecewise import Counts, Piecewise
 
 
-class Tensors(Kernel):
+class Tensors(Piecewise):
     """Takes flat views as they are.
 
     Args:
@@ -24,49 +20,57 @@ class Tensors(Kernel):
         cpu: all tensors are in main memory.
     """
 
+    piece = 1 << 19  # of temporary tensors there are several as large
+
     def __init__(self, wide: bool, cpu: bool) -> None:
         self.wide = wide
-        self.piece = _UNDER_TORCHS_GRAIN if cpu else 1 << 22
-        self.threads = torch.get_num_threads() if cpu else 1
+        if not cpu:
+            self.piece = 1 << 22
         self.infinity = 0x7FF0_0000_0000_0000 if wide else 0x7F80_0000
+
+    @property
+    def threads(self) -> int:
+        """One: torch itself works on several."""
+        return 1
 
     def flat(self, tensor: Tensor) -> Tensor:
         """Return a flat view."""
         return packing.flat(tensor)
 
-    def keys(self, values: Tensor) -> Keys:
-        """Return the keys in main memory."""
+    def _keys_of(self, values: Tensor) -> Keys:
         return self._keys(values).cpu().numpy()
 
-    def look(self, values: Tensor, low: int, high: int, most: int) -> tuple[Counts, Keys | None]:
-        """Count by comparing, select by a boolean index; see :class:`Kernel`."""
+    def _look_at(self, values: Tensor, low: int, high: int, room: int) -> tuple[Counts, Keys | None]:
         if not len(values):
             return Counts(0, 0, True), np.empty(0, np.int64)
         keys = self._keys(values)
         below, until = keys < low, keys < max(low, high)
         found = _where(keys, below ^ until)
         counts = Counts(int(torch.count_nonzero(below)), len(found), bool(keys.max() < self.infinity))
-        return counts, found.cpu().numpy() if len(found) <= most else None
+        return counts, found.cpu().numpy() if len(found) <= room else None
 
-    def histogram(self, values: Tensor, low: int, high: int, shift: int) -> NDArray[np.int64]:
-        """Count digits; see :class:`Kernel`."""
+    def _histogram_of(self, values: Tensor, low: int, high: int, shift: int) -> NDArray[np.int64]:
         digits = (_within(self._keys(values), low, high) - low) >> shift
         return torch.bincount(digits, minlength=((high - 1 - low) >> shift) + 1).cpu().numpy()
 
-    def sweep(
-        self, values: Tensor, weights: Tensor | None, key: int, split: int, bits: Any, before: Any | None
-    ) -> tuple[int, int]:
-        """Zero by integer arithmetic: a masked fill asks at every element; see :class:`Kernel`."""
+    def _places_of(self, values: Tensor, key: int) -> Tensor:
+        return (self._keys(values) == key).nonzero()
+
+    def _sweep_one(self, target: Target, key: int) -> None:
+        values, weights, split, bits, _ = target
         keys = self._keys(values)
-        kept = keys >= key
-        kept[:split] &= keys[:split] != key
-        if weights is not None:
+        kept = keys >= key + (split == len(values))
+        if split < len(values):
+            kept[:split] &= keys[:split] != key
+        if weights is not None:  # by integer arithmetic: a masked fill asks at every element
             if weights is not values:
                 kept &= weights != 0
                 _keep(weights, kept)
             _keep(values, kept)
         bits.copy_(packing.pack(kept))
-        return int(torch.count_nonzero(kept)), 0 if before is None else packing.ones(bits ^ before)
+
+    def _ones(self, bits: Tensor) -> int:
+        return packing.ones(bits)
 
     def _keys(self, values: Tensor) -> Tensor:
         if self.wide:

@@ -1,0 +1,137 @@
+"""Passes that go over the pieces in Python, on several threads."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fairseq_parp.sparsity import packing
+from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, Target
+
+WORTH_THREADS = 1 << 20
+"""Weights from which on more than one thread is started."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def together(work: Callable[[int], None], threads: int, weights: int) -> None:
+    """Let ``threads`` do ``work``, each with its number; only one where so few weights are not worth more."""
+    if threads == 1 or weights < WORTH_THREADS:
+        work(0)
+        return
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work, number) for number in range(1, threads)]
+        work(0)
+        for other in others:
+            other.result()
+
+
+class Counts(NamedTuple):
+    """What one look at one piece finds, as :class:`Found` has it for all of them."""
+
+    below: int
+    inside: int
+    finite: bool
+
+
+def size(pieces: Iterable[Any]) -> int:
+    """Return how many weights there are in all."""
+    return sum(map(len, pieces))
+
+
+class Piecewise(Kernel):
+    """Makes passes over all pieces of what a subclass does with one."""
+
+    @property
+    def threads(self) -> int:
+        """How many pieces may be worked on at a time."""
+        return torch.get_num_threads()
+
+    def sample(self, pieces: Sequence[Any], step: int) -> Keys:
+        """Slice every piece where the one before left off; see :class:`Kernel`."""
+        positions = itertools.accumulate(map(len, pieces), initial=0)
+        slices = [values[-position % step :: step] for values, position in zip(pieces, positions, strict=False)]
+        return np.concatenate(self._over(slices, self._keys_of, size(pieces)))
+
+    def look(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
+        """Look at all pieces; see :class:`Kernel`. What is full gives no more room to those that follow."""
+        lock, left = threading.Lock(), room
+
+        def one(values: Any) -> tuple[Counts, Keys | None]:
+            nonlocal left
+            counts, keys = self._look_at(values, low, high, max(0, left))
+            with lock:
+                left -= counts.inside
+            return counts, keys
+
+        done = self._over(pieces, one, size(pieces))
+        below, inside, finite = np.array([counts for counts, _ in done], np.int64).reshape(-1, 3).T
+        parts = [keys for _, keys in done if keys is not None]
+        return Found(below, inside, bool(finite.all()), np.concatenate(parts) if parts and left >= 0 else None)
+
+    def histogram(self, pieces: Sequence[Any], low: int, high: int, shift: int) -> NDArray[np.int64]:
+        """Add up the histograms of all pieces; see :class:`Kernel`."""
+        total = np.zeros(((high - 1 - low) >> shift) + 1, np.int64)
+        lock = threading.Lock()
+
+        def one(values: Any) -> None:
+            counts = self._histogram_of(values, low, high, shift)
+            with lock:
+                np.add(total, counts, out=total)
+
+        self._over(pieces, one, size(pieces))
+        return total
+
+    def find(self, values: Any, key: int, rank: int) -> int:
+        """Search one chunk after the other, for little memory; see :class:`Kernel`."""
+        for start in range(0, len(values), packing.CHUNK):
+            places = self._places_of(values[start : start + packing.CHUNK], key)
+            if rank <= len(places):
+                return start + int(places[rank - 1])
+            rank -= len(places)
+        raise IndexError(f"{rank} weights too few have the key {key}")
+
+    def sweep(self, targets: Sequence[Target], key: int) -> tuple[int, int]:
+        """Sweep all pieces, then count bits; see :class:`Kernel`."""
+        self._over(targets, lambda target: self._sweep_one(target, key), size(each.values for each in targets))
+        kept = sum(self._ones(target.bits) for target in targets)
+        return kept, sum(self._ones(bits ^ before) for *_, bits, before in targets if before is not None)
+
+    def _over(self, items: Sequence[T], work: Callable[[T], R], weights: int) -> list[R]:
+        """Do ``work`` on every item and return the results in order; each thread takes the next item that is left."""
+        results: list[Any] = [None] * len(items)
+        left = iter(range(len(items)))
+
+        def take(_: int) -> None:
+            for index in left:
+                results[index] = work(items[index])
+
+        together(take, self.threads, weights)
+        return results
+
+    @abstractmethod
+    def _keys_of(self, values: Any) -> Keys: ...
+
+    @abstractmethod
+    def _look_at(self, values: Any, low: int, high: int, room: int) -> tuple[Counts, Keys | None]: ...
+
+    @abstractmethod
+    def _histogram_of(self, values: Any, low: int, high: int, shift: int) -> NDArray[np.int64]: ...
+
+    @abstractmethod
+    def _places_of(self, values: Any, key: int) -> Any: ...
+
+    @abstractmethod
+    def _sweep_one(self, target: Target, key: int) -> None: ...
+
+    @abstractmethod
+    def _ones(self, bits: Any) -> int: ...
