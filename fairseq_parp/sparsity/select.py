@@ -194,9 +194,8 @@ class _Search:
     def _among(self, found: Found, keys: Keys, rank: int) -> Cut:
         """Return the cut whose key is the ``rank``-th smallest (from 1) of those collected."""
         key = np.partition(keys, rank - 1)[rank - 1]
-        ends = np.cumsum(found.inside)
-        equal = np.diff(np.searchsorted(np.flatnonzero(keys == key), ends), prepend=0)
-        return self._cut_at(int(key), equal, rank - int(np.count_nonzero(keys < key)))
+        first, last = np.searchsorted(np.flatnonzero(keys == key), (found.starts, found.starts + found.inside))
+        return self._cut_at(int(key), last - first, rank - int(np.count_nonzero(keys < key)))
 
     def _cut_at(self, key: int, equal: NDArray[np.int64], ties: int) -> Cut:
         """Return the cut behind the first ``ties`` elements of a key, of which each piece has ``equal``."""

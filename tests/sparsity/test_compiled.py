@@ -68,7 +68,13 @@ def assert_same(one: Found, other: Found) -> None:
     assert np.array_equal(one.below, other.below)
     assert np.array_equal(one.inside, other.inside)
     assert one.finite == other.finite
-    assert np.array_equal(one.keys, other.keys) if other.keys is not None else one.keys is None
+    if other.keys is None:
+        assert one.keys is None
+        return
+    assert one.keys is not None
+    assert len(one.keys) == len(other.keys)
+    for ours, theirs, many in zip(one.starts, other.starts, other.inside, strict=True):
+        assert np.array_equal(one.keys[ours : ours + many], other.keys[theirs : theirs + many])
 
 
 @pytest.fixture
@@ -79,7 +85,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("threads")
-def test_threads_share_pieces_and_their_keys_come_in_order(kernel: Compiled, numpys: Arrays) -> None:
+def test_threads_share_pieces_and_find_all_keys(kernel: Compiled, numpys: Arrays) -> None:
     chance = np.random.default_rng(0)
     for _ in range(100):
         pieces = [draw(chance, int(size)) for size in chance.integers(0, 3000, 17)]

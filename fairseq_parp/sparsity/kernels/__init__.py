@@ -36,13 +36,15 @@ class Found(NamedTuple):
         below: how many keys of each piece lie below a range; int64.
         inside: how many lie inside it; int64.
         finite: whether all are finite.
-        keys: those inside, in order; None where they were more than there was room for.
+        keys: those inside; None where they were more than there was room for.
+        starts: where those of each piece start among them; int64.
     """
 
     below: NDArray[np.int64]
     inside: NDArray[np.int64]
     finite: bool
     keys: Keys | None
+    starts: NDArray[np.int64]
 
 
 class Target(NamedTuple):

@@ -33,7 +33,7 @@ class Compiled(Arrays):
         self.level = levels(library) - 1 if level is None else level
         self._sample, self._look, self._sweep = library.parp_sample, library.parp_look, library.parp_sweep
         self._sample.argtypes = [_PLACE, _PLACE, _COUNT, _PLACE]
-        self._look.argtypes = [_PLACE, _PLACE, _INT, _KEY, _KEY, _PLACE, _COUNT, _COUNT]
+        self._look.argtypes = [_PLACE, _PLACE, _INT, _KEY, _KEY, _PLACE, _PLACE, _COUNT]
         self._sweep.argtypes = [_PLACE, _PLACE, _INT, _KEY]
 
     def sample(self, pieces: Sequence[Any], step: int) -> Keys:
@@ -47,23 +47,22 @@ class Compiled(Arrays):
             ],
         )
         keys = np.empty(-(-positions[-1] // step), np.uint32)
-        _pass(sampled, self.threads, lambda _, *pieces: self._sample(*pieces, step, _place(keys)))
+        self._pass(sampled, lambda *pieces: self._sample(*pieces, step, _place(keys)))
         return keys
 
     def look(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
         """Count and collect in one pass; see :class:`Kernel`."""
         looked = _table("values size below inside finite start", [(_place(at), len(at), 0, 0, 0, 0) for at in pieces])
-        threads = self.threads
-        found = np.empty(threads * room, np.uint32)  # what is not used of it takes no memory
+        found = np.empty(room, np.uint32)
 
-        def work(thread: int, *pieces: int) -> None:
-            self._look(*pieces, self.level, low, high, _place(found), thread * room, (thread + 1) * room)
+        def work(*pieces: int) -> None:
+            own = np.empty(room, np.uint32)  # what is not used of it takes no memory
+            self._look(*pieces, self.level, low, high, _place(found), _place(own), room)
 
-        _pass(looked, threads, work)
-        inside = looked["inside"]
-        parts = [found[start : start + many] for start, many in zip(looked["start"], inside, strict=True)]
-        keys = np.concatenate(parts) if parts and inside.sum() <= room else None
-        return Found(looked["below"], inside, bool(looked["finite"].all()), keys)
+        self._pass(looked, work)
+        total = int(looked["inside"].sum())
+        keys = found[:total] if total <= room else None
+        return Found(looked["below"], looked["inside"], bool(looked["finite"].all()), keys, looked["start"])
 
     def sweep(self, targets: Sequence[Target], key: int) -> tuple[int, int]:
         """Zero, pack and compare in one pass, unless other weights than those that rank have a say."""
@@ -76,14 +75,13 @@ class Compiled(Arrays):
                 for values, weights, split, bits, before in targets
             ],
         )
-        _pass(swept, self.threads, lambda _, *pieces: self._sweep(*pieces, self.level, key))
+        self._pass(swept, lambda *pieces: self._sweep(*pieces, self.level, key))
         return int(swept["kept"].sum()), int(swept["churn"].sum())
 
-
-def _pass(pieces: NDArray[Any], threads: int, work: Callable[..., None]) -> None:
-    """Let threads do ``work`` with their number, how many pieces there are and how many are taken, and the pieces."""
-    counts = np.array([len(pieces), 0], np.int64)
-    together(lambda thread: work(thread, _place(counts), _place(pieces)), threads, int(pieces["size"].sum()))
+    def _pass(self, pieces: NDArray[Any], work: Callable[[int, int], None]) -> None:
+        """Let threads do ``work`` on counts that they share, and on the pieces."""
+        counts = np.array([len(pieces), 0, 0], np.int64)
+        together(lambda: work(_place(counts), _place(pieces)), self.threads, int(pieces["size"].sum()))
 
 
 def _table(names: str, rows: Sequence[tuple[int, ...]]) -> NDArray[Any]:

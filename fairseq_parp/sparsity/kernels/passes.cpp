@@ -306,15 +306,16 @@ struct Swept {
     int64_t kept, churn;
 };
 
-// Several threads call a pass with the same pieces; ``taken`` counts those that one of them has taken.
-struct Pieces {
-    int64_t count;
-    std::atomic<int64_t> taken;
+// What threads share that call a pass with the same pieces: how many there are, and how many have been taken by one of
+// them; how many keys have been found.
+struct Counts {
+    int64_t pieces;
+    std::atomic<int64_t> taken, found;
 };
 
 // Take every ``step``-th key of a piece, from its ``first`` on; ``keys`` takes them from its ``start`` on.
-void parp_sample(Pieces *all, Sampled *pieces, int64_t step, uint32_t *keys) {
-    for (int64_t next; (next = all->taken++) < all->count;) {
+void parp_sample(Counts *counts, Sampled *pieces, int64_t step, uint32_t *keys) {
+    for (int64_t next; (next = counts->taken++) < counts->pieces;) {
         const Sampled &piece = pieces[next];
         uint32_t *to = keys + piece.start;
         for (int64_t i = piece.first; i < piece.size; i += step) *to++ = piece.values[i] & MAGNITUDE;
@@ -322,26 +323,26 @@ void parp_sample(Pieces *all, Sampled *pieces, int64_t step, uint32_t *keys) {
 }
 
 // Count the keys below ``low``, and those from ``low`` up to but not including ``high``; tell whether all are finite.
-// ``found`` takes the keys inside, in order, a piece's from its ``start`` on: from ``place`` up to ``end`` it is for
-// this thread; where that is full, keys are only counted.
-void parp_look(Pieces *all, Looked *pieces, int32_t level, uint32_t low, uint32_t high, uint32_t *found, int64_t place,
-               int64_t end) {
-    for (int64_t next; (next = all->taken++) < all->count;) {
+// ``found`` takes the keys inside, a piece's in order from its ``start`` on; where all together are more than it has
+// ``room`` for, they are only counted. ``own`` is as much room for this thread alone, where a piece's are collected.
+void parp_look(Counts *counts, Looked *pieces, int32_t level, uint32_t low, uint32_t high, uint32_t *found,
+               uint32_t *own, int64_t room) {
+    for (int64_t next; (next = counts->taken++) < counts->pieces;) {
         Looked &piece = pieces[next];
-        Look at{piece.values, piece.size, low, high, found + place, end - place, 0, 0, ~uint64_t{0}};
+        Look at{piece.values, piece.size, low, high, own, room, 0, 0, ~uint64_t{0}};
         LEVELS[level].look(at);
         piece.below = at.below;
         piece.inside = at.inside;
         piece.finite = at.finite == ~uint64_t{0};
-        piece.start = place;
-        place = std::min(end, place + at.inside);
+        piece.start = counts->found.fetch_add(at.inside);
+        if (piece.start + at.inside <= room) std::copy_n(own, at.inside, found + piece.start);
     }
 }
 
 // Drop what has a key below ``key``, and what has just that key and stands before ``split``; make it zero if ``zero``.
 // ``bits`` takes the mask, ``before`` is an earlier one.
-void parp_sweep(Pieces *all, Swept *pieces, int32_t level, uint32_t key) {
-    for (int64_t next; (next = all->taken++) < all->count;) {
+void parp_sweep(Counts *counts, Swept *pieces, int32_t level, uint32_t key) {
+    for (int64_t next; (next = counts->taken++) < counts->pieces;) {
         Swept &piece = pieces[next];
         Sweep at{piece.values, piece.size, key, piece.split, piece.zero != 0, piece.bits, piece.before, 0, 0};
         LEVELS[level].sweep(at);

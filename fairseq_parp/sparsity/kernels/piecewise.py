@@ -23,14 +23,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def together(work: Callable[[int], None], threads: int, weights: int) -> None:
-    """Let ``threads`` do ``work``, each with its number; only one where so few weights are not worth more."""
+def together(work: Callable[[], None], threads: int, weights: int) -> None:
+    """Let ``threads`` do ``work``; only one where so few weights are not worth more."""
     if threads == 1 or weights < WORTH_THREADS:
-        work(0)
+        work()
         return
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work, number) for number in range(1, threads)]
-        work(0)
+        others = [pool.submit(work) for _ in range(threads - 1)]
+        work()
         for other in others:
             other.result()
 
@@ -76,7 +76,8 @@ class Piecewise(Kernel):
         done = self._over(pieces, one, size(pieces))
         below, inside, finite = np.array([counts for counts, _ in done], np.int64).reshape(-1, 3).T
         parts = [keys for _, keys in done if keys is not None]
-        return Found(below, inside, bool(finite.all()), np.concatenate(parts) if parts and left >= 0 else None)
+        keys = np.concatenate(parts) if parts and left >= 0 else None
+        return Found(below, inside, bool(finite.all()), keys, inside.cumsum() - inside)
 
     def histogram(self, pieces: Sequence[Any], low: int, high: int, shift: int) -> NDArray[np.int64]:
         """Add up the histograms of all pieces; see :class:`Kernel`."""
@@ -111,7 +112,7 @@ class Piecewise(Kernel):
         results: list[Any] = [None] * len(items)
         left = iter(range(len(items)))
 
-        def take(_: int) -> None:
+        def take() -> None:
             for index in left:
                 results[index] = work(items[index])
 
