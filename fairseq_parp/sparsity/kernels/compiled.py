@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from fairseq_parp.sparsity.kernels import Found, Keys, Target
 from fairseq_parp.sparsity.kernels.arrays import Arrays
-from fairseq_parp.sparsity.kernels.piecewise import together
+from fairseq_parp.sparsity.kernels.piecewise import size, together
 
 _PLACE, _COUNT, _KEY, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint32, ctypes.c_int32
 
@@ -32,22 +31,15 @@ class Compiled(Arrays):
         super().__init__(torch.float32)
         self.level = levels(library) - 1 if level is None else level
         self._sample, self._look, self._sweep = library.parp_sample, library.parp_look, library.parp_sweep
-        self._sample.argtypes = [_PLACE, _PLACE, _COUNT, _PLACE]
+        self._sample.argtypes = [_PLACE, _COUNT, _COUNT, _PLACE]
         self._look.argtypes = [_PLACE, _PLACE, _INT, _KEY, _KEY, _PLACE, _PLACE, _COUNT]
         self._sweep.argtypes = [_PLACE, _PLACE, _INT, _KEY]
 
     def sample(self, pieces: Sequence[Any], step: int) -> Keys:
-        """Read at a fixed distance; see :class:`Kernel`."""
-        positions = list(accumulate(map(len, pieces), initial=0))
-        sampled = _table(
-            "values size first start",
-            [
-                (_place(values), len(values), -position % step, -(-position // step))
-                for values, position in zip(pieces, positions[:-1], strict=True)
-            ],
-        )
-        keys = np.empty(-(-positions[-1] // step), np.uint32)
-        self._pass(sampled, lambda *pieces: self._sample(*pieces, step, _place(keys)))
+        """Take keys at a fixed distance, on one thread: more would take longer to start."""
+        keys = np.empty(-(-size(pieces) // step), np.uint32)
+        sampled = _table("values size", [(_place(values), len(values)) for values in pieces])
+        self._sample(_place(sampled), len(sampled), step, _place(keys))
         return keys
 
     def look(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:

@@ -290,7 +290,7 @@ int32_t parp_levels() {
 // What a pass is told of a piece, and then tells of it.
 struct Sampled {
     const uint32_t *values;
-    int64_t size, first, start;
+    int64_t size;
 };
 
 struct Looked {
@@ -306,21 +306,19 @@ struct Swept {
     int64_t kept, churn;
 };
 
+// Take every ``step``-th key of all ``count`` pieces, from the first one on.
+void parp_sample(const Sampled *pieces, int64_t count, int64_t step, uint32_t *keys) {
+    int64_t next = 0;  // in the piece
+    for (int64_t i = 0; i < count; next -= pieces[i++].size)
+        for (; next < pieces[i].size; next += step) *keys++ = pieces[i].values[next] & MAGNITUDE;
+}
+
 // What threads share that call a pass with the same pieces: how many there are, and how many have been taken by one of
 // them; how many keys have been found.
 struct Counts {
     int64_t pieces;
     std::atomic<int64_t> taken, found;
 };
-
-// Take every ``step``-th key of a piece, from its ``first`` on; ``keys`` takes them from its ``start`` on.
-void parp_sample(Counts *counts, Sampled *pieces, int64_t step, uint32_t *keys) {
-    for (int64_t next; (next = counts->taken++) < counts->pieces;) {
-        const Sampled &piece = pieces[next];
-        uint32_t *to = keys + piece.start;
-        for (int64_t i = piece.first; i < piece.size; i += step) *to++ = piece.values[i] & MAGNITUDE;
-    }
-}
 
 // Count the keys below ``low``, and those from ``low`` up to but not including ``high``; tell whether all are finite.
 // ``found`` takes the keys inside, a piece's in order from its ``start`` on; where all together are more than it has
