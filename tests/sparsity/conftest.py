@@ -38,9 +38,9 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SAMPLE": 8, "SMALL": 4, "MOST_COLLECTED": 0.1, "BINS": 4, "DEVIATIONS": 1}.items():
         monkeypatch.setattr(select, name, value)
     for kernel in (Compiled, Arrays, Tensors):
-        monkeypatch.setattr(kernel, "piece", 8)
+        monkeypatch.setattr(kernel, "piece", 16)
     monkeypatch.setattr(piecewise, "WORTH_THREADS", 1)
-    monkeypatch.setattr(packing, "CHUNK", 16)
+    monkeypatch.setattr(packing, "CHUNK", 8)
 
 
 @pytest.fixture(params=["usual sizes", "tiny sizes"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fairseq_parp.sparsity import kernels
+from fairseq_parp.sparsity import kernels, packing
+from fairseq_parp.sparsity.kernels.arrays import Arrays
+from fairseq_parp.sparsity.kernels.tensors import Tensors
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,14 @@ def test_a_kernel_can_be_asked_for() -> None:
     with kernels.using(one):
         assert kernels.choose([torch.zeros(3)]) is one
     assert kernels.choose([torch.zeros(3)]) is not one
+
+
+@pytest.mark.parametrize("kernel", [Arrays(torch.float32), Tensors(wide=False, cpu=True)])
+def test_one_of_equal_weights_is_found_in_any_chunk(kernel: kernels.Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "CHUNK", 8)
+    weights = torch.tensor([1.0, 2.0, -2.0] * 11)
+    values, (key,) = kernel.flat(weights), kernel.sample([kernel.flat(torch.tensor([2.0]))], 1)
+    expected = [place for place in range(33) if place % 3]
+    assert [kernel.find(values, key, rank) for rank in range(1, 23)] == expected
+    with pytest.raises(IndexError, match="1 weights too few have the key"):
+        kernel.find(values, key, 23)
