@@ -7,6 +7,7 @@ in processes of their own.
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 import tempfile
@@ -95,7 +96,12 @@ def _saving(size: Size, seconds: int) -> Iterator[Row]:
             for training in (stock, ours):
                 training.update()
             save, peer = (functools.partial(each.save, folder / f"{id(each)}.pt") for each in (ours, stock))
-            times = in_turn(ours.go_on, save, peer)
+
+            def prepare(training: Training = ours) -> None:
+                training.go_on()
+                os.sync()  # neither waits for what the other left to be written
+
+            times = in_turn(prepare, save, peer)
             mine, others = ((folder / f"{id(each)}.pt").stat().st_size for each in (ours, stock))
         more = 0 if interval == 1 or ours.pruner is None else 4 * zero_count(0.5, ours.pruner.size) / others
         yield compare(names[0], Bar(round(1.05 + more, 3)), STOCK, *times)

@@ -19,7 +19,7 @@ _POPCOUNT = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uin
 class Arrays(Piecewise):
     """Takes flat views as arrays of unsigned integers: numpy knows no bfloat16, and needs none."""
 
-    piece = 1 << 19  # in smaller ones threads wait more for Python, larger ones need much room for temporary arrays
+    piece = 1 << 20  # in smaller ones threads wait more for Python; larger ones need more room for temporary arrays
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.infinity = int(_keys(_unsigned(torch.tensor([torch.inf], dtype=dtype)))[0])
@@ -36,7 +36,7 @@ class Arrays(Piecewise):
         keys = _keys(values)
         number = keys.dtype.type  # at a Python number, numpy would not let other threads run
         below, until = keys < number(low), keys < number(max(low, high))
-        found = _where(keys, below ^ until)
+        found = _where(keys, np.not_equal(below, until, out=until))
         counts = Counts(int(np.count_nonzero(below)), found.size, int(keys.max(initial=0)) < self.infinity)
         return counts, found if found.size <= room else None
 

@@ -25,8 +25,6 @@ class Compiled(Arrays):
         level: which of its implementations; the last one that this processor has, unless told.
     """
 
-    piece = 1 << 20  # it makes no temporary arrays that would have to stay in the cache
-
     def __init__(self, library: ctypes.CDLL, level: int | None = None) -> None:
         super().__init__(torch.float32)
         self.level = levels(library) - 1 if level is None else level
