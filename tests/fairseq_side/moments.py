@@ -93,13 +93,16 @@ def _wrap_pruner(place: _Place) -> None:
             kernel = copy.copy(choose(tensors))
             sweep = kernel.sweep
 
-            def swept(*args: Any) -> Any:
+            def swept(targets: Any, key: int) -> Any:
                 nonlocal zeroed
-                result = sweep(*args)
-                zeroed += 1
-                if update and zeroed == len(self.targets) // 3:
-                    place.reach("re-prune", f" {update}")
-                return result
+                left = len(self.targets) // 3 - zeroed
+                zeroed += len(targets)
+                if not update or not 0 < left <= len(targets):
+                    return sweep(targets, key)
+                first = sweep(targets[:left], key)
+                place.reach("re-prune", f" {update}")
+                rest = sweep(targets[left:], key)
+                return tuple(one + other for one, other in zip(first, rest, strict=True))
 
             kernel.sweep = swept  # type: ignore[method-assign]
             return kernel
