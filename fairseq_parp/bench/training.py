@@ -86,6 +86,15 @@ def print_peak(folder: str, which: str, seconds: int) -> None:
     print(resident_peak())
 
 
+def _touch_memory(checkpoint: Path) -> None:
+    """Write a file twice as large and remove it: a host may have taken back the memory that a save is about to use."""
+    path, part = checkpoint.with_suffix(".touched"), bytes(1 << 20)
+    with path.open("wb") as file:
+        for _ in range(2 * checkpoint.stat().st_size // len(part)):
+            file.write(part)
+    path.unlink()
+
+
 def _saving(size: Size, seconds: int) -> Iterator[Row]:
     """Save after an update with a re-prune, and, with zeros regrown, after one without."""
     for names, interval in ((_SAVING[:2], 1), (_SAVING[2:], 1000)):
@@ -95,14 +104,17 @@ def _saving(size: Size, seconds: int) -> Iterator[Row]:
             stock, ours = (Training(folder, each, seconds) for each in (None, interval))
             for training in (stock, ours):
                 training.update()
-            save, peer = (functools.partial(each.save, folder / f"{id(each)}.pt") for each in (ours, stock))
+            saved, others_saved = (folder / f"{name}.pt" for name in ("ours", "stock"))
+            save, peer = functools.partial(ours.save, saved), functools.partial(stock.save, others_saved)
+            peer()  # as ours does to warm up: each save that is timed takes an earlier one's place
 
-            def prepare(training: Training = ours) -> None:
+            def prepare(training: Training = ours, checkpoint: Path = others_saved) -> None:
                 training.go_on()
                 os.sync()  # neither waits for what the other left to be written
+                _touch_memory(checkpoint)
 
             times = in_turn(prepare, save, peer)
-            mine, others = ((folder / f"{id(each)}.pt").stat().st_size for each in (ours, stock))
+            mine, others = saved.stat().st_size, others_saved.stat().st_size
         more = 0 if interval == 1 or ours.pruner is None else 4 * zero_count(0.5, ours.pruner.size) / others
         yield compare(names[0], Bar(round(1.05 + more, 3)), STOCK, *times)
         bar = Bar(round((1.05 if interval == 1 else 1.02) + more, 3))

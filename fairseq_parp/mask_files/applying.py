@@ -32,7 +32,7 @@ def apply_mask(checkpoint: str | Path, mask: MaskSet, out: str | Path) -> int:
     fitting.require_same_model(there, absolute(checkpoint))
     for name in fitting.bits:
         state["model"][name] = tensors[name].clone(memory_format=torch.contiguous_format)
-        fitting.zero_(name, state["model"][name])
+    fitting.zero_({name: state["model"][name] for name in fitting.bits})
     (state.get("extra_state") or {}).pop("ParpFinetuningTask", None)
     buffer = io.BytesIO()
     torch.save(state, buffer)

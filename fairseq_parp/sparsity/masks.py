@@ -16,7 +16,8 @@ from torch import Tensor
 
 from fairseq_parp.errors import MaskError, MissingToolError, absolute, first_line, listing
 from fairseq_parp.files import write_whole
-from fairseq_parp.sparsity.packing import CHUNK, chunks, ones, pack_nonzero, unpack
+from fairseq_parp.sparsity import masking
+from fairseq_parp.sparsity.packing import ones, pack_nonzero, unpack
 
 FORMAT = "fairseq_parp.mask.v1"
 
@@ -63,10 +64,9 @@ class MaskSet:
         """Return one parameter's mask as booleans in its own shape: True keeps."""
         return unpack(self.bits[name], self.size(name)).view(self.shapes[name])
 
-    def zero_(self, name: str, tensor: Tensor) -> None:
-        """Zero ``tensor`` in place wherever the mask has a 0."""
-        for values, bits in zip(chunks(tensor), self.bits[name].split(CHUNK // 8), strict=True):
-            values.masked_fill_(~unpack(bits.to(values.device), values.numel()), 0)
+    def zero_(self, tensors: Mapping[str, Tensor]) -> None:
+        """Zero ``tensors`` in place wherever the mask of the same name has a 0."""
+        masking.drop(tensors, self.bits)
 
     def churn(self, other: MaskSet) -> int:
         """Return how many weights are on different sides in the two masks."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fairseq_parp.errors import ConfigError, MaskError, ResumeError, first_line
+from fairseq_parp.sparsity import masking
 from fairseq_parp.sparsity.config import PREFIX, PruningConfig
 from fairseq_parp.sparsity.counting import written_sparsity, zero_count
 from fairseq_parp.sparsity.magnitude import magnitude_mask
@@ -115,7 +116,7 @@ class Pruner:
 
     def live_zeros(self) -> int:
         """Count the weights that are zero at this moment, regrown ones not among them."""
-        return sum(t.weight.numel() - int(torch.count_nonzero(t.weight)) for t in self.targets.values())
+        return sum(masking.zeros(self._weights()).values())
 
     def vanished(self) -> list[str]:
         """Return the weight matrices of which the last prune left nothing: their layer computes a constant."""
@@ -156,9 +157,8 @@ class Pruner:
     def mask_gradients(self) -> None:
         """Zero the gradients of held zeros, so that clipping and the gradient norm see the sparse model's alone."""
         if self.method.held and self.mask is not None:
-            for name, target in self.targets.items():
-                if target.weight.grad is not None:
-                    self.mask.zero_(name, target.weight.grad)
+            gradients = {name: target.weight.grad for name, target in self.targets.items()}
+            self.mask.zero_({name: gradient for name, gradient in gradients.items() if gradient is not None})
 
     @torch.no_grad()
     def prune(self, update: int) -> PruneReport:
@@ -186,22 +186,23 @@ class Pruner:
         """
         if self._displaced is not None or self.method.held or not self.sparsity:
             return
-        shown = self._mask_of([ranking.sweep(cut) for ranking, _, cut in self._cuts(update)])
-        self._displaced = {}
-        for name, weight in self._weights().items():
-            dense = weight.clone()
-            shown.zero_(name, weight)
-            self._displaced[name] = _displaced(dense, weight)
+        cuts = self._cuts(update)
+        self._displaced = {name: weight.new_empty(0) for name, weight in self._weights().items()}
+        for ranking, weights, cut in cuts:
+            if cut.displaces:
+                # Where a master is kept whose rounded weight is zero, all that is dropped of that tensor is zero.
+                self._displaced |= masking.set_aside(weights, ranking.sweep(cut).bits)
 
     @torch.no_grad()
     def make_dense(self) -> None:
         """Undo :meth:`make_sparse`, to the last bit."""
-        for name, values in (self._displaced or {}).items():
-            target = self.targets[name]
-            zero = target.weight == 0
-            # Resumed in a narrower precision, more weights may have become zero: then no value's place is known.
-            if values.numel() == int(zero.sum()):
-                target.weight.masked_scatter_(zero, values.to(target.weight))
+        weights = self._weights()
+        # Resumed in a narrower precision, more weights may have become zero: then no value's place is known.
+        displaced = self._displaced or {}
+        zeros = masking.zeros({name: weights[name] for name, values in displaced.items() if len(values)})
+        known = {name: displaced[name] for name, count in zeros.items() if displaced[name].numel() == count}
+        masking.put_back(weights, {name: values.to(weights[name]) for name, values in known.items()})
+        for target in map(self.targets.__getitem__, displaced):
             if self._masters_stale and target.master is not None:
                 target.master.copy_(target.weight)
         self._displaced = None
@@ -257,10 +258,8 @@ class Pruner:
         return self.report
 
     def _zero(self, mask: MaskSet) -> None:
-        for name, target in self.targets.items():
-            mask.zero_(name, target.weight)
-            if target.master is not None:
-                mask.zero_(name, target.master)
+        mask.zero_(self._weights())
+        mask.zero_({name: t.master.detach() for name, t in self.targets.items() if t.master is not None})
 
     def _require_same_run(self, state: Mapping[str, Any]) -> None:
         saved, asked = state["config"], self.config.identity()
@@ -276,12 +275,15 @@ class Pruner:
             raise ResumeError(f"{PREFIX}.scope", f"{len(state['mask'])} parameters", f"{len(self.targets)} others")
 
     def _require_fitting(self, state: Mapping[str, Any]) -> None:
-        for name, weight in self._weights().items():
+        weights = self._weights()
+        for name, weight in weights.items():
             require_bits("the checkpoint", name, state["mask"][name], tuple(weight.shape))
+        zeros = masking.zeros(weights)
         for name, values in state["displaced"].items():
-            zeros = int((self.targets[name].weight == 0).sum())
-            if values.dim() != 1 or values.numel() not in (0, zeros):
-                raise MaskError(f"the checkpoint has {values.numel()} displaced values of {name} for {zeros} zeros")
+            if values.dim() != 1 or values.numel() not in (0, zeros[name]):
+                raise MaskError(
+                    f"the checkpoint has {values.numel()} displaced values of {name} for {zeros[name]} zeros"
+                )
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: target.weight.detach() for name, target in self.targets.items()}
@@ -321,9 +323,3 @@ class Pruner:
                     f"(granularity {self.config.granularity}); ask for sparsity "
                     f"{written_sparsity(mask.zeros(), mask.size())}, or another mask"
                 )
-
-
-def _displaced(dense: Tensor, sparse: Tensor) -> Tensor:
-    """Return the dense values at all zeros of ``sparse``, in order; nothing where no value was displaced."""
-    values = dense[sparse == 0]
-    return values if values.count_nonzero() else values.new_empty(0)  # a slice would be saved with all its storage

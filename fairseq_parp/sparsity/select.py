@@ -52,7 +52,16 @@ class Cut(NamedTuple):
 
     def or_zero(self) -> Cut:
         """Return the cut that takes all zeros along, more than k if there are more: pruning a zero changes nothing."""
-        return max(self, Cut(1, 0))
+        return max(self, _ZEROS)
+
+    @property
+    def displaces(self) -> bool:
+        """Whether anything lies before it that is not zero."""
+        return self > _ZEROS
+
+
+_ZEROS = Cut(1, 0)
+"""Behind all zeros."""
 
 
 class Swept(NamedTuple):

@@ -80,8 +80,7 @@ def save(folder: Path, made: Row, move: float = 0.0) -> None:
     pretrained = weights(0)
     moved = {name: values + move * weights(made.seed)[name] for name, values in pretrained.items()}
     mask = magnitude_mask(moved, made.sparsity)
-    for name, values in moved.items():
-        mask.zero_(name, values)
+    mask.zero_(moved)
     path = folder / made.checkpoint
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"model": moved, "cfg": {"model": {}}, "args": None}, path)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fairseq_parp import native
 from fairseq_parp.sparsity import kernels
-from fairseq_parp.sparsity.kernels import Found, Target, piecewise
+from fairseq_parp.sparsity.kernels import Found, Masked, Target, piecewise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.compiled import Compiled, levels
 
@@ -155,6 +155,13 @@ def test_nothing_is_touched_beside_what_was_asked_for(kernel: Compiled) -> None:
         kernel.sweep([Target(inner, inner, 0, bits[1:-1], None)], 8)
         assert values.tolist() == [7] + [0] * size + [7]
         assert bits.tolist() == [0b1010_1010] + [0] * (len(bits) - 2) + [0b1010_1010]
+        aside = np.arange(1, size + 3, dtype=np.uint32)
+        kernel.fill([(inner, aside[1:-1])])
+        assert values.tolist() == [7, *range(2, size + 2), 7]
+        aside[:] = 7
+        kernel.drop([Masked(inner, bits[1:-1], aside[1:-1])])
+        assert values.tolist() == [7] + [0] * size + [7]
+        assert aside.tolist() == [7, *range(2, size + 2), 7]
 
 
 def test_the_fastest_implementation_is_the_usual_one(kernel: Compiled) -> None:

@@ -1,4 +1,4 @@
-"""Which implementation is chosen."""
+"""Which implementation is chosen; and what all of them do alike."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fairseq_parp.sparsity import kernels, packing
+from fairseq_parp.sparsity.kernels import Masked, piecewise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.tensors import Tensors
 
@@ -41,3 +42,42 @@ def test_one_of_equal_weights_is_found_in_any_chunk(kernel: kernels.Kernel, monk
     assert [kernel.find(values, key, rank) for rank in range(1, 23)] == expected
     with pytest.raises(IndexError, match="1 weights too few have the key"):
         kernel.find(values, key, 23)
+
+
+def every_kernel() -> list[kernels.Kernel]:
+    compiled = kernels.load_compiled()
+    return [Arrays(torch.float32), Tensors(wide=False, cpu=True), *([] if compiled is None else [compiled])]
+
+
+@pytest.mark.parametrize("kernel", every_kernel(), ids=lambda kernel: type(kernel).__name__)
+@pytest.mark.parametrize("aside", [True, False])
+def test_drop_and_fill(kernel: kernels.Kernel, aside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces with a rest, of several parts, all kept and all dropped, with zeros of both signs and NaN."""
+    monkeypatch.setattr(kernel, "piece", 128)
+    monkeypatch.setattr(piecewise, "WORTH_THREADS", 1)
+    torch.manual_seed(0)
+    sizes = [0, 1, 7, 8, 63, 64, 65, 128, 129, 1000]
+    tensors = [torch.randn(size) for size in sizes for _ in range(3)]
+    kept = [torch.rand(len(each)) < chance for each, chance in zip(tensors, [0.5, 0, 1] * len(sizes), strict=True)]
+    for each, keeps in zip(tensors, kept, strict=True):
+        each[keeps & (each > 1.5)] = torch.inf
+        each[~keeps & (each.abs() < 0.2)] = -0.0
+        each[~keeps & (each > 1.5)] = torch.nan
+    before = [each.clone() for each in tensors]
+    bits = [packing.pack(each) for each in kept]
+    rooms = [torch.full([int((~each).sum())], -7.0) for each in kept]
+    flat = kernel.flat
+    kernel.drop(
+        [Masked(flat(v), flat(b), flat(r) if aside else None) for v, b, r in zip(tensors, bits, rooms, strict=True)]
+    )
+    for each, keeps, was in zip(tensors, kept, before, strict=True):
+        assert same(each, torch.where(keeps, was, torch.zeros(())))
+    if aside:
+        assert all(same(room, was[~keeps]) for room, was, keeps in zip(rooms, before, kept, strict=True))
+        kernel.fill([(flat(each), flat(room)) for each, room in zip(tensors, rooms, strict=True)])
+        assert all(same(each, was) for each, was in zip(tensors, before, strict=True))
+
+
+def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Tell whether all is the same to the last bit, signs of zeros included."""
+    return torch.equal(one.view(torch.int32), other.view(torch.int32))

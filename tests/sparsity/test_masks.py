@@ -37,7 +37,7 @@ def test_counts() -> None:
 
 def test_zero_and_churn() -> None:
     found, weights = masks(), torch.ones(2, 3)
-    found.zero_("a", weights)
+    found.zero_({"a": weights})
     assert weights.tolist() == [[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]
     other = MaskSet.of_nonzero({"a": torch.tensor([[1.0, 1.0, 2.0], [0.0, 0.0, 0.0]]), "b": torch.tensor([1.0, 0.0])})
     assert found.churn(other) == other.churn(found) == 2
@@ -49,7 +49,7 @@ def test_large_tensors_split_at_bytes() -> None:
     found = MaskSet.of_nonzero({"w": tensor})
     assert torch.equal(found.kept("w"), tensor != 0)
     weights = torch.ones_like(tensor)
-    found.zero_("w", weights)
+    found.zero_({"w": weights})
     assert torch.equal(weights != 0, tensor != 0)
 
 

@@ -162,6 +162,12 @@ def test_weights_of_another_type_are_zeroed_where_they_are_zero_already() -> Non
     assert swept.ones == 3
 
 
+@pytest.mark.parametrize(("k", "displaces"), [(0, False), (1, False), (2, False), (3, True), (4, True)])
+def test_zeros_are_not_displaced(k: int, displaces: bool) -> None:
+    ranking = select.Ranking({"w": torch.tensor([2.0, 0.0, 1e-45, -0.0])})
+    assert ranking.cut(k).or_zero().displaces is displaces
+
+
 def test_types_may_be_mixed() -> None:
     named = {"a": torch.tensor([1.0, -3.0]).half(), "b": torch.tensor([2.0, 0.5]), "c": torch.tensor([0.25, 9.0])}
     zero_smallest(named, 3)

@@ -66,6 +66,20 @@ class Target(NamedTuple):
     before: Any | None
 
 
+class Masked(NamedTuple):
+    """A piece and its mask.
+
+    Attributes:
+        values: what is masked.
+        bits: the mask.
+        aside: room for what the mask drops, just as much as that takes; None where it is not wanted.
+    """
+
+    values: Any
+    bits: Any
+    aside: Any | None
+
+
 class Kernel(ABC):
     """Works on pieces: flat runs of weights, in whatever form :meth:`flat` gives them.
 
@@ -112,6 +126,14 @@ class Kernel(ABC):
         Returns:
             how many weights are kept, and how many changed sides since the earlier masks.
         """
+
+    @abstractmethod
+    def drop(self, pieces: Sequence[Masked]) -> None:
+        """Zero what the masks drop; what it was goes aside, in order."""
+
+    @abstractmethod
+    def fill(self, pieces: Sequence[tuple[Any, Any]]) -> None:
+        """Put values where zeros are: those of each piece, in order, where it has as many zeros."""
 
 
 _only: Kernel | None = None

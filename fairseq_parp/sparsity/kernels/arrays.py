@@ -61,6 +61,20 @@ class Arrays(Piecewise):
             np.multiply(values, kept, out=values)
         bits[:] = np.packbits(kept, bitorder="little")
 
+    def _drop_one(self, values: Any, bits: Any, aside: Any | None) -> int:
+        kept = np.unpackbits(bits, count=len(values), bitorder="little").view(np.bool_)
+        if aside is not None:
+            dropped = values[~kept]
+            aside[: len(dropped)] = dropped
+        np.multiply(values, kept, out=values)
+        return len(values) - int(np.count_nonzero(kept))
+
+    def _fill_one(self, values: Any, aside: Any) -> int:
+        zeros = _keys(values) == 0
+        count = int(np.count_nonzero(zeros))
+        values[zeros] = aside[:count]
+        return count
+
     def _ones(self, bits: NDArray[np.uint8]) -> int:
         if not hasattr(np, "bitwise_count"):  # numpy 2 has it, and takes eight bytes at a time
             return int(_POPCOUNT[bits].sum())

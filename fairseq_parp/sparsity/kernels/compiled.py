@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fairseq_parp.sparsity.kernels import Found, Keys, Target
+from fairseq_parp.sparsity.kernels import Found, Keys, Masked, Target
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.piecewise import size, together
 
@@ -18,7 +18,7 @@ _PLACE, _COUNT, _KEY, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint32, c
 
 
 class Compiled(Arrays):
-    """The passes of :class:`Arrays`, three of them replaced: each thread makes one call for all pieces that it takes.
+    """The passes of :class:`Arrays`, most of them replaced.
 
     Args:
         library: the compiled part.
@@ -32,6 +32,9 @@ class Compiled(Arrays):
         self._sample.argtypes = [_PLACE, _COUNT, _COUNT, _PLACE]
         self._look.argtypes = [_PLACE, _PLACE, _INT, _KEY, _KEY, _PLACE, _PLACE, _COUNT]
         self._sweep.argtypes = [_PLACE, _PLACE, _INT, _KEY]
+        self._drop, self._fill = library.parp_drop, library.parp_fill
+        self._drop.argtypes = [_PLACE, _COUNT, _PLACE, _PLACE]
+        self._fill.argtypes = [_PLACE, _COUNT, _PLACE]
 
     def sample(self, pieces: Sequence[Any], step: int) -> Keys:
         """Take keys at a fixed distance, on one thread: more would take longer to start."""
@@ -67,6 +70,22 @@ class Compiled(Arrays):
         )
         self._pass(swept, lambda *pieces: self._sweep(*pieces, self.level, key))
         return int(swept["kept"].sum()), int(swept["churn"].sum())
+
+    def drop(self, pieces: Sequence[Masked]) -> None:
+        """Zero and set aside in one pass; see :class:`Kernel`."""
+
+        def one(piece: Masked) -> None:
+            self._drop(_place(piece.values), len(piece.values), _place(piece.bits), _place(piece.aside))
+
+        self._over(pieces, one, size(piece.values for piece in pieces))
+
+    def fill(self, pieces: Sequence[tuple[Any, Any]]) -> None:
+        """Find and fill zeros in one pass; see :class:`Kernel`."""
+
+        def one(piece: tuple[Any, Any]) -> None:
+            self._fill(_place(piece[0]), len(piece[0]), _place(piece[1]))
+
+        self._over(pieces, one, size(values for values, _ in pieces))
 
     def _pass(self, pieces: NDArray[Any], work: Callable[[int, int], None]) -> None:
         """Let threads do ``work`` on counts that they share, and on the pieces."""

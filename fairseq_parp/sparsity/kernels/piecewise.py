@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fairseq_parp.sparsity import packing
-from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, Target
+from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, Masked, Target
 
 WORTH_THREADS = 1 << 20
 """Weights from which on more than one thread is started."""
@@ -107,6 +107,31 @@ class Piecewise(Kernel):
         kept = sum(self._ones(target.bits) for target in targets)
         return kept, sum(self._ones(bits ^ before) for *_, bits, before in targets if before is not None)
 
+    def drop(self, pieces: Sequence[Masked]) -> None:
+        """Drop part by part, for little memory; see :class:`Kernel`."""
+
+        def one(piece: Masked) -> None:
+            values, bits, aside = piece
+            taken = 0
+            for start in range(0, len(values), self.piece):
+                part = values[start : start + self.piece]
+                taken += self._drop_one(
+                    part, bits[start // 8 : (start + self.piece) // 8], None if aside is None else aside[taken:]
+                )
+
+        self._over(pieces, one, size(piece.values for piece in pieces))
+
+    def fill(self, pieces: Sequence[tuple[Any, Any]]) -> None:
+        """Fill part by part, for little memory; see :class:`Kernel`."""
+
+        def one(piece: tuple[Any, Any]) -> None:
+            values, aside = piece
+            taken = 0
+            for start in range(0, len(values), self.piece):
+                taken += self._fill_one(values[start : start + self.piece], aside[taken:])
+
+        self._over(pieces, one, size(values for values, _ in pieces))
+
     def _over(self, items: Sequence[T], work: Callable[[T], R], weights: int) -> list[R]:
         """Do ``work`` on every item and return the results in order; each thread takes the next item that is left."""
         results: list[Any] = [None] * len(items)
@@ -133,6 +158,14 @@ class Piecewise(Kernel):
 
     @abstractmethod
     def _sweep_one(self, target: Target, key: int) -> None: ...
+
+    @abstractmethod
+    def _drop_one(self, values: Any, bits: Any, aside: Any | None) -> int:
+        """Drop in one part; what it was goes to the first places aside. Return how many they are."""
+
+    @abstractmethod
+    def _fill_one(self, values: Any, aside: Any) -> int:
+        """Fill the zeros of one part from the first places aside; return how many they are."""
 
     @abstractmethod
     def _ones(self, bits: Any) -> int: ...

@@ -69,6 +69,21 @@ class Tensors(Piecewise):
             _keep(values, kept)
         bits.copy_(packing.pack(kept))
 
+    def _drop_one(self, values: Tensor, bits: Tensor, aside: Tensor | None) -> int:
+        kept = packing.unpack(bits, len(values))
+        count = 0
+        if aside is not None:
+            dropped = values[~kept]
+            count = len(dropped)
+            aside[:count] = dropped
+        _keep(values, kept)
+        return count
+
+    def _fill_one(self, values: Tensor, aside: Tensor) -> int:
+        places = (values == 0).nonzero()[:, 0]
+        values[places] = aside[: len(places)]
+        return len(places)
+
     def _ones(self, bits: Tensor) -> int:
         return packing.ones(bits)
 
