@@ -46,13 +46,18 @@ class Target:
 
 @dataclass(frozen=True)
 class PruneReport:
-    """What the last prune did."""
+    """What the last prune did; ``kept`` are the weights left, by parameter."""
 
     update: int
     size: int
-    zeros: int
+    kept: Mapping[str, int]
     churn: int
     milliseconds: float
+
+    @property
+    def zeros(self) -> int:
+        """Number of weights that are zero."""
+        return self.size - sum(self.kept.values())
 
 
 @dataclass
@@ -120,10 +125,8 @@ class Pruner:
 
     def vanished(self) -> list[str]:
         """Return the weight matrices of which the last prune left nothing: their layer computes a constant."""
-        mask = self.mask
-        if mask is None:
-            return []
-        return [name for name, shape in mask.shapes.items() if len(shape) > 1 and not mask.bits[name].any()]
+        kept = {} if self.report is None else self.report.kept
+        return [name for name in self.targets if kept.get(name) == 0 and self.targets[name].weight.dim() > 1]
 
     @torch.no_grad()
     def attach(self, masters: Mapping[str, Tensor]) -> None:
@@ -173,8 +176,8 @@ class Pruner:
         swept = [ranking.sweep(cut, weights, before) for ranking, weights, cut in self._cuts(update)]
         self.mask = self._mask_of(swept)
         milliseconds = 1000 * (time.perf_counter() - start)
-        zeros = self.size - sum(part.ones for part in swept)
-        self.report = PruneReport(update, self.size, zeros, sum(part.churn for part in swept), milliseconds)
+        kept = {name: count for part in swept for name, count in part.kept.items()}
+        self.report = PruneReport(update, self.size, kept, sum(part.churn for part in swept), milliseconds)
         return self.report
 
     @torch.no_grad()
@@ -254,7 +257,8 @@ class Pruner:
         self.mask = MaskSet({name: bits.to(self._device(name)) for name, bits in mask.bits.items()}, mask.shapes)
         self._zero(self.mask)
         milliseconds = 1000 * (time.perf_counter() - start)
-        self.report = PruneReport(update, self.mask.size(), self.mask.zeros(), 0, milliseconds)
+        kept = {name: self.mask.size(name) - self.mask.zeros(name) for name in self.mask.bits}
+        self.report = PruneReport(update, self.mask.size(), kept, 0, milliseconds)
         return self.report
 
     def _zero(self, mask: MaskSet) -> None:

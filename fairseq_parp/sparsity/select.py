@@ -65,10 +65,10 @@ _ZEROS = Cut(1, 0)
 
 
 class Swept(NamedTuple):
-    """A mask's bits by parameter name, how many weights it keeps, and how many changed sides."""
+    """A mask's bits and how many weights it keeps, by parameter name, and how many of all changed sides."""
 
     bits: dict[str, Tensor]
-    ones: int
+    kept: dict[str, int]
     churn: int
 
 
@@ -131,7 +131,10 @@ class Ranking:
             return Target(piece.values, into, split, masks[piece.name][packed], old)
 
         kept, churn = self.kernel.sweep([target(piece) for piece in self.pieces], cut.key)
-        return Swept(bits, kept, churn)
+        totals = dict.fromkeys(bits, 0)
+        for piece, count in zip(self.pieces, kept, strict=True):
+            totals[piece.name] += count
+        return Swept(bits, totals, churn)
 
 
 class _Search:

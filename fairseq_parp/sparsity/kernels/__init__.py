@@ -120,11 +120,11 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def sweep(self, targets: Sequence[Target], key: int) -> tuple[int, int]:
+    def sweep(self, targets: Sequence[Target], key: int) -> tuple[list[int], int]:
         """Drop what has a key below ``key``, and what has just that key and stands before a target's split.
 
         Returns:
-            how many weights are kept, and how many changed sides since the earlier masks.
+            how many weights of each target are kept, and how many of all changed sides since the earlier masks.
         """
 
     @abstractmethod

@@ -57,7 +57,7 @@ class Compiled(Arrays):
         keys = found[:total] if total <= room else None
         return Found(looked["below"], looked["inside"], bool(looked["finite"].all()), keys, looked["start"])
 
-    def sweep(self, targets: Sequence[Target], key: int) -> tuple[int, int]:
+    def sweep(self, targets: Sequence[Target], key: int) -> tuple[list[int], int]:
         """Zero, pack and compare in one pass, unless other weights than those that rank have a say."""
         if any(each.weights is not None and each.weights is not each.values for each in targets):
             return super().sweep(targets, key)
@@ -69,7 +69,7 @@ class Compiled(Arrays):
             ],
         )
         self._pass(swept, lambda *pieces: self._sweep(*pieces, self.level, key))
-        return int(swept["kept"].sum()), int(swept["churn"].sum())
+        return swept["kept"].tolist(), int(swept["churn"].sum())
 
     def drop(self, pieces: Sequence[Masked]) -> None:
         """Zero and set aside in one pass; see :class:`Kernel`."""

@@ -101,10 +101,10 @@ class Piecewise(Kernel):
             rank -= len(places)
         raise IndexError(f"{rank} weights too few have the key {key}")
 
-    def sweep(self, targets: Sequence[Target], key: int) -> tuple[int, int]:
+    def sweep(self, targets: Sequence[Target], key: int) -> tuple[list[int], int]:
         """Sweep all pieces, then count bits; see :class:`Kernel`."""
         self._over(targets, lambda target: self._sweep_one(target, key), size(each.values for each in targets))
-        kept = sum(self._ones(target.bits) for target in targets)
+        kept = [self._ones(target.bits) for target in targets]
         return kept, sum(self._ones(bits ^ before) for *_, bits, before in targets if before is not None)
 
     def drop(self, pieces: Sequence[Masked]) -> None:
