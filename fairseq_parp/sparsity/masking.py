@@ -32,9 +32,16 @@ def set_aside(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> dict
 
 
 def put_back(tensors: Mapping[str, Tensor], aside: Mapping[str, Tensor]) -> None:
-    """Put values back where zeros are, in order: those of each name in ``aside``, of which there are as many."""
-    kernel = kernels.choose([tensors[name] for name in aside])
-    kernel.fill([(kernel.flat(tensors[name]), kernel.flat(values)) for name, values in aside.items()])
+    """Put values back where zeros are, in order; where a tensor has not as many zeros, it stays as it is.
+
+    Args:
+        tensors: those of all names in ``aside``, and maybe others.
+        aside: what :func:`set_aside` returned, of the tensors' types and on their devices.
+    """
+    counts = zeros({name: tensors[name] for name, values in aside.items() if len(values)})
+    fitting = [name for name, count in counts.items() if count == len(aside[name])]
+    kernel = kernels.choose([tensors[name] for name in fitting])
+    kernel.fill([(kernel.flat(tensors[name]), kernel.flat(aside[name])) for name in fitting])
 
 
 def _drop(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor], aside: Mapping[str, Tensor]) -> None:

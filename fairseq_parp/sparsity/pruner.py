@@ -199,12 +199,9 @@ class Pruner:
     @torch.no_grad()
     def make_dense(self) -> None:
         """Undo :meth:`make_sparse`, to the last bit."""
-        weights = self._weights()
+        weights, displaced = self._weights(), self._displaced or {}
         # Resumed in a narrower precision, more weights may have become zero: then no value's place is known.
-        displaced = self._displaced or {}
-        zeros = masking.zeros({name: weights[name] for name, values in displaced.items() if len(values)})
-        known = {name: displaced[name] for name, count in zeros.items() if displaced[name].numel() == count}
-        masking.put_back(weights, {name: values.to(weights[name]) for name, values in known.items()})
+        masking.put_back(weights, {name: values.to(weights[name]) for name, values in displaced.items()})
         for target in map(self.targets.__getitem__, displaced):
             if self._masters_stale and target.master is not None:
                 target.master.copy_(target.weight)

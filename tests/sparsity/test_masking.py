@@ -74,3 +74,13 @@ def test_zeros_of_both_signs_are_zeros(dtype: torch.dtype) -> None:
     assert masking.zeros(tensors) == {"w": 2}
     masking.put_back(tensors, {"w": torch.tensor([3.0, 4.0], dtype=dtype)})
     assert tensors["w"].tolist() == [1.0, 3.0, 2.0, 4.0]
+
+
+def test_values_of_which_there_are_not_as_many_are_not_put_back() -> None:
+    tensors = {"more": torch.tensor([0.0, 0.0, 1.0]), "fewer": torch.tensor([0.0, 1.0]), "fits": torch.tensor([0.0])}
+    masking.put_back(tensors, {"more": torch.ones(1), "fewer": torch.ones(2), "fits": torch.ones(1)})
+    assert {name: tensor.tolist() for name, tensor in tensors.items()} == {
+        "more": [0.0, 0.0, 1.0],
+        "fewer": [0.0, 1.0],
+        "fits": [1.0],
+    }

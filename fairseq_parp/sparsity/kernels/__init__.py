@@ -1,4 +1,4 @@
-"""The passes over weights that a prune is made of, in three implementations that return the same.
+"""The passes over weights that pruning is made of, in three implementations that return the same.
 
 ``compiled`` (C++) is the fast one, for fp32 weights in main memory; ``arrays`` (numpy) takes every floating-point type
 there; ``tensors`` (torch) takes every device, and types that are mixed. :func:`choose` is the one place that decides.
