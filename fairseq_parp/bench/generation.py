@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairseq_parp.bench import rows
+from fairseq_parp.bench.cost import Cost
 from fairseq_parp.bench.rows import Bar, Job, Row, compare
 from fairseq_parp.bench.trainings import Training, write_audio, write_inputs
 from fairseq_parp.bench.weights import BASE, Size
@@ -37,23 +39,23 @@ def _shares(size: Size, utterances: int) -> Iterator[Row]:
         write_inputs(folder, size)
         write_audio(folder, "test", np.linspace(SHORTEST, LONGEST, utterances).tolist())
         Training(folder, 1, 1).save(folder / "finetuned.pt")
-        found = [_seconds(folder) for _ in range(rows.RUNS_OF_SLOW)]
-    rest, forward = ([times[which] for times in found] for which in (0, 1))
+        found = [_costs(folder) for _ in range(rows.RUNS_OF_SLOW)]
+    rest, forward = zip(*found, strict=True)
     yield compare(_NAME, Bar(0.1), "the model's forward", rest, forward)
 
 
-def _seconds(folder: Path) -> tuple[float, float]:
-    program = f"from fairseq_parp.bench.generation import print_seconds; print_seconds({str(folder)!r})"
+def _costs(folder: Path) -> tuple[Cost, Cost]:
+    program = f"from fairseq_parp.bench.generation import print_costs; print_costs({str(folder)!r})"
     words = [sys.executable, "-W", "ignore", "-c", program]
     done = subprocess.run(words, cwd=PLUGIN.parent, capture_output=True, text=True, check=True)
-    rest, forward = map(float, done.stdout.split()[-2:])
-    return rest, forward
+    rest_wall, rest_cpu, forward_wall, forward_cpu = map(float, done.stdout.split()[-4:])
+    return Cost(rest_wall, rest_cpu), Cost(forward_wall, forward_cpu)
 
 
-def print_seconds(folder: str) -> None:
-    """Run fairseq-generate and print the seconds of the forward, and of all else from the first batch on but reading.
+def print_costs(folder: str) -> None:
+    """Run fairseq-generate and print two costs: of all but reading and forward from the first batch on; of the forward.
 
-    Audio is read in the same thread, or its time could not be told from the others'.
+    Audio is read in the same thread, or its cost could not be told from the others'.
     """
     load_plugin()
     from fairseq import options
@@ -62,7 +64,7 @@ def print_seconds(folder: str) -> None:
 
     from fairseq_parp.models.parp_wav2vec_ctc import ParpWav2VecCtc
 
-    reading, forward = _Clock(), _Clock()
+    reading, forward = _Meter(), _Meter()
     reading.watch(FileAudioDataset, "__getitem__")
     reading.watch(RawAudioDataset, "collater")
     forward.watch(ParpWav2VecCtc, "forward")
@@ -71,27 +73,32 @@ def print_seconds(folder: str) -> None:
              "--num-workers", "0", "--data-buffer-size", "0", "--results-path", folder,
              "--user-dir", str(PLUGIN)]  # fmt: skip
     generate.main(options.parse_args_and_arch(options.get_generation_parser(), input_args=words))
-    total = time.perf_counter() - reading.first
-    print(total - reading.seconds - forward.seconds, forward.seconds)
+    rest = _now() - reading.first - reading.total - forward.total
+    print(*rest, *forward.total)
 
 
-class _Clock:
-    """Adds up the time that functions take, those that they call included; ``first`` is when the first one began."""
+def _now() -> NDArray[np.float64]:
+    """Return the wall clock and the CPU time of this process."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+class _Meter:
+    """Adds up the costs of functions, calls inside them included; ``first`` is the time when the first one began."""
 
     def __init__(self) -> None:
-        self.seconds, self.first = 0.0, float("nan")
+        self.total, self.first = np.zeros(2), np.full(2, np.nan)
 
     def watch(self, owner: Any, name: str) -> None:
-        """Replace a function by one that is timed."""
+        """Replace a function by one that is measured."""
         plain: Callable[..., Any] = getattr(owner, name)
 
         @functools.wraps(plain)
-        def timed(*args: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            self.first = start if self.first != self.first else self.first
+        def metered(*args: Any, **options: Any) -> Any:
+            start = _now()
+            self.first = np.where(np.isnan(self.first), start, self.first)
             try:
                 return plain(*args, **options)
             finally:
-                self.seconds += time.perf_counter() - start
+                self.total += _now() - start
 
-        setattr(owner, name, timed)
+        setattr(owner, name, metered)

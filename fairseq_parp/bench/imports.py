@@ -9,22 +9,24 @@ import sys
 from collections.abc import Iterator
 
 from fairseq_parp.bench import rows
+from fairseq_parp.bench.cost import Cost
 from fairseq_parp.bench.rows import Bar, Job, Row, compare
 from fairseq_parp.bench.weights import Size
 from fairseq_parp.environment.paths import PLUGIN
 
 ALLOWED = 0.3
-"""Seconds that importing the plugin may add."""
+"""CPU seconds that importing the plugin may add."""
 
 _NAME = "import of fairseq and the plugin"
 _PROGRAM = f"""
 import argparse, time
-start = time.perf_counter()
+def now(): return time.perf_counter(), time.process_time()
+start = now()
 import fairseq_cli.train
-middle = time.perf_counter()
+middle = now()
 from fairseq import utils
 utils.import_user_module(argparse.Namespace(user_dir={str(PLUGIN)!r}))
-print(middle - start, time.perf_counter() - start)
+print(*(b - a for end in (middle, now()) for a, b in zip(start, end)))
 """
 
 
@@ -34,15 +36,14 @@ def jobs(_size: Size | None = None) -> Iterator[Job]:
 
 
 def _import(name: str) -> Iterator[Row]:
-    """Import both in new processes, each of which tells when fairseq alone was there; the first one warms the disk."""
-    found = [_seconds() for _ in range(rows.RUNS + 1)][1:]
-    fairseq, both = ([times[which] for times in found] for which in (0, 1))
-    bar = 1 + ALLOWED / statistics.median(fairseq)
+    """Import both in new processes, each of which prints when fairseq alone was there; the first one warms the disk."""
+    fairseq, both = zip(*[_costs() for _ in range(rows.RUNS + 1)][1:], strict=True)
+    bar = 1 + ALLOWED / statistics.median(cost.cpu for cost in fairseq)
     yield compare(name, Bar(round(bar, 3)), f"import of fairseq, and {ALLOWED} s", both, fairseq)
 
 
-def _seconds() -> tuple[float, float]:
+def _costs() -> tuple[Cost, Cost]:
     words = [sys.executable, "-W", "ignore", "-c", _PROGRAM]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    alone, both = map(float, done.stdout.split()[-2:])
-    return alone, both
+    wall_alone, cpu_alone, wall_both, cpu_both = map(float, done.stdout.split()[-4:])
+    return Cost(wall_alone, cpu_alone), Cost(wall_both, cpu_both)

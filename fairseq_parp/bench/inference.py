@@ -126,6 +126,7 @@ def in_onnx_runtime(setting: Setting) -> Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting takes no CPU time, as in torch
     session = onnxruntime.InferenceSession(_exported(setting), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda source: session.run(None, {name: source.numpy()})[0]

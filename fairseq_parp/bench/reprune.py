@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from fairseq_parp.bench.memory import transient_bytes
-from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn
+from fairseq_parp.bench.rows import Bar, Job, Row, compare, compare_bytes, in_turn
 from fairseq_parp.bench.weights import BASE, LARGE, STATES, Size, Weights, fresh, pruner_of
 from fairseq_parp.sparsity import kernels
 from fairseq_parp.sparsity.kernels.arrays import Arrays
@@ -140,7 +140,7 @@ def _memory(stage: Callable[[str], Stage], name: str) -> Iterator[Row]:
     for _ in range(3):
         at.restore()
         found.append(max(1, transient_bytes(at.reprune) - bits))
-    yield compare(name, Bar(0.02), "the weights", found, [weights] * len(found), unit="bytes")
+    yield compare_bytes(name, Bar(0.02), "the weights", found, [weights] * len(found))
 
 
 def pruner_bits(stage: Stage) -> list[torch.Tensor]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from fairseq_parp.bench.cost import Clock, Cost, measured
 
 RUNS, RUNS_OF_SLOW, SLOW = 5, 3, 5.0
 """Runs of each side; fewer where one run of the peer takes more than so many seconds."""
 
 MOST_SPREAD = 0.2
-"""(largest - smallest) / median of the peer's runs, above which nothing can be said."""
+"""The peer's spread above which a row is null."""
+
+Judge = Clock | Literal["bytes"]
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,29 @@ class Bar:
 
 
 NO_BAR = Bar(None)
-_NO_BAR = "no bar: it tells what is"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A result. ``ours`` and ``peer`` are medians in ``unit``, NaN where nothing could be measured.
+    """A result.
 
-    ``why`` says why ``holds`` is None; or False, where it is not for the ratio.
+    Attributes:
+        name: unique.
+        by: the quantity that is compared, and that judges the row: CPU time, the wall clock, or bytes.
+        ours, peer: medians in ``unit``; NaN where nothing could be measured.
+        ratio: median of the pairs' ratios.
+        bar, faster: see :class:`Bar`.
+        holds: whether the ratio keeps to the bar; None without a bar, and where ``why`` gives a reason.
+        why: why the row is null; or why it does not hold, if that is not for the ratio.
+        unit: "s" or "bytes".
+        against: the peer's name.
+        runs: measurements of each side.
+        ours_spread, peer_spread: see :func:`spread`.
+        wall_ratio: the ratio on the wall clock, whichever clock judges; NaN for bytes.
     """
 
     name: str
+    by: Judge
     ours: float
     peer: float
     ratio: float
@@ -62,6 +78,12 @@ class Row:
     runs: int
     ours_spread: float
     peer_spread: float
+    wall_ratio: float = math.nan
+
+    @property
+    def null(self) -> bool:
+        """Whether the row could not be measured, or is too noisy to be judged."""
+        return self.holds is None and self.why is not None
 
     @property
     def relative(self) -> float:
@@ -94,53 +116,63 @@ def spread(values: Sequence[float]) -> float:
 
 
 def compare(
-    name: str, bar: Bar, against: str, ours: Sequence[float], peer: Sequence[float], unit: str = "s", scale: float = 1.0
+    name: str,
+    bar: Bar,
+    against: str,
+    ours: Sequence[Cost],
+    peer: Sequence[Cost],
+    scale: float = 1.0,
+    by: Clock = "cpu",
 ) -> Row:
-    """Make a row of paired measurements: the ratio is the median of the pairs' ratios.
+    """Make a row of paired costs.
 
     Args:
-        name, bar, against: the row's name, what it has to keep to, and the peer's name.
-        ours, peer: measurements, those at the same place made right after one another.
-        unit: of both.
-        scale: what the peer's measurements are multiplied by, where the peer does a part of the work only.
+        name, bar, against: the row's name, its bar, and the peer's name.
+        ours, peer: costs; those at the same place were measured right after one another.
+        scale: what the peer's costs are multiplied by, where the peer does a part of the work only.
+        by: the clock that judges. CPU time counts work and hardly depends on other programs. The wall clock is for
+            rows about waiting: for the disk, or for data.
     """
-    scaled = [value * scale for value in peer]
-    ratio = statistics.median(bar.ratio(mine, other) for mine, other in zip(ours, scaled, strict=True))
+    rows = {
+        clock: _row(name, bar, against, clock, [getattr(each, clock) for each in ours],
+                    [scale * getattr(each, clock) for each in peer])
+        for clock in ("cpu", "wall")
+    }  # fmt: skip
+    return replace(rows[by], wall_ratio=rows["wall"].ratio)
+
+
+def compare_bytes(name: str, bar: Bar, against: str, ours: Sequence[float], peer: Sequence[float]) -> Row:
+    """Make a row of paired sizes in bytes."""
+    return _row(name, bar, against, "bytes", ours, peer)
+
+
+def _row(name: str, bar: Bar, against: str, by: Judge, ours: Sequence[float], peer: Sequence[float]) -> Row:
+    ratio = statistics.median(bar.ratio(mine, other) for mine, other in zip(ours, peer, strict=True))
     noise = spread(peer)
-    why = (
-        f"the peer's own runs spread by {noise:.0%}" if noise > MOST_SPREAD else _NO_BAR if bar.value is None else None
-    )
-    holds = None if why else bar.holds(ratio)
+    why = f"the peer's own runs spread by {noise:.0%}" if noise > MOST_SPREAD else None
     return Row(
-        name, statistics.median(ours), statistics.median(scaled), ratio, bar.value, holds, why, bar.faster, unit,
-        against, len(ours), spread(ours), noise,
+        name, by, statistics.median(ours), statistics.median(peer), ratio, bar.value, None if why else bar.holds(ratio),
+        why, bar.faster, "bytes" if by == "bytes" else "s", against, len(ours), spread(ours), noise,
     )  # fmt: skip
 
 
-def unmeasured(name: str, bar: Bar, against: str, why: str) -> Row:
+def unmeasured(name: str, bar: Bar, against: str, why: str, by: Judge = "cpu") -> Row:
     """Make the row of what cannot be measured here; its numbers are NaN."""
     nan = math.nan
-    return Row(name, nan, nan, nan, bar.value, None, why, bar.faster, "s", against, 0, nan, nan)
-
-
-def timed(action: Callable[[], object]) -> float:
-    """Return the seconds that ``action`` takes."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+    return Row(name, by, nan, nan, nan, bar.value, None, why, bar.faster, "s", against, 0, nan, nan)
 
 
 def in_turn(
     prepare: Callable[[], object], ours: Callable[[], object], peer: Callable[[], object]
-) -> tuple[list[float], list[float]]:
-    """Time peer and ours in turn, ``prepare`` untimed before each; ours has a warm-up run."""
+) -> tuple[list[Cost], list[Cost]]:
+    """Measure peer and ours in turn, ``prepare`` unmeasured before each; ours has a warm-up run."""
     prepare()
     ours()
-    mine: list[float] = []
-    others: list[float] = []
-    while len(mine) < (RUNS_OF_SLOW if others and min(others) > SLOW else RUNS):
+    mine: list[Cost] = []
+    others: list[Cost] = []
+    while len(mine) < (RUNS_OF_SLOW if others and min(others).wall > SLOW else RUNS):
         prepare()
-        others.append(timed(peer))
+        others.append(measured(peer))
         prepare()
-        mine.append(timed(ours))
+        mine.append(measured(ours))
     return mine, others

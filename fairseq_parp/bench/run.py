@@ -92,12 +92,15 @@ def _every(size: Size | None) -> Iterator[Job]:
 def table(rows: Sequence[Row]) -> list[str]:
     """Return the lines of the table; spreads are (largest - smallest) / median."""
     width = max(len(row.name) for row in rows)
-    lines = [f"{'row':{width}}  {'ours':>16}  {'peer':>16}    ratio  bar          holds"]
+    lines = [f"{'row':{width}}  by     {'ours':>16}  {'peer':>16}    ratio  bar          holds"]
     for row in rows:
         ours, peer = _amount(row.ours, row.ours_spread, row.unit), _amount(row.peer, row.peer_spread, row.unit)
         bar = "none" if row.bar is None else f"{'>=' if row.faster else '<='} {row.bar:g}"
-        holds = {True: "yes", False: "NO", None: "null"}[row.holds] + (f": {row.why}" if row.why else "")
-        lines.append(f"{row.name:{width}}  {ours:>16}  {peer:>16}  {row.ratio:7.4g}  {bar:11}  {holds}")
+        holds = "null" if row.null else {True: "yes", False: "NO", None: "-"}[row.holds]
+        because = f": {row.why}" if row.why else ""
+        lines.append(
+            f"{row.name:{width}}  {row.by:5}  {ours:>16}  {peer:>16}  {row.ratio:7.4g}  {bar:11}  {holds}{because}"
+        )
     return lines
 
 

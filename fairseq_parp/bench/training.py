@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fairseq_parp.bench import rows
-from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn
+from fairseq_parp.bench.cost import Cost
+from fairseq_parp.bench.rows import Bar, Job, Row, compare, compare_bytes, in_turn
 from fairseq_parp.bench.trainings import SECONDS, UTTERANCES, Training, write_audio, write_inputs
 from fairseq_parp.bench.weights import BASE, Size
 from fairseq_parp.environment.paths import PLUGIN
@@ -47,7 +48,7 @@ def _speed(size: Size, seconds: int) -> Iterator[Row]:
         stock.update()
         mine, others = in_turn(lambda: None, ours.update, stock.update)
     yield compare(_SPEED[0], Bar(0.99, faster=True), STOCK, mine, others)
-    rarely = [other + (one - other) / 50 for one, other in zip(mine, others, strict=True)]
+    rarely = [Cost(*(o + (m - o) / 50 for m, o in zip(*pair, strict=True))) for pair in zip(mine, others, strict=True)]
     yield compare(_SPEED[1], Bar(0.99, faster=True), f"{STOCK}; computed from the row above", rarely, others)
 
 
@@ -57,7 +58,7 @@ def _waiting(size: Size, seconds: int) -> Iterator[Row]:
         write_inputs(Path(folder), size)
         write_audio(Path(folder), "train", [seconds] * UTTERANCES * (rows.RUNS + 1))
         waited, worked = zip(*list(Training(Path(folder), 50, seconds).epoch())[1:], strict=True)
-    yield compare(_WAITING, Bar(0.01), "the work on the batch", waited, worked)
+    yield compare(_WAITING, Bar(0.01), "the work on the batch", waited, worked, by="wall")
 
 
 def _memory(size: Size, seconds: int) -> Iterator[Row]:
@@ -67,7 +68,7 @@ def _memory(size: Size, seconds: int) -> Iterator[Row]:
         for _ in range(rows.RUNS_OF_SLOW):
             others.append(_peak(folder, "stock", seconds))
             mine.append(_peak(folder, "pruned", seconds))
-    yield compare(_MEMORY, Bar(1.03), STOCK, mine, others, unit="bytes")
+    yield compare_bytes(_MEMORY, Bar(1.03), STOCK, mine, others)
 
 
 def _peak(folder: str, which: str, seconds: int) -> float:
@@ -116,6 +117,6 @@ def _saving(size: Size, seconds: int) -> Iterator[Row]:
             times = in_turn(prepare, save, peer)
             mine, others = saved.stat().st_size, others_saved.stat().st_size
         more = 0 if interval == 1 or ours.pruner is None else 4 * zero_count(0.5, ours.pruner.size) / others
-        yield compare(names[0], Bar(round(1.05 + more, 3)), STOCK, *times)
+        yield compare(names[0], Bar(round(1.05 + more, 3)), STOCK, *times, by="wall")  # the disk is waited for
         bar = Bar(round((1.05 if interval == 1 else 1.02) + more, 3))
-        yield compare(names[1], bar, STOCK, [mine], [others], unit="bytes")
+        yield compare_bytes(names[1], bar, STOCK, [mine], [others])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import string
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +19,7 @@ import soundfile
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from fairseq_parp.bench.cost import Cost, measured
 from fairseq_parp.bench.weights import Size
 from fairseq_parp.environment.paths import configs
 from fairseq_parp.glue import load_plugin
@@ -102,18 +102,20 @@ class Training:
         with metrics.aggregate(new_root=True):
             self._trainer.train_step(list(samples) or [self._sample])
 
-    def epoch(self) -> Iterator[tuple[float, float]]:
-        """Train on the split ``train`` of the folder; yield the seconds waited for each batch and worked on it."""
+    def epoch(self) -> Iterator[tuple[Cost, Cost]]:
+        """Train on the split ``train`` of the folder; yield the costs of getting each batch and of the work on it."""
         from fairseq.data.iterators import GroupedIterator
 
         batches = self._trainer.get_train_iterator(1).next_epoch_itr(shuffle=False)
         self._trainer.begin_epoch(1)
-        left, start = iter(GroupedIterator(batches, 1)), time.perf_counter()
-        for samples in left:
-            here = time.perf_counter()
-            self.update(samples)
-            yield here - start, time.perf_counter() - here
-            start = time.perf_counter()
+        left = iter(GroupedIterator(batches, 1))
+        samples: list[Any] = []
+        while True:
+            waited = measured(lambda: samples.extend(next(left, ())))
+            if not samples:
+                return
+            yield waited, measured(lambda: self.update(samples))
+            samples.clear()
 
     def save(self, file: Path) -> None:
         """Save a checkpoint as fairseq does; stock fairseq does not wait for the disk."""

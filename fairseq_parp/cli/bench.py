@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure; the status tells whether every bar was kept that could be judged."""
+    # Threads that wait for work must not use CPU time, which judges. OpenMP reads this when torch is imported.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     from fairseq_parp.bench.run import bench  # here, so that --help needs neither torch nor matplotlib
 
     rows = bench(arguments.only, arguments.json, recordings=_recordings(arguments))

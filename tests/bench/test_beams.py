@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fairseq_parp.bench import pyctcdecode as peer
 from fairseq_parp.bench import run, words
 from fairseq_parp.bench.beams import TORCH, judged, texts_of
+from fairseq_parp.bench.cost import Cost
 from fairseq_parp.bench.emissions import ALPHABET, make
 from fairseq_parp.bench.rows import Bar, compare
 from fairseq_parp.bench.weights import Size
@@ -49,7 +50,7 @@ def test_the_best_path_errs_and_a_beam_errs_no_more() -> None:
 
 @pytest.mark.parametrize(("ours", "holds"), [(["abc", "d"], True), (["abc", "x"], True), (["abx", "x"], False)])
 def test_more_errors_than_the_peer_are_a_miss(ours: list[str], holds: bool) -> None:
-    row = compare("r", Bar(10, faster=True), "p", [1.0, 1.0], [11.0, 11.0])
+    row = compare("r", Bar(10, faster=True), "p", [Cost(1, 1)] * 2, [Cost(11, 11)] * 2)
     one = judged(row, ["abc", "d"], ours, ["abc", "x"])
     assert one.holds is holds
     assert one.against.endswith("the peer's 25.00%")

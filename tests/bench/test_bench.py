@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
+import threading
+import time
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +18,7 @@ import torch
 from fairseq_parp import cli
 from fairseq_parp.bench import gpu, inference, run, weights
 from fairseq_parp.bench import rows as judged
+from fairseq_parp.bench.cost import Cost, measured
 from fairseq_parp.bench.memory import transient_bytes
 from fairseq_parp.bench.reprune import PEERS, Stage
 from fairseq_parp.bench.rows import RUNS, Bar, compare, in_turn
@@ -35,7 +40,10 @@ def test_every_row_is_measured_and_written(
     every = [job for name in run.MODULES for job in import_module(f"fairseq_parp.bench.{name}").jobs(TINY)]
     assert [row["name"] for row in written] == [name for job in every for name in job.names]
     assert {"name", "ours", "peer", "ratio", "bar", "holds", "why", "machine", "load"} <= set(written[0])
-    assert all((row.holds is None) == (row.why is not None) for row in rows)
+    assert all((row.holds is None) == (row.why is not None or row.bar is None) for row in rows)
+    assert all(row.null == (row.why is not None) for row in rows)
+    waits = {"training, waiting for data", "saving at a re-prune, time", "saving between re-prunes, time"}
+    assert {row.name for row in rows if row.by == "wall"} == waits | {"re-prune on a GPU"}
     assert (tmp_path / "new folder" / "rows.png").stat().st_size > 10_000
     shown = capsys.readouterr().out
     assert all(row.name in shown for row in rows)
@@ -94,9 +102,46 @@ def test_half_of_the_stepped_weights_moved_by_one_step() -> None:
     ],
 )
 def test_judgement(bar: Bar, ours: list[float], peer: list[float], ratio: float, holds: bool | None) -> None:
-    row = compare("r", bar, "p", ours, peer)
-    assert (round(row.ratio, 6), row.holds) == (ratio, holds)
+    noise = [
+        [Cost(100.0 * (3 + n) ** place, value) for n, value in enumerate(side)]
+        for place, side in enumerate((ours, peer))
+    ]
+    row = compare("r", bar, "p", *noise)
+    assert (round(row.ratio, 6), row.holds, row.by) == (ratio, holds, "cpu")
     assert (row.why == "the peer's own runs spread by 30%") == (holds is None)
+    turned = compare("r", bar, "p", *([Cost(cost.cpu, cost.wall) for cost in side] for side in noise), by="wall")
+    assert (turned.ratio, turned.holds, turned.by, turned.wall_ratio) == (row.ratio, row.holds, "wall", row.ratio)
+
+
+def spin(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_the_cost_counts_threads_and_processes_and_no_waiting() -> None:
+    work = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout
+        running = measured(other.stdout.readline)  # its child process goes on
+        threads = [threading.Thread(target=spin, args=[0.1]) for _ in range(2)]
+
+        def work_and_wait() -> None:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            subprocess.run([sys.executable, "-c", work], input="\n", text=True, stdout=subprocess.PIPE, check=True)
+            time.sleep(0.2)
+
+        every = measured(work_and_wait)
+        ended = measured(lambda: other.communicate("\n"))
+    assert 0.2 < running.cpu < 0.4
+    assert 0.5 <= every.cpu < 0.6
+    assert every.wall > 0.5
+    assert ended.cpu < 0.1  # what a process has used is not counted again when it ends
 
 
 def test_runs_are_paired_and_restored() -> None:

@@ -1,0 +1,58 @@
+"""The cost of a piece of work, on the wall clock and in CPU time."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from fairseq_parp.errors import MissingToolError
+
+Clock = Literal["cpu", "wall"]
+
+_TASKS = Path("/proc/self/task")
+
+
+class Cost(NamedTuple):
+    """Seconds on both clocks."""
+
+    wall: float
+    cpu: float
+
+
+def measured(action: Callable[[], object]) -> Cost:
+    """Return the cost of ``action``.
+
+    Raises:
+        MissingToolError: the system is not Linux; see :func:`cpu_seconds`.
+    """
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    action()
+    return Cost(time.perf_counter() - wall, cpu_seconds() - cpu)
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds used so far by all threads of this process and by all its child processes.
+
+    Child processes count while they run and after they have ended. Their own child processes count likewise.
+
+    Raises:
+        MissingToolError: the system is not Linux, whose /proc lists the child processes.
+    """
+    if not _TASKS.is_dir():
+        raise MissingToolError("CPU time of child processes can be read on Linux only")
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime + sum(map(_cpu_seconds_of, _children(_TASKS)))
+
+
+def _children(tasks: Path) -> Iterator[int]:
+    """Yield the processes that the threads in ``tasks`` (/proc/PID/task) have started and not waited for yet."""
+    for file in tasks.glob("*/children"):
+        yield from map(int, file.read_text().split())
+
+
+def _cpu_seconds_of(process: int) -> float:
+    own = time.clock_gettime(~process << 3 | 2)  # Linux's number of a process's CPU clock: clock_getcpuclockid(3)
+    return own + sum(map(_cpu_seconds_of, _children(Path(f"/proc/{process}/task"))))
