@@ -195,19 +195,29 @@ def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet]) 
 
 
 def _tagged(runs: Sequence[Run], sets: Mapping[str, TrainingSet]) -> list[Run]:
-    """Give the runs names that differ, by what the description varies."""
+    """Give the runs names that differ, by what the description varies.
+
+    The released scripts give methods different lengths, so under ``paper`` a length is no variation.
+    """
     rates = {(run.data, run.lr) for run in runs}
+    lengths = {(run.data, run.updates) for run in runs if run.protocol == "matched"}
     return [
         replace(
             run,
             tags=(
                 *([run.data] if len(sets) > 1 else []),
                 *([run.protocol] if run.protocol == "paper" else []),
-                *([f"lr{run.lr:g}"] if len([rate for rate in rates if rate[0] == run.data]) > 1 else []),
+                *([f"lr{run.lr:g}"] if _several(rates, run) else []),
+                *([f"updates{run.updates}"] if run.protocol == "matched" and _several(lengths, run) else []),
             ),
         )
         for run in runs
     ]
+
+
+def _several(values: Iterable[tuple[str, float]], run: Run) -> bool:
+    """Return whether the run's training set has more than one of the values."""
+    return sum(data == run.data for data, _ in values) > 1
 
 
 def _sparsity(key: str, method: str, value: Any) -> float:

@@ -77,11 +77,11 @@ def group(items: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list[T]
 def main_settings(systems: Iterable[System]) -> list[list[list[System]]]:
     """Return, for each place, method and mask to start from, the setting that was run at most sparsities.
 
-    A setting is interval and learning rate; those that tie for most are all there. Each is a list of systems.
+    A setting is interval, learning rate and length; those that tie for most are all there. Each is a list of systems.
     """
     found = []
     for variants in group(systems, lambda system: (system.place, system.one.method, system.one.mask_from)).values():
-        settings = group(variants, lambda system: (system.one.interval, system.one.lr)).values()
+        settings = group(variants, lambda system: (system.one.interval, system.one.lr, system.one.updates)).values()
         most = max(map(len, settings))
         found.append([setting for setting in settings if len(setting) == most])
     return found
@@ -96,7 +96,9 @@ class Names:
     """Short names of systems: method and sparsity, and whatever else tells a method's systems apart at one place."""
 
     def __init__(self, systems: Sequence[System]) -> None:
-        self._intervals, self._rates = (_varying(systems, column) for column in ("interval", "lr"))
+        self._intervals, self._rates, self._lengths = (
+            _varying(systems, column) for column in ("interval", "lr", "updates")
+        )
 
     def __call__(self, system: System, lr: bool = False) -> str:
         """Return a name such as ``parp 0.5, interval 20``; with ``lr`` the learning rate is told in any case."""
@@ -111,6 +113,7 @@ class Names:
             f"mask from {row.mask_from}": row.mask_from,
             f"interval {row.interval}" if row.interval else "never re-pruned": _method_of(row) in self._intervals,
             f"lr {row.lr:g}": lr or _method_of(row) in self._rates,
+            f"{row.updates} updates": _method_of(row) in self._lengths,
         }
         return ", ".join(part for part, tells in parts.items() if tells)
 
@@ -136,5 +139,5 @@ def _order(row: Row) -> tuple[Any, ...]:
     never = row.interval is None
     return (
         row.data, row.config, row.protocol, row.split, method, row.method, row.mask_from,
-        never, row.interval or 0, row.lr, row.sparsity,
+        never, row.interval or 0, row.lr, row.updates, row.sparsity,
     )  # fmt: skip

@@ -73,8 +73,8 @@ def against_dense(systems: Sequence[System]) -> list[Pair]:
 def against_rivals(systems: Sequence[System]) -> list[Pair]:
     """Return every PARP system with each other method's of the same place, sparsity and mask to start from.
 
-    Of several intervals or learning rates, only the main setting is there: the best of many, chosen on the test split,
-    would win by being chosen.
+    Of several intervals, learning rates or lengths, only the main setting is there: the best of many, chosen on the
+    test split, would win by being chosen.
     """
     parp = [system for system in systems if system.one.method == "parp"]
     main = [system for settings in main_settings(parp) for setting in settings for system in setting]
@@ -106,7 +106,7 @@ def _partners(first: System, systems: Sequence[System], method: str) -> list[Sys
         if other.one.method == method and other.place == first.place and _shares_seed(first, other)
         and (method == "dense" or _start(other.one) == _start(first.one))
     ]  # fmt: skip
-    for column in ("lr", "interval"):
+    for column in ("updates", "lr", "interval"):
         alike = [other for other in found if getattr(other.one, column) == getattr(first.one, column)]
         found = alike or found
     return found

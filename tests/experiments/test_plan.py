@@ -160,9 +160,31 @@ def test_what_varies_is_in_the_names(described: Described) -> None:
     assert setting(plan.steps["train lr0.001-parp-0.5-never-seed1"], "task.pruning.interval") == "null"
 
 
-def test_runs_that_only_their_length_tells_apart_are_refused(described: Described) -> None:
-    with pytest.raises(ConfigError, match=r"dense-seed1.*two runs that differ"):
-        described("runs: [{method: dense}, {method: dense, updates: 5}]")
+def test_lengths_are_in_the_names_and_omp_masks_the_dense_run_of_its_own_length(described: Described) -> None:
+    plan = described("updates: [50, 100]\nruns: [{method: dense}, {method: omp, sparsity: 0.5}]")
+    assert {step.name: step.updates for step in plan.trainings} == {
+        "train updates50-dense-seed1": 50,
+        "train updates100-dense-seed1": 100,
+        "train updates50-omp-0.5-seed1": 50,
+        "train updates100-omp-0.5-seed1": 100,
+    }
+    assert plan.steps["mask updates100-omp-0.5-seed1"].needs == ("train updates100-dense-seed1",)
+
+
+def test_a_training_set_with_one_length_has_none_in_its_names(described: Described) -> None:
+    plan = described(
+        TWO + "runs: [{method: dense, updates: [5, 9], train_on: dutch}, {method: dense, train_on: english}]"
+    )
+    assert [run.name for run in plan.outcomes] == [
+        "dutch-updates5-dense-seed1",
+        "dutch-updates9-dense-seed1",
+        "english-dense-seed1",
+    ]
+
+
+def test_lengths_of_the_paper_protocol_are_the_scripts_and_not_in_the_names(described: Described) -> None:
+    with pytest.raises(ConfigError, match=r"paper-dense-seed1.*two runs that differ"):
+        described("protocol: paper\nruns: [{method: dense}, {method: dense, updates: 5}]")
 
 
 def test_keys_that_the_config_lacks_are_appended(described: Described) -> None:

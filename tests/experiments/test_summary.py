@@ -116,6 +116,23 @@ def test_partners_are_alike(tmp_path: Path) -> None:
     ]
 
 
+def test_runs_of_two_lengths_are_two_systems_each_held_against_its_own_length(tmp_path: Path) -> None:
+    wanted = [
+        replace(row(method, sparsity, run=f"{method}-{updates}"), updates=updates)
+        for method, sparsity in (("dense", 0), ("parp", 0.5), ("mpi", 0.5))
+        for updates in (300, 600)
+    ]
+    text = summary([decode(tmp_path, each, SOME) for each in wanted], tmp_path)
+    assert [line.split(" on test")[0] for line in bullets(text)] == [
+        "parp 0.5, 300 updates against dense, 300 updates",
+        "parp 0.5, 600 updates against dense, 600 updates",
+        "mpi 0.5, 300 updates against dense, 300 updates",
+        "mpi 0.5, 600 updates against dense, 600 updates",
+        "parp 0.5, 300 updates against mpi 0.5, 300 updates",
+        "parp 0.5, 600 updates against mpi 0.5, 600 updates",
+    ]
+
+
 def test_of_a_sweep_the_main_setting_is_held_against_the_others(tmp_path: Path) -> None:
     wanted = [
         row("dense", 0), row("mpi", 0.5), row("parp", 0.5), row("parp", 0.7), row("parp", 0.5, interval=5, run="often"),
