@@ -10,8 +10,9 @@ import torch
 from fairseq_parp import checkpoints
 from fairseq_parp.errors import CheckpointError, absolute
 from fairseq_parp.files import write_whole
-from fairseq_parp.mask_files.reading import tensors_of
+from fairseq_parp.mask_files.reading import named_tensors
 from fairseq_parp.sparsity import MaskSet
+from fairseq_parp.sparsity.sharing import distinct, first_names
 
 
 def apply_mask(checkpoint: str | Path, mask: MaskSet, out: str | Path) -> int:
@@ -26,13 +27,14 @@ def apply_mask(checkpoint: str | Path, mask: MaskSet, out: str | Path) -> int:
     if Path(out).exists() and Path(out).samefile(checkpoint):
         raise CheckpointError(absolute(out), "is the checkpoint itself, which is not overwritten; name another file")
     state = checkpoints.read(checkpoint)
-    tensors = tensors_of(state)
+    named = named_tensors(state)
+    tensors = distinct(named)
     fitting = mask.renamed(tensors)
     there = {name: tuple(tensors[name].shape) for name in fitting.bits if name in tensors}
     fitting.require_same_model(there, absolute(checkpoint))
-    for name in fitting.bits:
-        state["model"][name] = tensors[name].clone(memory_format=torch.contiguous_format)
-    fitting.zero_({name: state["model"][name] for name in fitting.bits})
+    pruned = {name: tensors[name].clone(memory_format=torch.contiguous_format) for name in fitting.bits}
+    fitting.zero_(pruned)
+    state["model"].update({name: pruned[first] for name, first in first_names(named).items() if first in pruned})
     (state.get("extra_state") or {}).pop("ParpFinetuningTask", None)
     buffer = io.BytesIO()
     torch.save(state, buffer)

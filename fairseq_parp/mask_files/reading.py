@@ -13,6 +13,7 @@ from fairseq_parp import checkpoints
 from fairseq_parp.errors import MaskError, absolute
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.scope import in_paper_scope
+from fairseq_parp.sparsity.sharing import distinct, first_names
 
 ANY_MASK = "mask file, sparse checkpoint, or what torch.nn.utils.prune left"
 """What :func:`read_mask` reads, for the command line's help."""
@@ -44,11 +45,16 @@ def read_mask(path: str | Path) -> MaskSet:
     if start.endswith(b"{") or not start.startswith(_TORCH_SAVED):
         return MaskSet.load(file)
     state = checkpoints.load(file, with_fairseq=False)
-    tensors = tensors_of(state)
-    return _of_prune(tensors, file) if any(map(_PRUNED.fullmatch, tensors)) else _of_zeros(state, tensors, file)
+    named = named_tensors(state)
+    return _of_prune(named, file) if any(map(_PRUNED.fullmatch, named)) else _of_zeros(state, distinct(named), file)
 
 
 def tensors_of(state: Any) -> dict[str, Tensor]:
+    """Return the tensors of :func:`named_tensors`, those with several names once, under the first."""
+    return distinct(named_tensors(state))
+
+
+def named_tensors(state: Any) -> dict[str, Tensor]:
     """Return the model's tensors in what ``torch.save`` wrote: a checkpoint with ``model``, or a bare state dict."""
     model = state.get("model", state) if isinstance(state, Mapping) else {}
     return {str(name): value for name, value in model.items() if isinstance(value, Tensor)}
@@ -69,7 +75,9 @@ def saved_pruning(state: Any) -> Mapping[str, Any]:
 
 
 def _of_prune(tensors: Mapping[str, Tensor], file: Path) -> MaskSet:
-    masks = {match[1]: tensor for name, tensor in tensors.items() if (match := _PRUNED.fullmatch(name))}
+    every = {match[1]: tensor for name, tensor in tensors.items() if (match := _PRUNED.fullmatch(name))}
+    first = first_names({name: tensors.get(f"{name}_orig", mask) for name, mask in every.items()})
+    masks = {name: mask for name, mask in every.items() if first[name] == name}
     for name, mask in masks.items():
         original = tensors.get(f"{name}_orig")
         if original is not None and original.shape != mask.shape:

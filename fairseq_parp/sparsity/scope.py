@@ -9,6 +9,7 @@ from typing import TypeVar
 from torch import nn
 
 from fairseq_parp.errors import ScopeError, listing
+from fairseq_parp.sparsity.sharing import distinct
 
 _LAYER = r"(?!.*decoder)(?:.*\.)?layers\.\d+\."
 
@@ -41,12 +42,13 @@ def find_parameters(model: nn.Module, scope: str | Iterable[str] = "paper") -> d
         model: any module.
         scope: ``"paper"``, or exact parameter names and regular expressions (matched against the whole name).
 
-    A tensor that the model holds under several names counts once, under its first name.
+    A tensor that the model holds under several names counts once, under its first name
+    (:mod:`~fairseq_parp.sparsity.sharing`).
 
     Raises:
         ScopeError: an expression finds nothing, or two expressions find the same parameter.
     """
-    named = dict(model.named_parameters())
+    named = distinct(dict(model.named_parameters()))
     return {name: named[name] for name in find_names(named, scope)}
 
 

@@ -18,6 +18,7 @@ from fairseq_parp.errors import CheckpointError, MaskError, ScopeError
 from fairseq_parp.mask_files.applying import apply_mask
 from fairseq_parp.mask_files.making import make_mask
 from fairseq_parp.mask_files.reading import read_mask
+from fairseq_parp.report import report
 from fairseq_parp.sparsity import MaskSet, find_parameters
 from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.magnitude import magnitude_mask
@@ -139,6 +140,53 @@ def test_apply_keeps_everything_else(pretrained: Path, tmp_path: Path) -> None:
         if name in mask.bits:
             expected[~mask.kept(name)] = 0
         assert torch.equal(after["model"][name], expected), name
+
+
+def tied_network() -> nn.Module:
+    model = network()
+    first, second, third = model.encoder.layers  # type: ignore[union-attr, misc]
+    second.fc1.weight = first.fc1.weight
+    third.fc1.weight = nn.Parameter(first.fc1.weight.data)  # another parameter on the same memory
+    return model
+
+
+def test_a_shared_tensor_counts_once_in_training_and_in_every_file(pretrained: Path, tmp_path: Path) -> None:
+    model = tied_network()
+    trained = find_parameters(model)
+    size = sum(weight.numel() for weight in trained.values())
+    assert size == sum(weight.numel() for weight in find_parameters(network()).values()) - 2 * 32 * 64
+    state = torch.load(pretrained, weights_only=False)
+    torch.save({**state, "model": model.state_dict()}, tmp_path / "tied.pt")
+    mask = make_mask(tmp_path / "tied.pt", 0.5)
+    assert list(mask.bits) == list(trained)
+    assert mask.zeros() == zero_count(0.5, size)
+    apply_mask(tmp_path / "tied.pt", mask, tmp_path / "sparse.pt")
+    counted = report(tmp_path / "sparse.pt")
+    assert (counted.prunable.zeros, counted.prunable.size) == (mask.zeros(), size)
+    assert counted.model.size == sum(weight.numel() for weight in model.parameters()) - 32 * 64
+    assert read_mask(tmp_path / "sparse.pt").churn(mask) == 0
+    layers = checkpoints.read(tmp_path / "sparse.pt")["model"]
+    for layer in (1, 2):  # whichever name a model loads last, its weights are sparse
+        assert torch.equal(layers[f"encoder.layers.{layer}.fc1.weight"], layers["encoder.layers.0.fc1.weight"])
+
+
+def test_copies_of_a_shared_tensor_are_tensors_of_their_own(pretrained: Path, tmp_path: Path) -> None:
+    state = torch.load(pretrained, weights_only=False)
+    copies = {name: tensor.clone() for name, tensor in tied_network().state_dict().items()}
+    torch.save({**state, "model": copies}, tmp_path / "copies.pt")
+    assert make_mask(tmp_path / "copies.pt", 0.5).size() == make_mask(pretrained, 0.5).size()
+
+
+def test_the_mask_of_a_shared_parameter_that_torch_prune_left(tmp_path: Path) -> None:
+    model = tied_network()
+    layers = list(model.encoder.layers)  # type: ignore[union-attr, arg-type]
+    prune.l1_unstructured(layers[0].fc1, "weight", amount=0.5)
+    prune.l1_unstructured(layers[1].fc2, "weight", amount=0.5)
+    layers[2].fc1 = layers[0].fc1
+    torch.save(model.state_dict(), tmp_path / "pruned.pt")
+    read = read_mask(tmp_path / "pruned.pt")
+    assert set(read.bits) == {"encoder.layers.0.fc1.weight", "encoder.layers.1.fc2.weight"}
+    assert read.sparsity == 0.5
 
 
 def test_apply_never_overwrites_its_input(pretrained: Path, tmp_path: Path) -> None:
