@@ -46,7 +46,9 @@ class EveryUtterance(BaseWrapperDataset):
         An exception would arrive from a worker process as a traceback in another exception's text.
         """
         try:
-            return self.dataset[index]
+            utterance = self.dataset[index]
+            _require_length(utterance["source"], self.num_tokens(index))
+            return utterance
         except Exception as error:  # libsndfile and fairseq raise what they like
             return Unreadable(int(index), f"{self.origin(index)}: {error}")
 
@@ -77,6 +79,26 @@ class EveryUtterance(BaseWrapperDataset):
         dropped = np.asarray(indices)[sum(len(batch) for batch in batches) :]
         return [*batches, dropped] if len(dropped) else batches
 
+    def require_uncropped(self, most: int | None) -> None:
+        """Check that fairseq crops no utterance: it would cut the audio at a random place and keep all labels.
+
+        Args:
+            most: samples that fairseq leaves of an utterance (``task.max_sample_size``); None leaves all.
+
+        Raises:
+            ConfigError: an utterance is longer.
+        """
+        sizes = [self.num_tokens(index) for index in range(len(self))] if most is not None else []
+        longer = [index for index, size in enumerate(sizes) if most is not None and size > most]
+        if longer:
+            longest = max(longer, key=sizes.__getitem__)
+            allowed = (
+                f"{len(longer)} utterance(s) of {len(sizes)} are longer, up to {sizes[longest]} samples "
+                f"({self.origin(longest)}): their audio would be cropped under whole labels; give at least as many, "
+                "or leave these out of the manifest"
+            )
+            raise ConfigError("task.max_sample_size", most, allowed)
+
     def _require_room(self, indices: Any, max_tokens: int | None) -> None:
         longest = max(indices, key=self.num_tokens)
         size = self.num_tokens(longest)
@@ -102,6 +124,15 @@ def require_readable(sample: Any) -> None:
     if isinstance(sample, dict) and "unreadable" in sample:
         where, _, reason = sample["unreadable"].partition(": ")
         raise AudioError(where, reason)
+
+
+def _require_length(source: Tensor, frames: int) -> None:
+    """Compare audio with its manifest, by whose lengths batches are made and labels are found to fit."""
+    if len(source) != frames:
+        raise ValueError(
+            f"{frames} frames in the manifest, {len(source)} in the audio; build the manifest anew "
+            "(fairseq-parp manifest check shows all that differ)"
+        )
 
 
 def _checked(audio: Any, source: Tensor, rate: int) -> Tensor:

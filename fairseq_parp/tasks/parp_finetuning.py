@@ -132,6 +132,8 @@ class ParpFinetuningTask(AudioFinetuningTask):
                     self._check_lengths(split, cfg.labels)
         super().load_dataset(split, task_cfg, **kwargs)
         self.datasets[split] = EveryUtterance(self.datasets[split], f"{absolute(self.cfg.data)}/{split}.tsv")
+        with one_line_errors():
+            self.datasets[split].require_uncropped(self.cfg.max_sample_size)
 
     def _check_lengths(self, split: str, labels: str) -> None:
         """Find labels that CTC cannot align: an error, or a warning where ``criterion.zero_infinity`` passes over them.

@@ -41,11 +41,25 @@ def rewrite(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], Non
 TONE = np.sin(np.arange(12_000) * 0.1) * 0.1
 HOLED = np.where(np.arange(12_000) == 7000, np.nan, TONE)
 
+
+def third(split: str) -> Callable[[Path], None]:
+    """Write a third of an utterance's frames into the manifest, as one does that was made before re-segmentation."""
+
+    def damage(data: Path) -> None:
+        lines = (data / f"{split}.tsv").read_text().splitlines()
+        path, frames = lines[5].split("\t")
+        lines[5] = f"{path}\t{int(frames) // 3}"
+        (data / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+
+    return damage
+
+
 CASES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no samples": (audio([]), "0 frames", "0 frames"),
     "stereo": (audio(np.stack([TONE, TONE], 1)), "2 channel(s)", "2 channels; mono is needed"),
     "8 kHz": (audio(TONE, 8000), "8000 Hz", "8000 Hz; 16000 Hz is needed"),
     "NaN": (audio(HOLED, subtype="FLOAT"), "NaN or infinite samples", "NaN or infinite samples"),
+    "a stale manifest": (third("train"), "frames here,", "frames in the manifest, "),
     "a text named .flac": (lambda d: (d / BAD).write_text("no audio"), "not readable as audio", f"/{BAD}"),
 }  # fmt: skip
 
@@ -64,6 +78,26 @@ def test_bad_audio(
     )
     one_line(done, trained)
     assert f"{copied}/train.tsv:6 (train-4." in done.last_line
+
+
+def test_a_stale_manifest_is_not_decoded(commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path) -> None:
+    copied = spoil(data, tmp_path)
+    third("test")(copied)
+    done = commands.generate(copied, finetuned / "checkpoint_last.pt", tmp_path / "out", expect=None)
+    one_line(done, f"{copied}/test.tsv:6 (test-4.flac): ")
+    assert "build the manifest anew (fairseq-parp manifest check shows all that differ)" in done.last_line
+
+
+def test_labelled_audio_is_not_cropped(commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path) -> None:
+    sizes = [int(line.split("\t")[1]) for line in (data / "train.tsv").read_text().splitlines()[1:]]
+    keys = ["optimization.max_update=2", "dataset.disable_validation=true"]
+    enough = f"+task.max_sample_size={max(sizes)}"
+    commands.train(tmp_path, tiny.training(tmp_path / "a", data, pretrained, *keys, enough))
+    short = f"+task.max_sample_size={max(sizes) - 1}"
+    done = commands.train(tmp_path, tiny.training(tmp_path / "b", data, pretrained, *keys, short), expect=None)
+    where = f"{data}/train.tsv:{sizes.index(max(sizes)) + 2} (train-{sizes.index(max(sizes))}.flac)"
+    one_line(done, f"task.max_sample_size={max(sizes) - 1}: 1 utterance(s) of 13 are longer, up to {max(sizes)}")
+    assert where in done.last_line
 
 
 TEXT: dict[str, tuple[Callable[[Path], object], str]] = {
