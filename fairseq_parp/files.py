@@ -12,6 +12,17 @@ from typing import IO, Any
 SENT_TOGETHER = 1 << 25
 """Bytes of a file that set out for the disk together."""
 
+_TORCH_SAVED = (b"PK\x03\x04", b"\x80")
+"""How a file begins that ``torch.save`` wrote: a zip, or (before torch 1.6) a pickle."""
+
+
+def is_torch_saved(file: Path) -> bool:
+    """Tell whether ``torch.save`` wrote a file, by its first bytes."""
+    with file.open("rb") as opened:
+        start = opened.read(9)
+    # A safetensors file begins with the length of its header, which may be any bytes; then comes the header's "{".
+    return start.startswith(_TORCH_SAVED) and not start.endswith(b"{")
+
 
 def write_whole(path: str | Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that the file is never seen half-written, whatever happens."""

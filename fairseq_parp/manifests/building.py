@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from fairseq_parp.errors import AudioError, ManifestError, absolute, listing
 from fairseq_parp.manifests.audio import read_headers
 from fairseq_parp.manifests.checking import kinds_in, splits_in
 from fairseq_parp.manifests.ctc import ctc_fault
-from fairseq_parp.manifests.labelling import LABELLERS, words
+from fairseq_parp.manifests.labelling import LABELLERS, dictionary, words
 from fairseq_parp.manifests.reading import locate
 from fairseq_parp.manifests.writing import Utterance, dictionary_file, split_files, write_together
 
@@ -63,6 +63,28 @@ def build(sources: Sequence[Source], root: str, kind: str, title: str = "audio")
             text = words(source.text) if kind == "ltr" else ""
             built.utterances.append(Utterance(source.path, header.frames, labels, text))
     return built
+
+
+def dictionary_for(utterances: Sequence[Utterance], kept: Mapping[str, int] | None) -> dict[str, int]:
+    """Return the dictionary to write: the one to keep, as it is, or else one made of the utterances.
+
+    Raises:
+        ManifestError: the one to keep lacks symbols; each is named.
+    """
+    if kept is None:
+        return dictionary(utterance.labels for utterance in utterances)
+    if problems := lacking(utterances, kept):
+        raise ManifestError(problems)
+    return dict(kept)
+
+
+def lacking(utterances: Iterable[Utterance], symbols: Mapping[str, int]) -> list[str]:
+    """Return a line for every symbol of the utterances that a dictionary lacks."""
+    first: dict[str, str] = {}
+    for utterance in utterances:
+        for symbol in set(utterance.labels.split()) - symbols.keys():
+            first.setdefault(symbol, utterance.path)
+    return [f"{path}: has {symbol!r}, which the dictionary lacks" for symbol, path in sorted(first.items())]
 
 
 def write_folder(out: Path, root: str, kind: str, written: Written, *, beside_own: bool = False) -> None:

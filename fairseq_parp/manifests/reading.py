@@ -65,10 +65,11 @@ class Labels:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A ``dict.<labels>.txt``: its symbols in the order of fairseq's indices, which go on after SPECIALS."""
+    """A ``dict.<labels>.txt``: its symbols, in the order of fairseq's indices after SPECIALS, and their counts."""
 
     file: Path
     symbols: tuple[str, ...]
+    counts: tuple[int, ...]
     problems: tuple[str, ...]
 
 
@@ -97,7 +98,8 @@ def read_vocabulary(file: Path) -> Vocabulary:
     symbols, faults = parse(lines, _symbol, first=1)
     faults += ((symbol.line, fault) for symbol in symbols if (fault := _symbol_fault(symbol)))
     faults += doubled(((symbol.name, symbol.line) for symbol in symbols), but={s.line for s in symbols if s.overwrite})
-    return Vocabulary(file, tuple(symbol.name for symbol in symbols), tuple(problems + shown(file, faults)))
+    names, counts = tuple(symbol.name for symbol in symbols), tuple(symbol.occurrences for symbol in symbols)
+    return Vocabulary(file, names, counts, tuple(problems + shown(file, faults)))
 
 
 def read_lines(file: Path) -> tuple[list[str], list[str]]:
@@ -207,6 +209,7 @@ def _entry(text: str, line: int) -> Entry:
 
 class _Symbol(NamedTuple):
     name: str
+    occurrences: int
     overwrite: bool
     line: int
 
@@ -217,7 +220,7 @@ def _symbol(text: str, line: int) -> _Symbol:
         name, _, count = name.rpartition(" ")
     if not count.removeprefix("-").isdecimal():
         raise ValueError(f"{short(text)} is not SYMBOL COUNT: one symbol, one space, a whole number")
-    return _Symbol(name, overwrite, line)
+    return _Symbol(name, int(count), overwrite, line)
 
 
 def _symbol_fault(symbol: _Symbol) -> str | None:

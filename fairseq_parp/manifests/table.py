@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
 from fairseq_parp.manifests.audio import RATE
-from fairseq_parp.manifests.building import Source, Written, build, write_folder
+from fairseq_parp.manifests.building import Source, Written, build, dictionary_for, write_folder
 from fairseq_parp.manifests.labelling import dictionary
 from fairseq_parp.manifests.subset import shuffled, within
 from fairseq_parp.manifests.transcripts import Row, read_transcripts
@@ -46,6 +46,7 @@ def write_table(
     valid_speakers: int = 0,
     minutes: float | None = None,
     seed: int = 1,
+    symbols: Mapping[str, int] | None = None,
 ) -> WrittenTable:
     """Write manifests, labels and dictionary for a table of transcripts.
 
@@ -57,9 +58,10 @@ def write_table(
         valid_speakers: move all utterances of this many random train speakers to ``valid``.
         minutes: keep a random part of train, of this many minutes at the most.
         seed: of both random choices.
+        symbols: the dictionary to keep, with counts; None makes one of the table.
 
     Raises:
-        ManifestError: rows that cannot be used, all of them; nothing was written.
+        ManifestError: rows that cannot be used, all of them, or symbols that ``symbols`` lacks; nothing was written.
         ConfigError: more speakers or minutes are asked for than there are.
     """
     file = Path(transcripts)
@@ -71,7 +73,7 @@ def write_table(
     if problems := [*table.problems, *built.problems, *built.unaligned]:
         raise ManifestError(problems)
     speakers = _choose_speakers(table.rows, valid_speakers, seed)
-    symbols = dictionary(utterance.labels for utterance in built.utterances)
+    symbols = dictionary_for(built.utterances, symbols)
     splits = _splits(table.rows, built.utterances, speakers)
     if minutes is not None:
         _require_train(table.rows, "--minutes", minutes)

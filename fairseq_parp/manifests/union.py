@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 from fairseq_parp.errors import ManifestError, absolute
-from fairseq_parp.manifests.building import Written, write_folder
+from fairseq_parp.manifests.building import Written, dictionary_for, write_folder
 from fairseq_parp.manifests.checking import splits_in
-from fairseq_parp.manifests.labelling import dictionary
 from fairseq_parp.manifests.reading import read_labels, read_manifest, read_vocabulary
 from fairseq_parp.manifests.writing import Utterance
 
@@ -23,7 +22,13 @@ class _Part(NamedTuple):
     utterances: list[Utterance]
 
 
-def write_union(folders: Sequence[str | PathLike[str]], out: str | PathLike[str], *, labels: str = "ltr") -> Written:
+def write_union(
+    folders: Sequence[str | PathLike[str]],
+    out: str | PathLike[str],
+    *,
+    labels: str = "ltr",
+    symbols: Mapping[str, int] | None = None,
+) -> Written:
     """Write the union of data folders: each split has the utterances of all folders that have it, in their order.
 
     Equal symbols are one symbol. The dictionary has every symbol of every folder's own, most frequent first; those
@@ -33,18 +38,20 @@ def write_union(folders: Sequence[str | PathLike[str]], out: str | PathLike[str]
         folders: data folders with ``labels``.
         out: folder for the files; manifests of the same names are replaced.
         labels: ``ltr`` or ``phn``.
+        symbols: the dictionary to keep, with counts; None makes one.
 
     Raises:
-        ManifestError: a folder cannot be read, or an utterance is in two of them; nothing was written.
+        ManifestError: a folder cannot be read, or an utterance is in two of them, or ``symbols`` lacks one of theirs;
+            nothing was written.
     """
     problems: list[str] = []
     parts: dict[str, list[_Part]] = {split: [] for folder in folders for split in splits_in(Path(folder))}
-    symbols: dict[str, int] = {}
+    own: dict[str, int] = {}
     for folder in map(Path, folders):
         found = splits_in(folder)
         vocabulary = read_vocabulary(folder / f"dict.{labels}.txt")
         problems += vocabulary.problems if found else [f"{absolute(folder)}: no manifest (SPLIT.tsv) there"]
-        symbols |= dict.fromkeys(vocabulary.symbols, 0)
+        own |= dict.fromkeys(vocabulary.symbols, 0)
         for split in found:
             parts[split].append(_read(folder, split, labels, problems))
     root = os.path.commonpath([part.root for among in parts.values() for part in among] or ["/"])
@@ -52,8 +59,9 @@ def write_union(folders: Sequence[str | PathLike[str]], out: str | PathLike[str]
     problems += (fault for split, utterances in splits.items() for fault in _doubled(split, utterances))
     if problems:
         raise ManifestError(problems)
-    counts = dictionary(utterance.labels for utterances in splits.values() for utterance in utterances)
-    written = Written(splits, counts | {name: 0 for name in symbols if name not in counts})
+    counts = dictionary_for([utterance for utterances in splits.values() for utterance in utterances], symbols)
+    unused = {} if symbols is not None else {name: 0 for name in own if name not in counts}
+    written = Written(splits, counts | unused)
     write_folder(Path(out), root, labels, written)
     return written
 

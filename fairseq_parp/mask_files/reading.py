@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fairseq_parp import checkpoints
 from fairseq_parp.errors import MaskError, absolute
+from fairseq_parp.files import is_torch_saved
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.scope import in_paper_scope
 from fairseq_parp.sparsity.sharing import distinct, first_names
@@ -20,9 +21,6 @@ ANY_MASK = "mask file, sparse checkpoint, or what torch.nn.utils.prune left"
 
 _PRUNED = re.compile(r"(.*(?:weight|bias))_mask")
 """What ``torch.nn.utils.prune`` calls the mask of a parameter."""
-
-_TORCH_SAVED = (b"PK\x03\x04", b"\x80")
-"""How a file begins that ``torch.save`` wrote: a zip, or (before torch 1.6) a pickle."""
 
 
 def read_mask(path: str | Path) -> MaskSet:
@@ -39,10 +37,7 @@ def read_mask(path: str | Path) -> MaskSet:
     file = Path(path)
     if not file.is_file():
         raise MaskError(f"no mask file at {absolute(file)}")
-    with file.open("rb") as opened:
-        start = opened.read(9)
-    # A safetensors file begins with the length of its header, which may be any bytes; then comes the header's "{".
-    if start.endswith(b"{") or not start.startswith(_TORCH_SAVED):
+    if not is_torch_saved(file):
         return MaskSet.load(file)
     state = checkpoints.load(file, with_fairseq=False)
     named = named_tensors(state)

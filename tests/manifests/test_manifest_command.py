@@ -119,6 +119,43 @@ def test_table_shows_every_bad_row(table: Path, tmp_path: Path, capsys: pytest.C
     ]
 
 
+def test_table_keeps_a_dictionary(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "old.txt").write_text("".join(f"{symbol} 1\n" for symbol in "ZDTEHRLWO|"))
+    keep = ("--dictionary", tmp_path / "old.txt")
+    status, out, err = run(capsys, "table", table, "--out", tmp_path / "out", *keep)
+    assert (status, out.splitlines()[1]) == (0, "10 symbols: Z D T E H R L W O |")
+    assert err == "warning: never in train, so no model can learn them: 'Z'\n"
+    assert (tmp_path / "out/dict.ltr.txt").read_bytes() == (tmp_path / "old.txt").read_bytes()
+    assert run(capsys, "check", tmp_path / "out")[0] == 0
+    table.write_text(table.read_text().replace("OH", "QUO"))
+    status, _, err = run(capsys, "table", table, "--out", tmp_path / "new", *keep)
+    assert (status, err.splitlines()[:2]) == (
+        1,
+        [f"audio/ben/1.wav: has {symbol!r}, which the dictionary lacks" for symbol in "QU"],
+    )
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("A 1\nA 2\n", ":2: 'A' is already on line 1"), ("<s> 1 #fairseq:overwrite\nA 1\n", ": places '<s>', which is")],
+)
+def test_a_dictionary_that_cannot_be_kept(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, reason: str
+) -> None:
+    (tmp_path / "old.txt").write_text(text)
+    status, _, err = run(capsys, "table", table, "--out", tmp_path / "out", "--dictionary", tmp_path / "old.txt")
+    assert status == 1
+    assert err.startswith(f"{tmp_path}/old.txt{reason}")
+
+
+@pytest.mark.parametrize("action", ["table", "union", "librilight", "librispeech", "commonvoice"])
+def test_every_action_that_writes_a_dictionary_can_keep_one(capsys: pytest.CaptureFixture[str], action: str) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["manifest", action, "--help"])
+    assert "--dictionary FILE" in capsys.readouterr().out
+
+
 def test_table_refuses_an_option_in_one_line(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(capsys, "table", table, "--out", tmp_path / "out", "--valid-speakers", "9")
     assert (status, err) == (2, "fairseq-parp manifest: --valid-speakers=9: from 1 to 1; train has 2 speakers\n")

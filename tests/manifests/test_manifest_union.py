@@ -39,6 +39,21 @@ def test_splits_are_unions_and_symbols_are_shared(two: list[Path], tmp_path: Pat
     assert (joint / "dict.ltr.txt").read_text().splitlines() == ["B 4", "| 4", "A 2", "IJ 1", "X 0"]
 
 
+def test_a_dictionary_can_be_kept(two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = tmp_path / "old.txt"
+    old.write_text("Y 0\n| 7\nIJ 5\nB 3\nA 1\n")
+    command = ["manifest", "union", *map(str, two), "--out", str(tmp_path / "joint"), "--dictionary", str(old)]
+    assert cli.main(command) == 0
+    assert (tmp_path / "joint" / "dict.ltr.txt").read_bytes() == old.read_bytes()
+    old.write_text("| 7\nB 3\n")
+    assert cli.main(command) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "en/c.flac: has 'A', which the dictionary lacks",
+        "nl/clips/a.flac: has 'IJ', which the dictionary lacks",
+        "fairseq-parp manifest: 2 problem(s)",
+    ]
+
+
 def test_an_utterance_in_two_folders_is_named_and_nothing_is_written(two: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"c.flac is in two of the folders") as error:
         write_union([two[0], two[0]], tmp_path / "joint")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell_official
 from fairseq_parp.manifests.corpora.commonvoice import LANGUAGES, write_commonvoice
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--audio", metavar="DIR", type=Path, help="folder for the FLACs; several commands may share it (OUT/audio)"
     )
     parser.add_argument("--processes", metavar="N", type=int, help="how many convert at a time (default: one per core)")
+    add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         languages=tuple(LANGUAGES) if arguments.joint else (arguments.language,),
         audio=arguments.audio,
         processes=arguments.processes,
+        symbols=read_option(arguments.dictionary),
     )
     tell_official(written, arguments.out)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell_official
 from fairseq_parp.manifests.corpora.librilight import FOLDERS, write_librilight
 
@@ -21,9 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write this one, as train (default: all, as train_10min_0 to train_10h); "
         "which ids are in which of the folds 1 to 5 is unconfirmed",
     )
+    add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the manifests of Libri-light."""
-    tell_official(write_librilight(arguments.root, arguments.out, subset=arguments.subset), arguments.out)
+    kept = read_option(arguments.dictionary)
+    written = write_librilight(arguments.root, arguments.out, subset=arguments.subset, symbols=kept)
+    tell_official(written, arguments.out)
     return 0

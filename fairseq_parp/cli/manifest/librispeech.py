@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell_official
 from fairseq_parp.manifests.corpora.librispeech import SUBSETS, write_librispeech
 
@@ -16,11 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subsets", metavar="SUBSET", nargs="+", choices=SUBSETS, help="such as dev-other (default: those there)"
     )
+    add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the manifests of LibriSpeech."""
-    written = write_librispeech(arguments.root, arguments.out, subsets=arguments.subsets)
+    kept = read_option(arguments.dictionary)
+    written = write_librispeech(arguments.root, arguments.out, subsets=arguments.subsets, symbols=kept)
     tell_official(written, arguments.out)
     absent = [subset for subset in SUBSETS if subset not in (*written.checked, *written.unchecked)]
     if absent and not arguments.subsets:

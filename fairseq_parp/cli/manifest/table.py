@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell, warn
 from fairseq_parp.errors import listing
 from fairseq_parp.manifests.labelling import LABELLERS
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--minutes", metavar="M", type=float, help="keep at most M random minutes of train")
     parser.add_argument("--seed", metavar="S", type=int, default=1, help="of the random choices (default: 1)")
+    add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         valid_speakers=arguments.valid_speakers,
         minutes=arguments.minutes,
         seed=arguments.seed,
+        symbols=read_option(arguments.dictionary),
     )
     tell(written, arguments.out)
     if written.valid_speakers:

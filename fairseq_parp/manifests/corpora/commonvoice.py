@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +42,7 @@ def write_commonvoice(
     audio: str | PathLike[str] | None = None,
     processes: int | None = None,
     facts: Facts | None = None,
+    symbols: Mapping[str, int] | None = None,
 ) -> WrittenOfficial:
     """Convert the clips, and write the manifests train, valid and test, phones and a dictionary.
 
@@ -53,6 +54,7 @@ def write_commonvoice(
         audio: folder for the FLACs, which languages and their union may share; None means ``out/audio``.
         processes: how many convert at a time; None means one per core.
         facts: what the splits must hold; None means what was published.
+        symbols: the dictionary to keep, with counts; None makes one.
 
     Raises:
         ConfigError: a language is not one of the ten.
@@ -70,7 +72,7 @@ def write_commonvoice(
     require_complete(parts, known)
     require_mp3()
     convert([clip for language in read for clip in language.clips], processes)
-    return write_official(Path(out), str(base), "phn", parts, known)
+    return write_official(Path(out), str(base), "phn", parts, known, symbols)
 
 
 def language_code(language: str) -> str:

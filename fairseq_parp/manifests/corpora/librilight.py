@@ -34,6 +34,7 @@ def write_librilight(
     subset: str | None = None,
     ids: Mapping[str, Sequence[str]] | None = None,
     facts: Facts | None = None,
+    symbols: Mapping[str, int] | None = None,
 ) -> WrittenOfficial:
     """Write manifests, letters and the published dictionary.
 
@@ -43,6 +44,7 @@ def write_librilight(
         subset: the one to write, as the split ``train``; None writes all, as ``train_10min_0`` to ``train_10h``.
         ids: the utterances of each subset; None means the published ones.
         facts: what the subsets must hold; None means what was published.
+        symbols: the dictionary to keep, with counts; None means the published one.
 
     Raises:
         ConfigError: there is no such subset.
@@ -71,7 +73,7 @@ def write_librilight(
     if problems:
         raise ManifestError(problems)
     known = facts_of("librilight") if facts is None else facts
-    return write_official(Path(out), str(base), "ltr", parts, known, published_letters())
+    return write_official(Path(out), str(base), "ltr", parts, known, symbols or published_letters())
 
 
 def _absent(base: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -21,6 +21,7 @@ def write_librispeech(
     *,
     subsets: Sequence[str] | None = None,
     facts: Facts | None = None,
+    symbols: Mapping[str, int] | None = None,
 ) -> WrittenOfficial:
     """Write manifests, letters and the published dictionary for subsets of LibriSpeech.
 
@@ -31,6 +32,7 @@ def write_librispeech(
         out: the data folder; other manifests with the same dictionary may be there already.
         subsets: those to write; None means all that are there.
         facts: what the subsets must hold; None means what was published.
+        symbols: the dictionary to keep, with counts; None means the published one.
 
     Raises:
         ManifestError: a subset is not there, not complete, or has a file that cannot be used; nothing was written.
@@ -51,7 +53,7 @@ def write_librispeech(
         parts.append(Part(name, split_name(name), list(chapters.sources.values()), chapters.silent, hint))
     if problems:
         raise ManifestError(problems)
-    return write_official(Path(out), str(base), "ltr", parts, known, published_letters())
+    return write_official(Path(out), str(base), "ltr", parts, known, symbols or published_letters())
 
 
 def find_librispeech(root: str | PathLike[str], subsets: Sequence[str]) -> Path | None:

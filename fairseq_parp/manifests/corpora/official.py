@@ -9,9 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from fairseq_parp.errors import IncompleteSplitError, ManifestError
-from fairseq_parp.manifests.building import Source, Written, build, write_folder
+from fairseq_parp.manifests.building import Source, Written, build, dictionary_for, lacking, write_folder
 from fairseq_parp.manifests.corpora.facts import Fact, Facts, digest
-from fairseq_parp.manifests.labelling import dictionary
 from fairseq_parp.manifests.writing import Utterance
 
 
@@ -100,15 +99,14 @@ def write_official(
         if not built.problems and (fault := _frames_fault(part, built.utterances, facts.get(part.name))):
             problems.append(f"{part.name}: {fault}")
         splits.setdefault(part.split, []).extend(built.utterances)
-    labels = [utterance.labels for utterance in chain.from_iterable(splits.values())]
-    found = dictionary(labels)
-    if symbols and (odd := sorted(found.keys() - symbols.keys())):
-        problems.append(f"{root}: its texts have {' '.join(odd)}, which LibriSpeech's dictionary lacks")
+    every = list(chain.from_iterable(splits.values()))
+    if symbols is not None:
+        problems += lacking(every, symbols)
     if problems:
         raise ManifestError(problems)
     written = WrittenOfficial(
         splits,
-        symbols or found,
+        dictionary_for(every, symbols),
         checked=[part.name for part in parts if part.name in facts and facts[part.name].confirmed],
         unconfirmed=[part.name for part in parts if part.name in facts and not facts[part.name].confirmed],
         unchecked=[part.name for part in parts if part.name not in facts],

@@ -139,7 +139,15 @@ def test_a_chapter_without_a_transcript(tmp_path, facts, folder, problems_of) ->
 def test_text_outside_the_dictionary(tmp_path, facts, folder, problems_of) -> None:
     edit(folder / "116-288045.trans.txt", "EGG", "ÉGG")
     problems = problems_of(ManifestError, partial(write_librispeech, tmp_path, facts=facts), tmp_path / "data")
-    assert problems == [f"{tmp_path}/LibriSpeech: its texts have É, which LibriSpeech's dictionary lacks"]
+    assert len(problems) == 1
+    assert problems[0].endswith("116-288045-0000.flac: has 'É', which the dictionary lacks")
+
+
+def test_a_dictionary_that_is_kept_replaces_the_published_one(tmp_path, facts, folder) -> None:
+    edit(folder / "116-288045.trans.txt", "EGG", "ÉGG")
+    kept = dict.fromkeys("É|'ABCDEFGHIJKLMNOPQRSTUVWXYZ", 1)
+    write_librispeech(tmp_path, tmp_path / "data", facts=facts, symbols=kept)
+    assert (tmp_path / "data/dict.ltr.txt").read_text().splitlines()[:2] == ["É 1", "| 1"]
 
 
 def test_an_utterance_that_ctc_cannot_align_stays_and_is_named(tmp_path, fact_of, chapter) -> None:
