@@ -1,6 +1,7 @@
 """The command ``fairseq-parp``: one module per verb, imported only when that verb is called.
 
-Each verb's module has ``add_arguments(parser)`` and ``run(arguments) -> int`` (the exit status).
+Each verb's module has ``add_arguments(parser)`` and ``run(arguments) -> int`` (the exit status). ``PARSER``, where
+it is there, holds further arguments of the verb's parser.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fairseq_parp.errors import ParpError
 
 VERBS = {
     "bench": "measure speed and memory beside others on this machine: table, JSON and plot",
+    "configs": "list, show and copy the shipped recipes",
     "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
     "doctor": "show versions, say what is broken here and how to mend it",
     "experiment": "plan and run the finetunings of an experiment file, and decode each: a table of results",
@@ -24,6 +26,7 @@ VERBS = {
     "plot": "pictures and a summary of an experiment's results",
     "report": "sparsity of a checkpoint: overall, per layer, per kind of module",
     "score": "UER and WER of a fairseq-generate result file",
+    "train": "fairseq-hydra-train, with the shipped recipes and this plugin filled in",
     "transcribe": "print the text of audio files",
 }
 
@@ -34,9 +37,10 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
     parser.add_argument("--version", action="version", version=f"fairseq_parp {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, summary in VERBS.items():
-        verb = verbs.add_parser(name, help=summary, description=summary)
-        if argv and argv[0] == name:
-            importlib.import_module(f"fairseq_parp.cli.{name}").add_arguments(verb)
+        module = importlib.import_module(f"fairseq_parp.cli.{name}") if argv and argv[0] == name else None
+        verb = verbs.add_parser(name, help=summary, description=summary, **getattr(module, "PARSER", {}))
+        if module:
+            module.add_arguments(verb)
     arguments = parser.parse_args(argv)
     return arguments.verb, arguments
 

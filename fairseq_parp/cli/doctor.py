@@ -21,8 +21,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def as_text(report: Report) -> str:
-    """Lay the report out for reading: one line per library, then the problems."""
+    """Lay the report out for reading: one line per library and per folder, then the problems."""
     lines = [f"{'Python':<16}{report.python}", *map(library_line, report.libraries)]
+    lines += [f"{name:<16}{path}" for name, path in report.paths.items()]
     for problem in report.problems:
         lines += ["", f"{'note' if problem.harmless else 'BROKEN'}: {problem.what}", f"  mend: {problem.mend}"]
     return "\n".join([*lines, "", "Something is broken." if report.broken else "All that is needed works."])

@@ -14,6 +14,7 @@ from fairseq_parp import native
 from fairseq_parp.environment import libraries
 from fairseq_parp.environment.choices import CPU_INDEX, OLDEST_PYTHON, TOOLCHAIN, fairseq_arguments, has_gpu
 from fairseq_parp.environment.libraries import Library, numbers
+from fairseq_parp.environment.paths import PLUGIN, configs
 
 PYTHON = (sys.version_info.major, sys.version_info.minor)
 SAFE_TORCH = (2, 6)
@@ -56,11 +57,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Report:
-    """What ``fairseq-parp doctor`` shows."""
+    """What ``fairseq-parp doctor`` shows; ``paths`` are what fairseq's own commands need to be given."""
 
     python: str
     libraries: list[Library]
     problems: list[Problem]
+    paths: dict[str, str]
 
     @property
     def broken(self) -> bool:
@@ -79,7 +81,8 @@ def examine() -> Report:
     found["fairseq"] = libraries.with_origin(found["fairseq"], distributions)
     facts = Facts(found, distributions)
     problems = [problem for check in CHECKS for problem in check(facts)]
-    return Report(f"{sys.version.split()[0]} ({sys.executable})", list(found.values()), problems)
+    paths = {"user_dir": str(PLUGIN), "configs": str(configs())}
+    return Report(f"{sys.version.split()[0]} ({sys.executable})", list(found.values()), problems, paths)
 
 
 def check_python(_facts: Facts) -> Iterator[Problem]:

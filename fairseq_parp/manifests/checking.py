@@ -112,6 +112,15 @@ def check_folder(
     return [_inspect(path, name, kinds, True, None, CONVOLUTIONS) for name in names]
 
 
+def _absent(folder: Path, split: str) -> str | None:
+    """Return the problem of a split that a folder with others lacks; None if it is there."""
+    there = splits_in(folder)
+    if (folder / f"{split}.tsv").exists() or not there:
+        return None
+    keys = "dataset.train_subset=, dataset.valid_subset= or fairseq-generate's --gen-subset names one of them"
+    return f"{absolute(folder)}: no split {split!r} ({split}.tsv); it has {listing(there)}; {keys}"
+
+
 def splits_in(folder: Path) -> list[str]:
     """Return the names of the manifests in a folder; a table of transcripts beside them is none."""
     return sorted(file.stem for file in folder.glob("*.tsv") if not is_table(file))
@@ -130,6 +139,8 @@ def _inspect(
     symbols: Collection[str] | None,
     convolutions: Sequence[tuple[int, int]],
 ) -> Report:
+    if absent := _absent(folder, split):
+        return Report(split, 0, 0, [absent])
     manifest = read_manifest(folder / f"{split}.tsv")
     problems = [*manifest.problems, *shown(manifest.file, _audio_faults(manifest, full))]
     for kind in kinds:

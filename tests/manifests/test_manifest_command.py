@@ -38,15 +38,15 @@ def test_check_of_a_sound_folder(folder: Path, capsys: pytest.CaptureFixture[str
 def test_check_shows_every_problem(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "train.ltr").write_text("H E L L Ö |\n\n")
     status, out, err = run(capsys, "check", folder, "--splits", "train", "valid", "--labels", "ltr")
+    keys = "dataset.train_subset=, dataset.valid_subset= or fairseq-generate's --gen-subset names one of them"
     assert status == 1
     assert out == "train: 3 utterances, 0.1 min\nvalid: 0 utterances, 0.0 min\n"
     assert err.splitlines() == [
         f"{folder}/train.ltr:2: no labels; an utterance needs one, or leave it out of the tsv and the label files",
         f"{folder}/train.ltr:3: 2 lines for 3 utterances; line N belongs to line N + 1 of train.tsv",
         f"{folder}/train.ltr:1: symbol 'Ö' is not in the dictionary (1 line(s): 1)",
-        f"{folder}/valid.tsv: No such file or directory",
-        f"{folder}/valid.ltr: No such file or directory",
-        "fairseq-parp manifest: 5 problem(s)",
+        f"{folder}: no split 'valid' (valid.tsv); it has train; {keys}",
+        "fairseq-parp manifest: 4 problem(s)",
     ]
 
 

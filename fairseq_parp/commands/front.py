@@ -1,0 +1,66 @@
+"""``fairseq-hydra-train`` with two arguments filled in: the folder of the recipes, and this plugin's own folder."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from fairseq_parp.environment.paths import PLUGIN, configs
+from fairseq_parp.errors import ConfigError, absolute, listing
+
+_NAME, _FOLDER = ("--config-name", "-cn"), ("--config-dir", "-cd")
+
+
+def hydra_words(words: Sequence[str]) -> list[str]:
+    """Return the arguments of fairseq-hydra-train for those of ``fairseq-parp train``.
+
+    Everything is passed on as it is. Where they are missing, ``--config-dir`` becomes the shipped recipes and
+    ``common.user_dir`` this plugin, so that the command works from any folder.
+
+    Raises:
+        ConfigError: no recipe is named, or there is none of that name.
+    """
+    folder, name = _value(words, _FOLDER), _value(words, _NAME)
+    recipe(name, configs() if folder is None else Path(folder))
+    front = [] if folder else ["--config-dir", str(configs())]
+    named = any(word.lstrip("+").startswith("common.user_dir=") for word in words)
+    # Beside the other overrides: hydra takes those of one place only.
+    place = next((at for at, word in enumerate(words) if "=" in word and not word.startswith("-")), len(words))
+    own = [] if named else [f"common.user_dir={_quoted(PLUGIN)}"]
+    return [*front, *words[:place], *own, *words[place:]]
+
+
+def recipe(name: str | None, folder: Path, key: str = "--config-name") -> Path:
+    """Return the YAML of that name in a folder.
+
+    Raises:
+        ConfigError: there is no such folder, or no such file in it; with the name that it resembles.
+    """
+    if not folder.is_dir():
+        raise ConfigError("--config-dir", absolute(folder), "no such folder")
+    written = (name or "").removesuffix(".yaml")
+    if written and (folder / f"{written}.yaml").is_file():
+        return folder / f"{written}.yaml"
+    files = folder.glob("*.yaml") if key == "--config-name" else folder.rglob("*.yaml")
+    known = sorted(str(file.relative_to(folder).with_suffix("")) for file in files)
+    close = difflib.get_close_matches(written, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    elsewhere = "; --config-dir names another folder" if key == "--config-name" else ""
+    raise ConfigError(key, name, f"{hint}{absolute(folder)} has {listing(known, most=25)}{elsewhere}")
+
+
+def _value(words: Sequence[str], flags: tuple[str, ...]) -> str | None:
+    """Return what an option of hydra was given, as the next word or after an equals sign."""
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word in flags:
+            return after
+        if word.partition("=")[0] in flags:
+            return word.partition("=")[2]
+    return None
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as a value of a hydra override, which other characters than these would end."""
+    plain = all(letter.isalnum() or letter in "/._-" for letter in str(path))
+    return str(path) if plain else "'" + str(path).replace("'", "\\'") + "'"

@@ -1,0 +1,73 @@
+"""``fairseq-parp train`` and ``fairseq-parp configs``: the shipped recipes from any folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fairseq_parp.cli import main
+from fairseq_parp.commands.front import hydra_words
+from fairseq_parp.environment.paths import PLUGIN, configs
+from fairseq_parp.errors import ConfigError
+
+
+def test_the_two_missing_arguments_are_filled_in_and_all_others_kept() -> None:
+    words = ["-m", "--config-name", "base_10m", "task.pruning.sparsity=0.3,0.5", "+a.b=c", "--info"]
+    filled_in = hydra_words(words)
+    assert filled_in == ["--config-dir", str(configs()), *words[:3], f"common.user_dir={PLUGIN}", *words[3:]]
+
+
+def test_what_is_given_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").touch()
+    words = ["--config-dir", str(tmp_path), "--config-name=own", "common.user_dir=/elsewhere"]
+    assert hydra_words(words) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config-name", "bas_10m"], "--config-name='bas_10m': did you mean base_10m? "),
+        (["task.data=D"], "--config-name=None: "),
+        (["--config-name"], "--config-name='': "),
+        (["--config-name", "own", "--config-dir", "/none"], "--config-dir='/none': no such folder"),
+    ],
+)
+def test_a_recipe_that_is_not_there(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        hydra_words(words)
+    assert str(raised.value).startswith(message)
+
+
+def test_train_is_hydra_train_from_any_folder(tmp_path: Path) -> None:
+    words = ["train", "--config-name", "base_10m", "task.data=D", "--cfg", "job"]
+    code = "import sys; from fairseq_parp.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    config = yaml.safe_load(done.stdout[done.stdout.index("_name: null") :])
+    assert config["task"]["data"] == "D"
+    assert config["common"]["user_dir"] == str(PLUGIN)
+
+
+def test_configs_are_listed_shown_and_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["configs", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0] == str(configs())
+    assert {line.split()[0] for line in listed[1:]} >= {"base_10m", "small_10m", "experiments/sweep_base"}
+    assert main(["configs", "show", "base_10m"]) == 0
+    assert capsys.readouterr().out == (configs() / "base_10m.yaml").read_text()
+    assert main(["configs", "copy", "base_10m", "-o", "own.yaml"]) == 0
+    own, shipped = (yaml.safe_load(path.read_text()) for path in (Path("own.yaml"), configs() / "base_10m.yaml"))
+    assert own["common"].pop("user_dir") == str(PLUGIN)
+    assert shipped["common"].pop("user_dir") == "fairseq_parp"
+    assert own == shipped
+    assert main(["configs", "copy", "base_10m", "-o", "own.yaml"]) == 2
+    assert "own.yaml': is there already" in capsys.readouterr().err
