@@ -38,7 +38,7 @@ class Header(NamedTuple):
         if self.rate != RATE or self.channels != 1:
             return (
                 f"{self.rate} Hz, {self.channels} channel(s); {RATE} Hz mono is needed, and nothing is resampled "
-                f"silently: ffmpeg -i IN -ar {RATE} -ac 1 OUT.flac"
+                f"silently: fairseq-parp manifest table --audio DIR converts, or ffmpeg -i IN -ar {RATE} -ac 1 OUT.flac"
             )
         return None if self.frames else "no audio in it, 0 frames"
 

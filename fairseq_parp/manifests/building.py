@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,8 +40,12 @@ class Written:
     symbols: Mapping[str, int]
 
 
-def build(sources: Sequence[Source], root: str, kind: str, title: str = "audio") -> Built:
+def build(
+    sources: Sequence[Source], root: str, kind: str, title: str = "audio", label: Callable[[str], str] | None = None
+) -> Built:
     """Make utterances with labels of ``kind``, and open every audio file for its length.
+
+    ``label`` makes labels of a text, where it is not the usual way of the kind.
 
     An utterance that CTC cannot align is among ``utterances`` too: whether it may stay is the caller's question.
     """
@@ -49,7 +53,7 @@ def build(sources: Sequence[Source], root: str, kind: str, title: str = "audio")
     built = Built([], [], [])
     for source, header in zip(sources, headers, strict=True):
         try:
-            labels = LABELLERS[kind](source.text)
+            labels = (label or LABELLERS[kind])(source.text)
         except ValueError as error:
             built.problems.append(f"{source.place}: {error}")
             labels = ""

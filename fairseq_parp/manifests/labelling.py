@@ -39,6 +39,24 @@ def letters(text: str) -> str:
     return " ".join(" ".join([*word, BOUNDARY]) for word in words(text).split())
 
 
+def graphemes(text: str) -> str:
+    r"""Return letter labels in which a combining mark stays with the letter before it.
+
+    Raises:
+        ValueError: as :func:`letters`.
+
+    >>> graphemes("ạ́ b").encode("unicode_escape").decode()
+    '\\u1ea1\\u0301 | b |'
+    """
+    together: list[str] = []
+    for label in letters(text).split():
+        if together and together[-1] != BOUNDARY and unicodedata.category(label).startswith("M"):
+            together[-1] += label
+        else:
+            together.append(label)
+    return " ".join(together)
+
+
 def phones(text: str) -> str:
     """Return phone labels: the text is phones already, with spaces between them.
 

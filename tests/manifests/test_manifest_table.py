@@ -156,7 +156,7 @@ def test_every_bad_row_is_named(table: Path, audio) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("path\tsentence\na\tb\n", ["1: column 'text' is missing"]),
+        ("path\twords\na\tb\n", ["1: column 'text' is missing"]),
         ("train/a1.flac\tHELLO\n", ["1: column 'path' is missing", "1: column 'text' is missing"]),
         ("path\ttext\tSplit\n", ["1: column 'Split' must be written 'split'"]),
         ("path\ttext \n", ["1: column 'text ' must be written 'text'"]),
@@ -183,10 +183,11 @@ def test_a_phone_may_not_be_the_blank(table: Path) -> None:
 def test_valid_speakers(table: Path, tmp_path: Path) -> None:
     everyone = [(*row[:2], row[2].replace("dan", "bob"), *row[3:]) for row in ROWS]
     written = write_table(save(table, everyone), tmp_path / "out", valid_speakers=2, seed=3)
-    assert "bob" in written.valid_speakers  # who is in test as well, and stays there
+    moved_speakers = written.moved["valid"]
+    assert "bob" in moved_speakers  # who is in test as well, and stays there
     paths = {split: [utterance.path for utterance in members] for split, members in written.splits.items()}
-    moved = [row[0] for row in ROWS if row[1] == "train" and row[2] in written.valid_speakers]
-    assert len(written.valid_speakers) == 2
+    moved = [row[0] for row in ROWS if row[1] == "train" and row[2] in moved_speakers]
+    assert len(moved_speakers) == 2
     assert sorted(paths["valid"]) == sorted(moved)
     assert sorted(paths["train"] + paths["valid"]) == sorted(row[0] for row in ROWS[:4])
     assert paths["test"] == ["test/d1.flac"]
@@ -241,7 +242,7 @@ def test_the_only_speaker_stays_in_train(table: Path, tmp_path: Path) -> None:
 
 
 def test_valid_speakers_need_speakers_and_no_valid_split(table: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs a column 'speaker'"):
+    with pytest.raises(ConfigError, match="needs a speaker for every utterance"):
         write_table(save(table, ROWS, "path text split"), tmp_path / "out", valid_speakers=1)
     rows = [*ROWS[:3], ("train/c1.wav", "valid", "cat", "THREE")]
     with pytest.raises(ConfigError, match="has a valid split already"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,16 +13,57 @@ from fairseq_parp.manifests.audio import RATE
 from fairseq_parp.manifests.building import Written
 from fairseq_parp.manifests.corpora.official import WrittenOfficial
 
+OF_A_KIND = 10
+"""Problems of a kind that are printed."""
+
+CAUSES = {
+    "no such file": "the audio is elsewhere; --root names the folder that a corpus's paths start from, line 1 of a "
+    "manifest that of the manifest",
+    "nothing is resampled": "--audio DIR converts them all",
+    "not in the dictionary": "labels and dictionary are of two corpora, or case or Unicode form differ",
+    "frames here": "the audio was converted or cut after the manifest was written; write the manifest anew",
+    "labels need": "text and audio of two corpora, or lines that are shifted against each other",
+}
+"""The likely cause of many problems of a kind, by a part of what they say."""
+
 SHOWN = 100
 """Symbols of a dictionary that are printed, the most frequent first."""
 
 
 def refuse(problems: list[str]) -> int:
-    """Print problems and their number to standard error; return the exit status for them."""
+    """Print problems, ten of a kind at the most, and their number to standard error; return the exit status for them.
+
+    Where some are left out, all of them go to a file that is named.
+    """
+    kinds: dict[str, list[str]] = {}
     for problem in problems:
-        print(problem, file=sys.stderr)
-    print(f"fairseq-parp manifest: {len(problems)} problem(s)", file=sys.stderr)
+        kinds.setdefault(_kind(problem), []).append(problem)
+    for kind, members in kinds.items():
+        for problem in members[:OF_A_KIND]:
+            print(problem, file=sys.stderr)
+        if len(members) > OF_A_KIND:
+            print(f"... and {len(members) - OF_A_KIND} more of this kind{_cause(kind)}", file=sys.stderr)
+    everything = "" if all(len(members) <= OF_A_KIND for members in kinds.values()) else f", all in {_kept(problems)}"
+    print(f"fairseq-parp manifest: {len(problems)} problem(s){everything}", file=sys.stderr)
     return 1
+
+
+def _kind(problem: str) -> str:
+    """Return what a problem says without what it says it of: names, values and numbers."""
+    return re.sub(r"'[^']*'|\S*[/\d.]\S*", "", problem)
+
+
+def _cause(kind: str) -> str:
+    return next((f": {cause}" for symptom, cause in CAUSES.items() if symptom in kind), "")
+
+
+def _kept(problems: list[str]) -> str:
+    """Write all problems to a new file; return its path."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="fairseq-parp-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.writelines(f"{problem}\n" for problem in problems)
+    return file.name
 
 
 def size(split: str, utterances: int, frames: int) -> str:

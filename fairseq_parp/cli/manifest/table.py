@@ -1,4 +1,4 @@
-"""``fairseq-parp manifest table``: manifests from a table of transcripts."""
+"""``fairseq-parp manifest table``: manifests from an own corpus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell, warn
-from fairseq_parp.errors import listing
+from fairseq_parp.errors import absolute, listing
+from fairseq_parp.manifests.choosing import Speakers
 from fairseq_parp.manifests.labelling import LABELLERS
 from fairseq_parp.manifests.table import write_table
 
@@ -15,38 +16,72 @@ from fairseq_parp.manifests.table import write_table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument(
-        "transcripts", metavar="TRANSCRIPTS.tsv", type=Path, help="columns path, text, optionally split, speaker"
+        "transcripts",
+        metavar="CORPUS",
+        type=Path,
+        help="table (.tsv, .csv) with the columns path and text, optionally split, speaker, start, end; or a folder: "
+        "Kaldi's, with metadata.csv, or audio and .txt files side by side",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
     parser.add_argument("--labels", choices=sorted(LABELLERS), default="ltr", help="letters of the text, or phones")
+    parser.add_argument("--graphemes", action="store_true", help="a letter and its combining marks are one label")
     parser.add_argument(
-        "--root", metavar="DIR", type=Path, help="what paths are relative to (default: the table's folder)"
+        "--root", metavar="DIR", type=Path, help="what paths are relative to (default: CORPUS's folder)"
     )
     parser.add_argument(
-        "--valid-speakers", metavar="N", type=int, default=0, help="move N random speakers from train to valid"
+        "--audio",
+        metavar="DIR",
+        type=Path,
+        help="cut and convert all audio (any rate, channels, mp3) to 16 kHz mono FLACs in this folder",
     )
+    parser.add_argument("--processes", metavar="N", type=int, help="how many convert at a time (default: one per core)")
+    valid = parser.add_mutually_exclusive_group()
+    for split, group in (("valid", valid), ("test", parser)):
+        group.add_argument(
+            f"--{split}-speakers",
+            metavar="A,B",
+            type=_speakers,
+            default=0,
+            help=f"move these speakers from train to {split}; a number means so many random ones",
+        )
+    valid.add_argument("--valid-minutes", metavar="M", type=float, help="move M random minutes from train to valid")
     parser.add_argument("--minutes", metavar="M", type=float, help="keep at most M random minutes of train")
     parser.add_argument("--seed", metavar="S", type=int, default=1, help="of the random choices (default: 1)")
     add_option(parser)
 
 
+def _speakers(text: str) -> Speakers:
+    """Return a number of speakers, or their names; a comma makes a name of a number."""
+    return int(text) if text.removeprefix("-").isdigit() else [name.strip() for name in text.split(",") if name.strip()]
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Write the manifests of a table."""
+    """Write the manifests of a corpus."""
     written = write_table(
         arguments.transcripts,
         arguments.out,
         labels=arguments.labels,
         root=arguments.root,
         valid_speakers=arguments.valid_speakers,
+        test_speakers=arguments.test_speakers,
+        valid_minutes=arguments.valid_minutes,
         minutes=arguments.minutes,
         seed=arguments.seed,
         symbols=read_option(arguments.dictionary),
+        together=arguments.graphemes,
+        audio=arguments.audio,
+        processes=arguments.processes,
     )
+    if arguments.audio:
+        print(f"converted into {absolute(arguments.audio)}: {', '.join(written.conversion)}")
     tell(written, arguments.out)
-    if written.valid_speakers:
-        print(f"speakers moved from train to valid: {' '.join(written.valid_speakers)}")
+    for split, speakers in written.moved.items():
+        print(f"speakers moved from train to {split}: {' '.join(speakers)}")
+    if written.renamed:
+        print(f"columns read as others: {listing(written.renamed)}")
     if written.unused:
         print(f"columns not used: {listing(written.unused)}")
     if written.untrained:
         warn([f"never in train, so no model can learn them: {listing(map(repr, written.untrained))}"])
+    warn(written.warnings)
     return 0

@@ -30,10 +30,12 @@ from fairseq_parp.signals import signals_wait
 
 
 class Clip(NamedTuple):
-    """A clip to convert, and the FLAC that it becomes."""
+    """A clip to convert, and the FLAC that it becomes; ``start`` and ``end`` (seconds) cut it out of the source."""
 
     source: Path
     target: Path
+    start: float | None = None
+    end: float | None = None
 
 
 def require_mp3(formats: Collection[str] | None = None) -> None:
@@ -48,7 +50,7 @@ def require_mp3(formats: Collection[str] | None = None) -> None:
 
 
 def convert(clips: Sequence[Clip], processes: int | None = None) -> int:
-    """Convert the clips whose FLAC is not there yet; progress goes to standard error.
+    """Convert the clips whose FLAC is not there yet, or older than they are; progress goes to standard error.
 
     Args:
         clips: what to convert.
@@ -64,7 +66,7 @@ def convert(clips: Sequence[Clip], processes: int | None = None) -> int:
     if processes is not None and processes < 1:
         raise ConfigError("--processes", processes, "1 or more")
     absent = missing_files(str(clip.target) for clip in clips)
-    todo = [clip for clip in clips if str(clip.target) in absent]
+    todo = [clip for clip in clips if str(clip.target) in absent or _is_newer(clip)]
     count = min(processes or os.cpu_count() or 1, len(todo))
     if not todo:
         return 0
@@ -87,10 +89,23 @@ def convert(clips: Sequence[Clip], processes: int | None = None) -> int:
     return len(todo)
 
 
+def _is_newer(clip: Clip) -> bool:
+    """Tell whether the source was written after its FLAC; a source that is gone was not."""
+    try:
+        return clip.source.stat().st_mtime > clip.target.stat().st_mtime
+    except OSError:
+        return False
+
+
 def _convert(clip: Clip) -> str | None:
     """Convert one clip; return what is wrong with it. An OSError of writing is raised: it concerns all."""
     try:
-        data, rate = soundfile.read(clip.source, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(clip.source) as sound:
+            rate = sound.samplerate
+            first = round((clip.start or 0) * rate)
+            sound.seek(first)
+            length = -1 if clip.end is None else round(clip.end * rate) - first
+            data = sound.read(length, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         return f"{clip.source}: not readable as audio ({getattr(error, 'error_string', error)})"
     if not len(data):
