@@ -24,6 +24,7 @@ VERBS = {
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
     "mask": "make, show, compare and apply masks",
     "plot": "pictures and a summary of an experiment's results",
+    "recipe": "make a recipe that prunes of one of fairseq's",
     "report": "sparsity of a checkpoint: overall, per layer, per kind of module",
     "score": "UER and WER of a fairseq-generate result file",
     "train": "fairseq-hydra-train, with the shipped recipes and this plugin filled in",

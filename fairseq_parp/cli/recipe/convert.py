@@ -1,0 +1,30 @@
+"""``fairseq-parp recipe convert``: a stock finetuning recipe of fairseq as one that prunes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fairseq_parp.commands.recipes import convert
+from fairseq_parp.errors import ConfigError, absolute
+from fairseq_parp.files import write_whole
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the action's arguments."""
+    parser.add_argument("recipe", metavar="THEIRS.yaml", type=Path, help="a finetuning that fairseq-hydra-train takes")
+    parser.add_argument("-o", "--out", metavar="OURS.yaml", type=Path, required=True, help="file to write")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the recipe; print what changed, and why."""
+    out: Path = arguments.out
+    if out.suffix != ".yaml" or out.exists():
+        reason = "is there already; name another file" if out.exists() else "must end in .yaml, as hydra finds it by"
+        raise ConfigError("--out", absolute(out), reason)
+    text, changes = convert(arguments.recipe, f"outputs/{out.stem}")
+    write_whole(out, text.encode())
+    print("\n".join(map(str, changes)))
+    print(f"written to {absolute(out)}")
+    print(f"to train: fairseq-parp train --config-dir {out.absolute().parent} --config-name {out.stem}")
+    return 0

@@ -1,0 +1,98 @@
+"""``fairseq-parp recipe convert`` on the recipes that fairseq publishes; one of them trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fairseq
+import pytest
+import tiny
+import yaml
+
+from fairseq_parp.cli import main
+from fairseq_parp.commands.front import hydra_words
+from fairseq_parp.commands.recipes import convert
+from fairseq_parp.environment.paths import PLUGIN
+from fairseq_parp.errors import ConfigError
+
+EXAMPLES = Path(fairseq.__file__).parent / "examples"
+BROKEN = EXAMPLES / "wav2vec/config/finetuning/vox_1h_aws.yaml"
+"""No YAML in fairseq itself."""
+PUBLISHED = sorted({*EXAMPLES.glob("wav2vec/config/finetuning/*.yaml"), *EXAMPLES.glob("wav2vec/xlsr/config/f*.yaml")})
+PUBLISHED.remove(BROKEN)
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.stem)
+def test_what_does_not_have_to_change_stays(file: Path) -> None:
+    text, changes = convert(file, "outputs/own")
+    before, after = (yaml.load(each, Loader=yaml.BaseLoader) for each in (file.read_text(), text))
+    assert after["task"].pop("pruning") == {"method": "parp", "sparsity": "0.5", "interval": "50"}
+    assert after["hydra"]["run"] == {"dir": "."}
+    for change in changes:
+        group, _, leaf = change.key.partition(".")
+        assert before.setdefault(group, {}).pop(leaf, None) == (change.before if leaf and change.before else None)
+        after[group].pop(leaf, None)
+    assert before.pop("hydra", {}) is not None
+    after.pop("hydra")
+    assert after == before
+    comments = [line.strip() for line in file.read_text().splitlines() if line.startswith("#  ")]
+    assert all(comment in text for comment in comments)
+
+
+def test_there_are_published_recipes() -> None:
+    assert len(PUBLISHED) > 20
+
+
+def test_a_converted_recipe_trains_and_resumes_from_any_folder(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, ours = EXAMPLES / "wav2vec/config/finetuning/base_10m.yaml", tmp_path / "ours.yaml"
+    assert main(["recipe", "convert", str(theirs), "-o", str(ours)]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "# PARP has nothing to adjust while the Transformer is frozen\n-model.freeze_finetune_updates: 10000\n" in shown
+    )
+    assert f'+common.user_dir: "{PLUGIN}"\n' in shown
+    run = tmp_path / "elsewhere"
+    run.mkdir()
+    less = ["common.cpu=true", "common.fp16=false", "distributed_training.distributed_world_size=1",
+            "dataset.num_workers=0", "dataset.valid_subset=valid", "model.mask_channel_prob=0.0",
+            "checkpoint.save_interval_updates=2"]  # fmt: skip
+    words = [
+        "--config-dir",
+        str(tmp_path),
+        "--config-name",
+        "ours",
+        f"task.data={data}",
+        f"model.w2v_path={pretrained}",
+    ]
+    commands.train(run, hydra_words([*words, *less, "optimization.max_update=2"]))
+    assert (run / "outputs/ours/checkpoint_last.pt").is_file()
+    done = commands.train(run, hydra_words([*words, *less, "optimization.max_update=4"]))
+    assert "2 updates" in done.out + done.err
+    assert sorted(path.name for path in run.iterdir()) == ["outputs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "task: {_name: audio_finetuning, labels: ltr}\nmodel: {_name: hubert_ctc}",
+            "model._name='hubert_ctc': cannot",
+        ),
+        ("task: {_name: translation}\nmodel: {_name: wav2vec_ctc}", "task._name='translation': is no finetuning"),
+        ("task: {_name: audio_pretraining}\nmodel: {_name: wav2vec_ctc}", "task.labels=None: names no labels"),
+        ("task: {_name: audio_finetuning, labels: ltr}\nmodel: {_name: wav2vec_ctc}", "one key a line below its group"),
+        ("task: [", "cannot be read as YAML"),
+        ("just text", "is no finetuning of fairseq"),
+    ],
+)
+def test_what_cannot_be_converted(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "theirs.yaml").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        convert(tmp_path / "theirs.yaml", "outputs/own")
+    assert message in str(raised.value)
+    with pytest.raises(ConfigError, match=r"vox_1h_aws\.yaml': cannot be read as YAML \(line 41: mapping"):
+        convert(BROKEN, "outputs/own")
+    with pytest.raises(ConfigError, match=r"none\.yaml': cannot be read"):
+        convert(tmp_path / "none.yaml", "outputs/own")
