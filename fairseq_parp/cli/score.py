@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from fairseq_parp.decoding.scoring import ErrorRate, Score, score_file
 
@@ -13,8 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", metavar="FILE", help="generate-SUBSET.txt that fairseq-generate wrote")
     parser.add_argument(
         "--units",
-        choices=("letters", "symbols"),
-        help="what a unit is: letters of words (--post-process letter), or symbols between spaces; "
+        choices=("letters", "graphemes", "symbols"),
+        help="what a unit is: letters of words (--post-process letter), these with their combining marks, or symbols "
+        "between spaces; "
         "default: what fits the number of positional scores in FILE",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object; rates in percent")
@@ -24,12 +26,23 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the error rates."""
     score = score_file(arguments.results, arguments.units)
     print(json.dumps(_as_json(score)) if arguments.json else _as_text(score))
+    if score.empty == score.utterances:
+        told = "" if arguments.units else "; the references decided whether units are letters or symbols (--units)"
+        print(
+            f"note: every hypothesis is empty: the model emits only blanks, as after a short training{told}",
+            file=sys.stderr,
+        )
     return 0
 
 
 def _as_json(score: Score) -> dict[str, float | int | None]:
     """Return a flat object."""
-    return {"utterances": score.utterances, **_counts("unit", score.units), **_counts("word", score.words)}
+    return {
+        "utterances": score.utterances,
+        "empty": score.empty,
+        **_counts("unit", score.units),
+        **_counts("word", score.words),
+    }
 
 
 def _counts(thing: str, rate: ErrorRate | None) -> dict[str, float | int | None]:

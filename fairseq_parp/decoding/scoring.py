@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import editdistance
 
 from fairseq_parp.errors import ConfigError, ParpError, absolute, listing
+from fairseq_parp.manifests.labelling import with_marks
 
 _LINE = re.compile(r"([TDHP])-(\d+)\t(.*)")
 _LETTER = re.compile(r"<unk>|<pad>|.")
+_PHONE = 2
+"""Characters that the symbols of a reference have on average at the most, where they are phones."""
 
 
 class ResultsError(ParpError):
@@ -52,20 +55,26 @@ class Utterance:
         reference: the units of its reference.
         units: errors in units; the total may be 0.
         words: errors in words; None where the symbols of the file tell no words.
+        empty: whether the hypothesis is.
     """
 
     reference: tuple[str, ...]
     units: ErrorRate
     words: ErrorRate | None
+    empty: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Error rates of one result file; ``words`` is None where the symbols tell no words."""
+    """Error rates of one result file; ``words`` is None where the symbols tell no words.
+
+    ``empty`` counts the utterances whose hypothesis is empty: all, where the model emits only blanks.
+    """
 
     utterances: int
     units: ErrorRate
     words: ErrorRate | None
+    empty: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,8 @@ def score_file(path: str | Path, units: str | None = None) -> Score:
     """
     each = score_utterances(path, units).values()
     words = [utterance.words for utterance in each if utterance.words is not None]
-    return Score(len(each), _sum(utterance.units for utterance in each), _sum(words) if words else None)
+    rates = _sum(utterance.units for utterance in each), _sum(words) if words else None
+    return Score(len(each), *rates, sum(utterance.empty for utterance in each))
 
 
 def score_utterances(path: str | Path, units: str | None = None) -> dict[int, Utterance]:
@@ -94,8 +104,8 @@ def score_utterances(path: str | Path, units: str | None = None) -> dict[int, Ut
     ``letters`` (decoded with ``--post-process letter``): lines are words. Their units are the
     characters, ``|`` for each space, and one ``|`` at the end of every line that is not empty, as
     in ltr files. ``symbols`` (no ``--post-process``): units are what spaces separate; words are
-    read off the word boundary ``|``, and there are none if no reference has it. ``<unk>`` and
-    ``<pad>`` are one unit each.
+    read off the word boundary ``|``, and there are none if no reference has it. ``graphemes`` are letters with
+    their combining marks, as ``manifest table --graphemes`` makes them. ``<unk>`` and ``<pad>`` are one unit each.
 
     In fairseq's own ``uer`` of a validation, predicted boundaries at the edges and ``</s>`` count;
     fairseq-generate does not print the one (``letters``) nor the other. With ``symbols``, and no
@@ -103,13 +113,14 @@ def score_utterances(path: str | Path, units: str | None = None) -> dict[int, Ut
 
     Args:
         path: ``generate-SUBSET.txt`` of ``--results-path``, or fairseq-generate's standard output.
-        units: ``letters`` or ``symbols``. By default symbols if a reference has the symbol ``|``;
-            else what fits the number of positional scores (P- lines), if one does and the other not.
+        units: ``letters``, ``graphemes`` or ``symbols``. By default symbols if a reference has the symbol ``|``;
+            else what fits the number of positional scores (P- lines), if one does and the others not. Where all
+            hypotheses are empty the references decide: short ones between spaces are phones.
 
     Raises:
         ResultsError: no such file, no references, all of them empty, or an utterance twice or
             without hypothesis.
-        ConfigError: ``units`` is something else, or is not given and the file does not tell.
+        ConfigError: ``units`` is something else, or is not given and the file fits several.
     """
     results = _parse(path, _read(path))
     split = _splitter(units or _units_of(results))
@@ -122,6 +133,7 @@ def score_utterances(path: str | Path, units: str | None = None) -> dict[int, Ut
             tuple(reference),
             _rate(reference, hypothesis),
             _rate(_words(reference), _words(hypothesis)) if has_words else None,
+            not hypothesis,
         )
         for key, (reference, hypothesis) in pairs.items()
     }
@@ -158,24 +170,28 @@ def _units_of(results: _Results) -> str:
     """Tell letters from symbols, or say that it cannot be told."""
     if any("|" in line.split() for line in results.references.values()):
         return "symbols"
+    if not any(results.hypotheses.values()):
+        pieces = [piece for line in results.references.values() for piece in line.split()]
+        return "symbols" if sum(map(len, pieces)) <= _PHONE * len(pieces) else "letters"
     both = [(line, results.tokens[key]) for key, line in results.hypotheses.items() if key in results.tokens]
-    fits = {
-        # Boundaries at the edges are tokens that the text does not show.
-        "letters": all(len(_LETTER.findall(line)) <= tokens for line, tokens in both),
-        "symbols": all(len(line.split()) == tokens for line, tokens in both),
-    }
-    if fits["letters"] == fits["symbols"]:
-        raise ConfigError("units", None, "the file does not tell; say letters or symbols")
-    return "letters" if fits["letters"] else "symbols"
+    # Boundaries at the edges are tokens that the text does not show.
+    letters = all(len(_LETTER.findall(line)) <= tokens for line, tokens in both)
+    graphemes = all(len(with_marks(_LETTER.findall(line))) <= tokens for line, tokens in both)
+    symbols = all(len(line.split()) == tokens for line, tokens in both)
+    if graphemes == symbols:  # what fits as letters fits as graphemes
+        raise ConfigError("--units", None, "the file fits letters and symbols alike, or neither; give --units")
+    return "symbols" if symbols else "letters" if letters else "graphemes"
 
 
 def _splitter(units: str) -> Callable[[str], list[str]]:
     """Return the function that cuts a line into units."""
     if units == "letters":
         return _letters
+    if units == "graphemes":
+        return lambda line: with_marks(_letters(line))
     if units == "symbols":
         return str.split
-    raise ConfigError("units", units, "must be letters or symbols")
+    raise ConfigError("units", units, "must be letters, graphemes or symbols")
 
 
 def _letters(line: str) -> list[str]:

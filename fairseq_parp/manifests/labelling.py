@@ -48,13 +48,22 @@ def graphemes(text: str) -> str:
     >>> graphemes("ạ́ b").encode("unicode_escape").decode()
     '\\u1ea1\\u0301 | b |'
     """
+    return " ".join(with_marks(letters(text).split()))
+
+
+def with_marks(labels: Iterable[str]) -> list[str]:
+    r"""Return letters, each with the combining marks that follow it.
+
+    >>> [len(label) for label in with_marks("e\u0301t")]
+    [2, 1]
+    """
     together: list[str] = []
-    for label in letters(text).split():
-        if together and together[-1] != BOUNDARY and unicodedata.category(label).startswith("M"):
+    for label in labels:
+        if together and together[-1] != BOUNDARY and unicodedata.category(label[0]).startswith("M"):
             together[-1] += label
         else:
             together.append(label)
-    return " ".join(together)
+    return together
 
 
 def phones(text: str) -> str:

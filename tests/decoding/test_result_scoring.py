@@ -15,6 +15,7 @@ from fairseq.criterions.ctc import CtcCriterion, CtcCriterionConfig
 from fairseq.data import Dictionary
 from torch import Tensor, nn
 
+from fairseq_parp.cli import main
 from fairseq_parp.cli import score as command
 from fairseq_parp.decoding import build_generator
 from fairseq_parp.decoding.scoring import ErrorRate, ResultsError, Score, Utterance, score_file, score_utterances
@@ -96,14 +97,39 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         score_file(tmp_path / "binary")
 
 
-@pytest.mark.parametrize("lines", [("D-0\t-1\t", "P-0\t"), ("D-0\t-1\tA", "P-0\t-1"), ("D-0\t-1\tA B",)])
-def test_the_kind_of_units_is_never_guessed(tmp_path: Path, lines: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="units=None: the file does not tell; say letters or symbols"):
+@pytest.mark.parametrize("lines", [("D-0\t-1\tA", "P-0\t-1"), ("D-0\t-1\tA B",)])
+def test_the_kind_of_units_is_never_guessed_from_hypotheses(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="--units=None: the file fits letters and symbols alike, or neither"):
         score_file(results(tmp_path, "T-0\tAB CD", *lines))
 
 
+@pytest.mark.parametrize(
+    ("reference", "score"),
+    [("HELLO WORLD", Score(1, ErrorRate(12, 12), ErrorRate(2, 2))), ("h ə l oʊ", Score(1, ErrorRate(4, 4), None))],
+)
+def test_a_model_that_emits_only_blanks_is_scored_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reference: str, score: Score
+) -> None:
+    file = results(tmp_path, f"T-0\t{reference}", "D-0\t-1\t", "P-0\t")
+    assert score_file(file) == score
+    assert main(["score", str(file)]) == 0
+    shown = capsys.readouterr()
+    assert "100.00 %" in shown.out
+    assert shown.err.startswith("note: every hypothesis is empty: the model emits only blanks")
+    assert "(--units)" in shown.err
+    assert main(["score", str(file), "--units", "symbols"]) == 0
+    assert "--units" not in capsys.readouterr().err
+
+
+def test_graphemes_are_units(tmp_path: Path) -> None:
+    file = results(tmp_path, "T-0\tBẠ́N Ạ́", "D-0\t-1\tBẠ́N É̂", "P-0\t-1 -1 -1 -1 -1 -1")
+    assert score_file(file) == Score(1, ErrorRate(1, 6), ErrorRate(1, 2))
+    assert score_file(file, "graphemes") == score_file(file)
+    assert score_file(file, "letters") == Score(1, ErrorRate(1, 8), ErrorRate(1, 2))
+
+
 def test_unknown_units_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="units='words': must be letters or symbols"):
+    with pytest.raises(ConfigError, match="units='words': must be letters, graphemes or symbols"):
         score_file(results(tmp_path, *LETTERS), "words")
 
 
@@ -121,6 +147,7 @@ def test_the_command_prints_rates_with_counts(tmp_path: Path, capsys: pytest.Cap
     assert command.run(parser.parse_args([phones, "--units", "symbols", "--json"])) == 0
     assert json.loads(capsys.readouterr().out) == {
         "utterances": 2,
+        "empty": 0,
         "uer": 25.0,
         "unit_errors": 1,
         "unit_total": 4,
