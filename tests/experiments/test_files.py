@@ -14,6 +14,7 @@ RUNS = {
     "small_transfer": (22, 23),
     "small_joint": (4, 4),
     "full_size": (70, 70),
+    "an4_converged": (20, 20),
     "sweep_base": (165, 195),  # 3 splits x (dense, 6 methods x 9 sparsities), 3 x (a rewind, 9 rounds)
     "sweep_large": (165, 195),
     "sweep_xlsr": (165, 195),
