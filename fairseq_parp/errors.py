@@ -142,6 +142,10 @@ class ComparisonError(ParpError):
     """Two systems cannot be compared: no seed in common, or other utterances."""
 
 
+class ExtensionError(ParpError):
+    """An installed extension of this package cannot be loaded."""
+
+
 class MissingToolError(ParpError):
     """Something outside the package (a compiler, a library, an extra) is not there."""
 

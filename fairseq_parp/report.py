@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from fairseq_parp import checkpoints
+from fairseq_parp.architectures import kind_of, layer_of
 from fairseq_parp.errors import CheckpointError, absolute
 from fairseq_parp.mask_files.reading import pruned_names, saved_pruning, tensors_of
 from fairseq_parp.sparsity import MaskSet
-from fairseq_parp.sparsity.scope import kind_of, layer_of
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from fairseq_parp.bench.rows import NO_BAR, Job, Row, compare, in_turn, unmeasured
 from fairseq_parp.bench.trainings import SECONDS, random_model
-from fairseq_parp.bench.weights import BASE, Size, pruner_of
+from fairseq_parp.bench.weights import BASE, Size, session_of
 from fairseq_parp.sparsity.scope import find_parameters
 
 Run = Callable[[Tensor], object]
@@ -86,7 +86,7 @@ class Encoder(nn.Module):
 def pruned(size: Size, sparsity: float) -> Encoder:
     """Return the model with so much of the paper's scope zeroed by magnitude."""
     model = Encoder(size)
-    pruner_of(dict(find_parameters(model)), sparsity).prune(0)
+    session_of(dict(find_parameters(model)), sparsity).prune(0)
     return model
 
 

@@ -17,7 +17,7 @@ from torch.nn.utils import prune
 
 from fairseq_parp.bench.memory import transient_bytes
 from fairseq_parp.bench.rows import Bar, Job, Row, compare, compare_bytes, in_turn
-from fairseq_parp.bench.weights import BASE, LARGE, STATES, Size, Weights, fresh, pruner_of
+from fairseq_parp.bench.weights import BASE, LARGE, STATES, Size, Weights, fresh, session_of
 from fairseq_parp.sparsity import kernels
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.tensors import Tensors
@@ -43,19 +43,19 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.live, self.copies = ({name: w.clone() for name, w in self.weights.items()} for _ in range(2))
-        self.pruner = pruner_of(self.live)
-        self.pruner.prune(0)
-        self.before = self.pruner.mask
+        self.session = session_of(self.live)
+        self.session.prune(0)
+        self.before = self.session.mask
 
     def restore(self) -> None:
         """Put back the weights and the mask."""
         for name, weight in self.live.items():
             weight.copy_(self.weights[name])
-        self.pruner.mask = self.before
+        self.session.mask = self.before
 
     def reprune(self) -> None:
         """Do what is measured."""
-        self.pruner.prune(1)
+        self.session.prune(1)
 
     def copy(self) -> None:
         """Read and write every weight once, as plainly as torch can."""

@@ -116,7 +116,7 @@ def _saving(size: Size, seconds: int) -> Iterator[Row]:
 
             times = in_turn(prepare, save, peer)
             mine, others = saved.stat().st_size, others_saved.stat().st_size
-        more = 0 if interval == 1 or ours.pruner is None else 4 * zero_count(0.5, ours.pruner.size) / others
+        more = 0 if interval == 1 or ours.session is None else 4 * zero_count(0.5, ours.session.size) / others
         yield compare(names[0], Bar(round(1.05 + more, 3)), STOCK, *times, by="wall")  # the disk is waited for
         bar = Bar(round((1.05 if interval == 1 else 1.02) + more, 3))
         yield compare_bytes(names[1], bar, STOCK, [mine], [others])

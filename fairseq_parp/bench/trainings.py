@@ -23,7 +23,7 @@ from fairseq_parp.bench.cost import Cost, measured
 from fairseq_parp.bench.weights import Size
 from fairseq_parp.environment.paths import configs
 from fairseq_parp.glue import load_plugin
-from fairseq_parp.sparsity import Pruner
+from fairseq_parp.sparsity import PruningSession
 
 SECONDS, UTTERANCES = 10, 2
 
@@ -123,7 +123,7 @@ class Training:
 
         state: dict[str, Any] = {"train_iterator": {"epoch": 1}}
         mended = checkpoint_utils.torch_persistent_save
-        if self.pruner is None:
+        if self.session is None:
             checkpoint_utils.torch_persistent_save = mended.mended_by_parp
         else:
             state |= self._trainer.task.get_checkpoint_dict()
@@ -135,13 +135,13 @@ class Training:
 
     def go_on(self) -> None:
         """Put back what saving displaced, as the next update would."""
-        if self.pruner is not None:
-            self.pruner.make_dense()
+        if self.session is not None:
+            self.session.show_trained()
 
     @property
-    def pruner(self) -> Pruner | None:
+    def session(self) -> PruningSession | None:
         """What prunes; None in stock fairseq."""
-        return getattr(self._trainer.task, "pruner", None)
+        return getattr(self._trainer.task, "session", None)
 
 
 def _config(folder: Path, interval: int | None) -> DictConfig:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fairseq_parp.sparsity import Pruner, PruningConfig, Target
+from fairseq_parp.sparsity import PrunedParameter, PruningSession, read_config
 
 Weights = dict[str, Tensor]
 
@@ -42,7 +42,7 @@ def fresh(size: Size) -> Weights:
 def stepped(size: Size) -> Weights:
     """Return weights that were pruned to half and then moved by one step of Adam: half of them by the same amount."""
     weights = fresh(size)
-    pruner_of(weights).prune(0)
+    session_of(weights).prune(0)
     parameters = [torch.nn.Parameter(weight) for weight in weights.values()]
     for parameter in parameters:
         parameter.grad = torch.randn_like(parameter)
@@ -68,6 +68,7 @@ STATES: dict[str, Callable[[Size], Weights]] = {
 }
 
 
-def pruner_of(weights: Mapping[str, Tensor], sparsity: float = 0.5) -> Pruner:
-    """Return a pruner that zeroes so much of ``weights`` in place."""
-    return Pruner({name: Target(weight) for name, weight in weights.items()}, PruningConfig(sparsity=sparsity))
+def session_of(weights: Mapping[str, Tensor], sparsity: float = 0.5) -> PruningSession:
+    """Return a session that zeroes so much of ``weights`` in place."""
+    parameters = {name: PrunedParameter(weight) for name, weight in weights.items()}
+    return PruningSession(parameters, read_config(sparsity=sparsity))

@@ -24,7 +24,7 @@ def make_mask(
     by: str = "magnitude",
     *,
     scope: str | Sequence[str] = "paper",
-    granularity: str = "global",
+    allocation: str = "global",
     seed: int = 1,
 ) -> MaskSet:
     """Return a mask of ``sparsity`` for the model in ``checkpoint``, pretrained or finetuned.
@@ -35,7 +35,7 @@ def make_mask(
         by: ``magnitude`` of its weights (MPI for a pretrained model, OMP's mask for a finetuned one); ``random``, all
             weights alike; ``random-init``, magnitude of a freshly initialised model of the same shape (RP).
         scope: which parameters, as ``task.pruning.scope``.
-        granularity: what shares one threshold: ``global``, ``layer`` or ``tensor``.
+        allocation: how the zeros are divided: ``global``, ``layer``, ``tensor`` or ``erk``.
         seed: of ``random`` and ``random-init``.
 
     Raises:
@@ -47,10 +47,10 @@ def make_mask(
     tensors = tensors_of(state)
     scores = {name: tensors[name].contiguous() for name in find_names(tensors, scope)}
     if by == "random":
-        return random_mask({name: tuple(tensor.shape) for name, tensor in scores.items()}, sparsity, seed, granularity)
+        return random_mask({name: tuple(tensor.shape) for name, tensor in scores.items()}, sparsity, seed, allocation)
     if by == "random-init":
         scores = _fresh(state, scores, absolute(checkpoint), seed)
-    return magnitude_mask(scores, sparsity, granularity)
+    return magnitude_mask(scores, sparsity, allocation)
 
 
 def _fresh(state: Mapping[str, Any], named: Mapping[str, Tensor], path: str, seed: int) -> dict[str, Tensor]:

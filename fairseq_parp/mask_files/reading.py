@@ -15,6 +15,7 @@ from fairseq_parp.files import is_torch_saved
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.scope import in_paper_scope
 from fairseq_parp.sparsity.sharing import distinct, first_names
+from fairseq_parp.sparsity.upgrade import find_state, upgraded_state
 
 ANY_MASK = "mask file, sparse checkpoint, or what torch.nn.utils.prune left"
 """What :func:`read_mask` reads, for the command line's help."""
@@ -63,10 +64,8 @@ def pruned_names(state: Any, tensors: Mapping[str, Tensor]) -> list[str]:
 
 def saved_pruning(state: Any) -> Mapping[str, Any]:
     """Return what a training of this project saved about its pruning; empty for other checkpoints."""
-    pruning = state
-    for key in ("extra_state", "ParpFinetuningTask", "pruning"):
-        pruning = pruning.get(key) if isinstance(pruning, Mapping) else None
-    return pruning if isinstance(pruning, Mapping) else {}
+    entry = find_state(state.get("extra_state") if isinstance(state, Mapping) else None)
+    return {} if entry is None else upgraded_state(entry["pruning"])
 
 
 def _of_prune(tensors: Mapping[str, Tensor], file: Path) -> MaskSet:

@@ -1,11 +1,23 @@
-"""The core: what PARP is, in PyTorch, numpy and, for speed, C++ where it is compiled. It never imports fairseq.
+"""The core: what is pruned, and how, in PyTorch, numpy and, for speed, C++ where it is compiled. It imports no fairseq.
 
-Data flows one way: config -> scope -> method -> select -> masks -> weights.
+Data flows one way: config -> scope -> method -> criterion -> allocation -> structure -> mask -> weights.
 """
 
 from fairseq_parp.sparsity.config import PruningConfig
 from fairseq_parp.sparsity.masks import MaskSet
-from fairseq_parp.sparsity.pruner import Pruner, Target
+from fairseq_parp.sparsity.methods import METHODS, read_config
+from fairseq_parp.sparsity.parameter import PrunedParameter
 from fairseq_parp.sparsity.scope import find_parameters
+from fairseq_parp.sparsity.session import PruneRecord, PruningSession, Sources
 
-__all__ = ["MaskSet", "Pruner", "PruningConfig", "Target", "find_parameters"]
+__all__ = [
+    "METHODS",
+    "MaskSet",
+    "PruneRecord",
+    "PrunedParameter",
+    "PruningConfig",
+    "PruningSession",
+    "Sources",
+    "find_parameters",
+    "read_config",
+]

@@ -1,108 +1,105 @@
-"""The keys of ``task.pruning``, their defaults and the values they allow."""
+"""The keys of ``task.pruning`` that every method has, their defaults and the values they allow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from fairseq_parp.errors import ConfigError, unknown_key
-from fairseq_parp.sparsity.methods import METHODS
-from fairseq_parp.sparsity.scope import GRANULARITIES
+from fairseq_parp.errors import ConfigError
+from fairseq_parp.sparsity.allocation import ALLOCATIONS, check_map
+from fairseq_parp.sparsity.criteria import CRITERIA
+from fairseq_parp.sparsity.structures import STRUCTURES
 
 PREFIX = "task.pruning"
 
 
 @dataclass(frozen=True)
 class PruningConfig:
-    """What is pruned, how far, when and by which method. Every key has a default.
+    """What is pruned, how far and when. A method's own class adds the method's own keys.
 
     Raises:
         ConfigError: a value is not allowed; the message names the key, the value and what is allowed.
     """
 
     method: str = "parp"
-    """``dense`` (nothing is pruned), ``parp``, ``parp_p`` (sparsity rises over the run); or a mask that is held:
-    ``mpi`` (magnitude of the initial weights), ``rp`` (of a freshly initialised model), ``fixed`` (a mask file)."""
+    """A registered method, see :mod:`fairseq_parp.sparsity.methods`."""
 
     sparsity: float = 0.5
     """Fraction of zeros within the scope, in [0, 1)."""
 
     interval: int | None = 50
-    """Updates between two re-prunes; null never re-prunes."""
-
-    start_sparsity: float | None = None
-    """``parp_p`` only: sparsity of the first mask. Null means max(0, sparsity - 0.2), a default of ours."""
+    """Updates between two re-prunes; null never re-prunes. Methods that keep one mask have none."""
 
     scope: str | tuple[str, ...] = "paper"
     """``paper`` (see :mod:`fairseq_parp.sparsity.scope`), or exact parameter names and regular expressions."""
 
-    granularity: str = "global"
-    """What shares one threshold: ``global`` (all of the scope, as in the paper), ``layer`` or ``tensor``."""
+    criterion: str = "magnitude"
+    """What a weight is worth: ``magnitude``, ``random`` or ``saliency`` (weight times gradient)."""
 
-    mask: str | None = None
-    """``parp``, ``parp_p``, ``fixed``: mask file, or sparse checkpoint, to start from instead of the initial weights'
-    magnitudes; ``fixed`` keeps it."""
+    structure: str = "element"
+    """Which weights are zeroed together: ``element`` is single weights."""
+
+    allocation: str | tuple[tuple[str, float], ...] = "global"
+    """How the zeros are divided: ``global`` (one threshold for the scope, as in the paper), ``layer``, ``tensor``,
+    ``erk``, or a map of expressions to sparsities."""
 
     def __post_init__(self) -> None:
-        self._choice("method", sorted(METHODS))
-        self._choice("granularity", sorted(GRANULARITIES))
         self._fraction("sparsity")
         if self.interval is not None and (not _is_int(self.interval) or self.interval < 1):
             raise self._error("interval", "must be a whole number of updates >= 1, or null for never")
         if not _is_scope(self.scope):
             raise self._error("scope", "must be 'paper', or a list of parameter names and regular expressions")
-        if self.mask is not None and not isinstance(self.mask, str):
-            raise self._error("mask", "must be the path of a mask file, or null")
-        self._check_start()
+        _ = CRITERIA[self.criterion], STRUCTURES[self.structure]
+        if isinstance(self.allocation, tuple):
+            check_map(self.allocation)
+        else:
+            _ = ALLOCATIONS[self.allocation]
 
     @classmethod
-    def read(cls, raw: Mapping[str, Any] | None) -> PruningConfig:
-        """Make a config from the raw keys of a YAML file or command line; None means all defaults."""
-        if raw is None:
-            return cls()
-        if not isinstance(raw, Mapping):
-            raise ConfigError(PREFIX, raw, f"must be a mapping with keys among {', '.join(KEYS)}")
-        for key in raw:
-            if key not in KEYS:
-                raise unknown_key(f"{PREFIX}.{key}", raw[key], str(key), KEYS)
-        values = dict(raw)
-        if isinstance(values.get("scope"), (list, tuple)):
-            values["scope"] = tuple(values["scope"])
-        return cls(**values)
+    def names(cls) -> list[str]:
+        """Return the keys of this method's config."""
+        return [field.name for field in fields(cls)]
 
     def identity(self) -> dict[str, Any]:
-        """Return what a resumed run must share with the run it continues.
-
-        The mask file is left out: a resumed run has its mask already, wherever the file is now.
-        """
-        values = asdict(self)
-        del values["mask"]
-        return values
+        """Return what a resumed run must share with the run it continues."""
+        return asdict(self)
 
     def _error(self, key: str, allowed: str) -> ConfigError:
         return ConfigError(f"{PREFIX}.{key}", getattr(self, key), allowed)
-
-    def _choice(self, key: str, allowed: list[str]) -> None:
-        if getattr(self, key) not in allowed:
-            raise self._error(key, f"must be one of {', '.join(allowed)}")
 
     def _fraction(self, key: str) -> None:
         value = getattr(self, key)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
             raise self._error(key, "must be a number in [0, 1)")
 
-    def _check_start(self) -> None:
-        if self.start_sparsity is None:
-            return
-        if self.method != "parp_p":
-            raise self._error("start_sparsity", f"is for method parp_p, not {self.method}; leave it null")
-        self._fraction("start_sparsity")
-        if self.start_sparsity > self.sparsity:
-            raise self._error("start_sparsity", f"must not exceed {PREFIX}.sparsity={self.sparsity}")
+
+@dataclass(frozen=True)
+class MaskConfig(PruningConfig):
+    """The keys of a method that can start from a mask file."""
+
+    mask: str | None = None
+    """Mask file, or sparse checkpoint, to start from."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mask is not None and not isinstance(self.mask, str):
+            raise self._error("mask", "must be the path of a mask file, or null")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a resumed run must share, without the mask file: a resumed run has its mask already."""
+        values = super().identity()
+        del values["mask"]
+        return values
 
 
-KEYS = [field.name for field in fields(PruningConfig)]
+def frozen(value: Any) -> Any:
+    """Return a value of YAML or of a checkpoint with tuples in place of lists and mappings, to keep and to compare."""
+    if isinstance(value, Mapping):
+        return tuple((str(key), frozen(each)) for key, each in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(map(frozen, value))
+    return value
 
 
 def _is_int(value: object) -> bool:

@@ -8,49 +8,48 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from fairseq_parp.sparsity.counting import zero_count
+from fairseq_parp.sparsity.allocation import build_allocation
+from fairseq_parp.sparsity.counting import exact
 from fairseq_parp.sparsity.masks import MaskSet
-from fairseq_parp.sparsity.scope import groups
 from fairseq_parp.sparsity.select import Ranking
 
 
 @torch.no_grad()
 def magnitude_mask(
-    scores: Mapping[str, Tensor], sparsity: float | Fraction, granularity: str = "global", update: int | None = None
+    scores: Mapping[str, Tensor], sparsity: float | Fraction, allocation: str = "global", update: int | None = None
 ) -> MaskSet:
     """Return the mask that drops the smallest magnitudes: of pretrained weights this is MPI (paper, section 2).
 
-    Exactly k are dropped in every group, k = :func:`~fairseq_parp.sparsity.counting.zero_count`. Among equal magnitudes
+    Exactly k are dropped in every share, k = :func:`~fairseq_parp.sparsity.counting.zero_count`. Among equal magnitudes
     the first go: in the order of ``scores``, then by position.
 
     Args:
         scores: by parameter name, of any shapes.
         sparsity: fraction to drop, in [0, 1].
-        granularity: what shares one threshold: ``global``, ``layer`` or ``tensor``.
+        allocation: how the zeros are divided, such as ``global`` (see :mod:`fairseq_parp.sparsity.allocation`).
         update: named in the error message.
 
     Raises:
         WeightsError: a score is NaN or infinite.
     """
     bits: dict[str, Tensor] = {}
-    for group in groups(scores, granularity):
-        ranking = Ranking(group)
-        cut = ranking.cut(zero_count(sparsity, sum(values.numel() for values in group.values())), update)
-        bits.update(ranking.sweep(cut).bits)
     shapes = {name: tuple(values.shape) for name, values in scores.items()}
+    for share in build_allocation(allocation, exact(sparsity))(shapes, exact(sparsity)):
+        ranking = Ranking(share.of(scores))
+        bits.update(ranking.sweep(ranking.cut(share.zeros, update)).bits)
     return MaskSet({name: bits[name] for name in shapes}, shapes)
 
 
 def random_mask(
-    shapes: Mapping[str, tuple[int, ...]], sparsity: float | Fraction, seed: int, granularity: str = "global"
+    shapes: Mapping[str, tuple[int, ...]], sparsity: float | Fraction, seed: int, allocation: str = "global"
 ) -> MaskSet:
-    """Return a mask that drops exactly k weights of every group, each k of them equally likely.
+    """Return a mask that drops exactly k weights of every share, each k of them equally likely.
 
     Args:
         shapes: the parameters' shapes by name.
-        sparsity, granularity: as for :func:`magnitude_mask`.
+        sparsity, allocation: as for :func:`magnitude_mask`.
         seed: the same seed gives the same mask.
     """
     chance = torch.Generator().manual_seed(seed)
     scores = {name: torch.rand(shape, generator=chance) for name, shape in shapes.items()}
-    return magnitude_mask(scores, sparsity, granularity)
+    return magnitude_mask(scores, sparsity, allocation)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from fairseq_parp.architectures import kind_of, layer_of
 from fairseq_parp.sparsity.masks import MaskSet
 from fairseq_parp.sparsity.packing import ones
-from fairseq_parp.sparsity.scope import GRANULARITIES, kind_of
 
 PARTS: dict[str, Callable[[str], str]] = {
-    "overall": GRANULARITIES["global"],
-    "layer": GRANULARITIES["layer"],
+    "overall": lambda _name: "",
+    "layer": layer_of,
     "kind": kind_of,
 }
 """What an overlap is told for: all weights, each layer, each kind of module. Each gives a parameter's part."""

@@ -1,38 +1,20 @@
-"""Which parameters are pruned, and which of them share one threshold."""
+"""Which parameters are pruned.
+
+PARP's prunable set, the scope ``paper``, is every encoder layer's linear maps with their biases: the q, k, v and out
+projections, fc1 and fc2, and what stands for them in other families (:mod:`fairseq_parp.architectures`).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 
+from fairseq_parp.architectures import ARCHITECTURES
+from fairseq_parp.architectures.families import DISTINCT
 from fairseq_parp.errors import ScopeError, listing
 from fairseq_parp.sparsity.sharing import distinct
-
-_LAYER = r"(?!.*decoder)(?:.*\.)?layers\.\d+\."
-
-PAPER_SCOPE = (
-    _LAYER + r"self_attn\.[kvq]_proj\.(?:weight|bias)",
-    _LAYER + r"self_attn\.out_proj\.(?:weight|bias)",
-    _LAYER + r"fc[12]\.(?:weight|bias)",
-)
-"""PARP's prunable set: every encoder layer's q, k, v and out projections, fc1 and fc2, weight and bias.
-
-wav2vec 2.0, HuBERT and data2vec-audio share these names.
-"""
-
-CONFORMER_SCOPE = (
-    _LAYER + r"self_attn\.linear_(?:q|k|v|out)\.(?:weight|bias)",
-    _LAYER + r"ffn[12]\.w_[12]\.(?:weight|bias)",
-)
-"""The same set in a conformer layer: its linear maps; not ``linear_pos``, not the convolutions."""
-
-_KIND = re.compile(r"(?:.*\.)?layers\.\d+\.(?:self_attn\.)?(.+)\.(?:weight|bias)")
-_LAYER_PREFIX = re.compile(r"((?:.*\.)?layers\.\d+)\.")
-
-T = TypeVar("T")
 
 
 def find_parameters(model: nn.Module, scope: str | Iterable[str] = "paper") -> dict[str, nn.Parameter]:
@@ -69,14 +51,17 @@ def in_paper_scope(names: Iterable[str]) -> list[str]:
     >>> in_paper_scope(["encoder.layers.0.fc1.bias", "encoder.layers.0.final_layer_norm.bias", "proj.weight"])
     ['encoder.layers.0.fc1.bias']
     """
-    patterns = [re.compile(expression) for expression in PAPER_SCOPE + CONFORMER_SCOPE]
-    return [name for name in names if any(pattern.fullmatch(name) for pattern in patterns)]
+    return [name for name in names if any(family.map_of(name) for family in DISTINCT)]
 
 
 def _paper(named: Mapping[str, object]) -> set[str]:
     found = set(in_paper_scope(named))
     if not found:
-        raise ScopeError(f"scope 'paper' finds no Transformer or conformer layer among: {listing(named)}")
+        known = ", ".join(ARCHITECTURES)
+        raise ScopeError(
+            f"scope 'paper' finds no layer of a known architecture ({known}) among: {listing(named)}; "
+            "for another model give task.pruning.scope a list of parameter names or regular expressions"
+        )
     return found
 
 
@@ -101,38 +86,3 @@ def _match(named: Mapping[str, object], expression: str) -> list[str]:
     except re.error as error:
         raise ScopeError(f"task.pruning.scope: {expression!r} is not a regular expression: {error}") from None
     return [name for name in named if pattern.fullmatch(name)]
-
-
-def layer_of(name: str) -> str:
-    """Return the layer that a parameter belongs to; its module where the name has no layer.
-
-    >>> layer_of("w2v_encoder.w2v_model.encoder.layers.3.fc1.weight"), layer_of("proj.bias")
-    ('w2v_encoder.w2v_model.encoder.layers.3', 'proj')
-    """
-    match = _LAYER_PREFIX.match(name)
-    return match.group(1) if match else name.rpartition(".")[0]
-
-
-def kind_of(name: str) -> str:
-    """Return the kind of module that a parameter belongs to, the same in every layer.
-
-    >>> kind_of("encoder.layers.3.self_attn.k_proj.bias"), kind_of("encoder.layers.0.ffn1.w_1.weight")
-    ('k_proj', 'ffn1.w_1')
-    """
-    match = _KIND.fullmatch(name)
-    return match.group(1) if match else name.rpartition(".")[0]
-
-
-GRANULARITIES: dict[str, Callable[[str], str]] = {
-    "global": lambda _name: "",
-    "layer": layer_of,
-    "tensor": lambda name: name,
-}
-
-
-def groups(named: Mapping[str, T], granularity: str) -> list[dict[str, T]]:
-    """Split parameters into the groups that share one threshold, keeping their order."""
-    result: dict[str, dict[str, T]] = {}
-    for name, value in named.items():
-        result.setdefault(GRANULARITIES[granularity](name), {})[name] = value
-    return list(result.values())

@@ -81,9 +81,9 @@ def _write_in_two(place: _Place, save: Any, state: Any, file: Any) -> None:
 
 def _wrap_pruner(place: _Place) -> None:
     """Be inside a re-prune once a third of the tensors, each one piece, are zeroed. The first mask is none."""
-    from fairseq_parp.sparsity import Pruner, kernels
+    from fairseq_parp.sparsity import PruningSession, kernels
 
-    prune, choose = Pruner.prune, kernels.choose
+    prune, choose = PruningSession.prune, kernels.choose
 
     @functools.wraps(prune)
     def pruned(self: Any, update: int) -> Any:
@@ -95,7 +95,7 @@ def _wrap_pruner(place: _Place) -> None:
 
             def swept(targets: Any, key: int) -> Any:
                 nonlocal zeroed
-                left = len(self.targets) // 3 - zeroed
+                left = len(self.parameters) // 3 - zeroed
                 zeroed += len(targets)
                 if not update or not 0 < left <= len(targets):
                     return sweep(targets, key)
@@ -113,7 +113,7 @@ def _wrap_pruner(place: _Place) -> None:
         finally:
             kernels.choose = choose
 
-    Pruner.prune = pruned  # type: ignore[method-assign]
+    PruningSession.prune = pruned  # type: ignore[method-assign]
 
 
 def _amp_on_cpu() -> None:
@@ -129,14 +129,14 @@ def _tell_digests(place: _Place) -> None:
 
     ``MOMENT="drift 3"`` changes rank 1's weights before its third update; ``MOMENT="not a number 3"`` its audio.
     """
-    from fairseq_parp.ranks import rank
     from fairseq_parp.tasks.parp_finetuning import ParpFinetuningTask
+    from fairseq_parp.training.ranks import rank
 
     optimizer_step, train_step = ParpFinetuningTask.optimizer_step, ParpFinetuningTask.train_step
 
     def stepped(self: Any, optimizer: Any, model: Any, update_num: int) -> None:
         if place.name == "drift" and rank() == 1 and update_num + 1 == place.left:
-            next(iter(self.pruner.targets.values())).weight.data.normal_()
+            next(iter(self.pruner.parameters.values())).weight.data.normal_()
         optimizer_step(self, optimizer, model, update_num)
         weights = _digest(model.parameters())
         print(f"digest: {update_num + 1} weights {weights} mask {_digest(self.pruner.mask.bits.values())}", flush=True)

@@ -14,7 +14,7 @@ from test_bad_input import one_line
 
 from fairseq_parp import checkpoints
 from fairseq_parp.compat import no_spans
-from fairseq_parp.sparsity import Pruner, PruningConfig, Target
+from fairseq_parp.sparsity import PrunedParameter, PruningSession, read_config
 from fairseq_parp.sparsity.counting import zero_count
 
 
@@ -55,8 +55,8 @@ def test_weights_that_are_not_finite_at_a_reprune_leave_the_last_good_checkpoint
     checkpoints.read(tmp_path / "checkpoint_last.pt")
 
 
-def pruner(weights: dict[str, torch.Tensor], **keys: object) -> Pruner:
-    return Pruner({name: Target(weight) for name, weight in weights.items()}, PruningConfig(**keys))  # type: ignore[arg-type]
+def pruner(weights: dict[str, torch.Tensor], **keys: object) -> PruningSession:
+    return PruningSession({name: PrunedParameter(weight) for name, weight in weights.items()}, read_config(**keys))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_what_vanishes_is_named() -> None:
     weights = {"layers.0.fc1.weight": torch.rand(4, 4) / 100, "layers.0.fc1.bias": torch.zeros(4)}
     weights["layers.1.fc1.weight"] = torch.rand(4, 4) + 1
     made = pruner(weights, sparsity=0.6)
-    assert made.vanished() == []
+    assert made.collapsed() == []
     made.prune(0)
-    assert made.vanished() == ["layers.0.fc1.weight"]
+    assert made.collapsed() == ["layers.0.fc1.weight"]
 
 
 def test_a_layer_that_vanishes_is_warned_of_once(
@@ -88,7 +88,7 @@ def test_a_layer_that_vanishes_is_warned_of_once(
     keys = ["task.pruning.sparsity=0.9999", "task.pruning.interval=1", "optimization.max_update=4"]
     done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys, "optimization.lr=[0.0]"))
     assert done.out.count("nothing is left of ") == 1
-    assert "lower task.pruning.sparsity, or ask for task.pruning.granularity=layer" in done.out
+    assert "lower task.pruning.sparsity, or ask for task.pruning.allocation=layer" in done.out
 
 
 def test_masks_of_narrow_models_and_short_audio_end_no_run(

@@ -97,7 +97,7 @@ def test_decoding_needs_neither_the_pretrained_file_nor_the_mask_nor_the_diction
 ) -> None:
     copied = tmp_path / "pretrained.pt"
     shutil.copy(pretrained, copied)
-    keys = ["optimization.max_update=4", "+task.pruning.granularity=layer"]
+    keys = ["optimization.max_update=4", "+task.pruning.allocation=layer"]
     commands.train(tmp_path, tiny.training(tmp_path / "run", data, copied, *keys))
     checkpoint = tmp_path / "run" / "checkpoint_last.pt"
     state = torch.load(checkpoint, weights_only=False)

@@ -163,8 +163,8 @@ UNFIT: dict[str, Callable[[dict[str, Any]], object]] = {
     "a mask of other bits": lambda s: s["extra_state"][TASK[1]]["pruning"]["mask"].update(
         {name: bits[:1] for name, bits in s["extra_state"][TASK[1]]["pruning"]["mask"].items()}
     ),
-    "displaced values of another number": lambda s: s["extra_state"][TASK[1]]["pruning"]["displaced"].update(
-        {name: torch.ones(2) for name in s["extra_state"][TASK[1]]["pruning"]["displaced"]}
+    "displaced values of another number": lambda s: s["extra_state"][TASK[1]]["pruning"]["stashed"].update(
+        {name: torch.ones(2) for name in s["extra_state"][TASK[1]]["pruning"]["stashed"]}
     ),
     "no updates": without("extra_state", "ParpFinetuningTask", "updates"),
 }

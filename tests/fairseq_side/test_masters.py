@@ -9,8 +9,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from fairseq_parp.optim.masters import loss_scale, master_weights, overflowed, restore, state_of
-from fairseq_parp.sparsity import Pruner, PruningConfig
+from fairseq_parp.sparsity import PruningSession, read_config
+from fairseq_parp.training.masters import loss_scale, master_weights, overflowed, restore, state_of
 
 COMMON = {"fp16_init_scale": 4, "fp16_scale_window": 100, "fp16_scale_tolerance": 0.0, "threshold_loss_scale": None,
           "min_loss_scale": 1e-4, "bf16": False, "tpu": False}  # fmt: skip
@@ -57,31 +57,33 @@ def step(model: nn.Module, optimizer: Any, gradient: float) -> None:
 def test_a_step_does_not_undo_a_prune(kind: str) -> None:
     model = network()
     optimizer = optimizer_of(model, kind)
-    pruner = Pruner.of_model(model, PruningConfig(interval=1), 10)
-    masters = master_weights(optimizer, {name: target.weight for name, target in pruner.targets.items()})
-    assert set(masters) == (set() if kind == "memory-efficient" else set(pruner.targets))
+    pruner = PruningSession.of_model(model, read_config(interval=1), 10)
+    masters = master_weights(optimizer, {name: target.weight for name, target in pruner.parameters.items()})
+    assert set(masters) == (set() if kind == "memory-efficient" else set(pruner.parameters))
     pruner.attach(masters)
-    pruner.begin(0)
-    before = {name: target.weight.clone() for name, target in pruner.targets.items()}
+    pruner.before_forward(0)
+    before = {name: target.weight.clone() for name, target in pruner.parameters.items()}
     step(model, optimizer, gradient=0.0)
     assert pruner.live_zeros() == pruner.size // 2
-    for name, target in pruner.targets.items():
+    for name, target in pruner.parameters.items():
         assert torch.equal(target.weight, before[name])
     step(model, optimizer, gradient=0.5)
     assert pruner.live_zeros() == 0
     # regrown from zero by one Adam step, not back at their old values
-    assert all((t.weight[before[n] == 0].abs() < 0.02).all() for n, t in pruner.targets.items())
-    pruner.step(2)
+    assert all((t.weight[before[n] == 0].abs() < 0.02).all() for n, t in pruner.parameters.items())
+    pruner.after_step(2)
     assert pruner.live_zeros() == pruner.size // 2
-    assert all(int((master == 0).sum()) == int((pruner.targets[n].weight == 0).sum()) for n, master in masters.items())
+    assert all(
+        int((master == 0).sum()) == int((pruner.parameters[n].weight == 0).sum()) for n, master in masters.items()
+    )
 
 
 def test_without_the_masters_the_prune_is_undone() -> None:
     """The check bites: this is what happens to a prune that forgets the masters."""
     model = network()
     optimizer = optimizer_of(model, "flat")
-    pruner = Pruner.of_model(model, PruningConfig(interval=1), 10)
-    pruner.begin(0)
+    pruner = PruningSession.of_model(model, read_config(interval=1), 10)
+    pruner.before_forward(0)
     step(model, optimizer, gradient=0.0)
     assert pruner.live_zeros() == 0
 

@@ -140,7 +140,7 @@ def test_finetune_from_model_takes_its_first_mask_after_loading(
 def test_layerdrop_and_masking_differ_between_micro_batches() -> None:
     import numpy as np
 
-    from fairseq_parp.randomness import derived
+    from fairseq_parp.training.randomness import derived
 
     def draw(*numbers: int) -> tuple[float, float, float]:
         with derived(*numbers):

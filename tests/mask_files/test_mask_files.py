@@ -120,8 +120,8 @@ def test_random_init_leaves_torchs_randomness_alone(pretrained: Path) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_scope_and_granularity(pretrained: Path) -> None:
-    mask = make_mask(pretrained, 0.25, scope=[r".*fc1\.weight"], granularity="tensor")
+def test_scope_and_allocation(pretrained: Path) -> None:
+    mask = make_mask(pretrained, 0.25, scope=[r".*fc1\.weight"], allocation="tensor")
     assert set(mask.bits) == {f"encoder.layers.{layer}.fc1.weight" for layer in range(3)}
     assert {mask.zeros(name) for name in mask.bits} == {32 * 64 // 4}
     from fairseq_parp.mask_files.fresh import encoder_config, fresh_weights

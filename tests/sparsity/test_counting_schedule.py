@@ -3,11 +3,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fairseq_parp.errors import ConfigError
-from fairseq_parp.sparsity.config import PruningConfig
+from fairseq_parp.sparsity import PrunedParameter, PruningSession, read_config
 from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.methods import build_method
 
@@ -34,22 +35,30 @@ def test_zero_count_in_exact_decimals(thousandths: int, size: int) -> None:
     assert zero_count(thousandths / 1000, size) == (2 * thousandths * size + 1000) // 2000
 
 
+def reprunes(method: str) -> list[int]:
+    """The updates of 17 after which a session re-prunes."""
+    weights = {"layers.0.fc1.weight": PrunedParameter(torch.randn(4, 4))}
+    session = PruningSession(weights, read_config(method=method, interval=7), 17)
+    session.before_forward(0)
+    return [update for update in range(1, 18) if session.after_step(update)]
+
+
 def test_parp_reprunes_at_multiples_and_at_the_end() -> None:
-    method = build_method(PruningConfig(method="parp", interval=7), 17)
-    assert [update for update in range(1, 18) if method.reprunes_after(update)] == [7, 14, 17]
+    method = build_method(read_config(method="parp", interval=7), 17)
+    assert reprunes("parp") == [7, 14, 17]
     assert method.schedule.at(0) == method.schedule.at(7) == Fraction(1, 2)
 
 
 def test_dense_never_prunes() -> None:
-    method = build_method(PruningConfig(method="dense"), 17)
-    assert not any(method.reprunes_after(update) for update in range(1, 18))
+    method = build_method(read_config(method="dense"), 17)
+    assert reprunes("dense") == []
     assert method.schedule.at(17) == 0
 
 
 def test_parp_p_rises_linearly_and_ends_exactly() -> None:
-    method = build_method(PruningConfig(method="parp_p", sparsity=0.9, start_sparsity=0.6, interval=10), 30)
+    method = build_method(read_config(method="parp_p", sparsity=0.9, start_sparsity=0.6, interval=10), 30)
     assert [method.schedule.at(u) for u in (0, 10, 20, 30)] == [Fraction(n, 10) for n in (6, 7, 8, 9)]
-    default = build_method(PruningConfig(method="parp_p", sparsity=0.1), 30)
+    default = build_method(read_config(method="parp_p", sparsity=0.1), 30)
     assert default.schedule.at(0) == 0
 
 
@@ -64,7 +73,7 @@ def test_parp_p_rises_linearly_and_ends_exactly() -> None:
         ({"sparsity": True}, "task.pruning.sparsity=True: must be a number in [0, 1)"),
         ({"interval": 0}, "task.pruning.interval=0: must be a whole number of updates >= 1, or null for never"),
         ({"interval": 2.5}, "task.pruning.interval=2.5: must be a whole number of updates >= 1, or null for never"),
-        ({"granularity": "row"}, "task.pruning.granularity='row': must be one of global, layer, tensor"),
+        ({"allocation": "row"}, "task.pruning.allocation='row': must be one of erk, global, layer, tensor"),
         ({"scope": []}, "task.pruning.scope=(): must be 'paper', or a list of parameter names and regular expressions"),
         ({"scope": 3}, "task.pruning.scope=3: must be 'paper', or a list of parameter names and regular expressions"),
         ({"start_sparsity": 0.1}, "task.pruning.start_sparsity=0.1: is for method parp_p, not parp; leave it null"),
@@ -72,26 +81,26 @@ def test_parp_p_rises_linearly_and_ends_exactly() -> None:
          "task.pruning.sparsity=0.5")),
         ({"mask": 5}, "task.pruning.mask=5: must be the path of a mask file, or null"),
         ({"sparsty": 0.5}, ("task.pruning.sparsty=0.5: no such key; did you mean sparsity? Known keys: method, "
-         "sparsity, interval, start_sparsity, scope, granularity, mask")),
+         "sparsity, interval, scope, criterion, structure, allocation, mask")),
     ],
 )  # fmt: skip
 def test_bad_values_name_key_value_and_what_is_allowed(keys: dict[str, object], line: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        PruningConfig.read(keys)
+        read_config(keys)
     assert str(caught.value) == line
 
 
 def test_not_a_mapping() -> None:
     with pytest.raises(ConfigError, match=r"task\.pruning='parp': must be a mapping"):
-        PruningConfig.read("parp")  # type: ignore[arg-type]
+        read_config("parp")  # type: ignore[arg-type]
 
 
 def test_parp_p_needs_the_end_of_the_run_and_an_interval() -> None:
     with pytest.raises(ConfigError, match=r"optimization\.max_update=None: parp_p needs it"):
-        build_method(PruningConfig(method="parp_p"), None)
+        build_method(read_config(method="parp_p"), None)
     with pytest.raises(ConfigError, match=r"task\.pruning\.interval=None"):
-        build_method(PruningConfig(method="parp_p", interval=None), 10)
+        build_method(read_config(method="parp_p", interval=None), 10)
 
 
 def test_no_keys_are_all_defaults() -> None:
-    assert PruningConfig.read(None) == PruningConfig.read({}) == PruningConfig()
+    assert read_config(None) == read_config({}) == read_config()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fairseq_parp.sparsity import Pruner, PruningConfig, Target
+from fairseq_parp.sparsity import PrunedParameter, PruningSession, read_config
 from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.magnitude import magnitude_mask
 
@@ -64,11 +64,11 @@ def test_masters_break_ties_and_the_model_keeps_exactly_k(dtype: torch.dtype) ->
         master = draw(chance, KINDS[case % len(KINDS)], int(chance.integers(1, 40)), torch.float32)
         master = master.clamp(-torch.finfo(dtype).max, torch.finfo(dtype).max)
         weight = master.to(dtype)
-        pruner = Pruner({"layers.0.fc1.weight": Target(weight, master)}, PruningConfig(sparsity=0.5), 10)
+        pruner = PruningSession({"layers.0.fc1.weight": PrunedParameter(weight, master)}, read_config(sparsity=0.5), 10)
         k = zero_count(0.5, len(weight))
         # rounding makes zeros of values too small for the width: these count, as natural zeros do
         natural = int((weight == 0).sum())
-        pruner.begin(0)
+        pruner.before_forward(0)
         assert int((weight == 0).sum()) == max(k, natural), (case, master)
         assert not master[weight == 0].any()
 
@@ -76,8 +76,8 @@ def test_masters_break_ties_and_the_model_keeps_exactly_k(dtype: torch.dtype) ->
 def test_a_tensor_that_the_model_shares_counts_once() -> None:
     first, second = (nn.ModuleDict({"fc1": nn.Linear(4, 4)}) for _ in range(2))
     second["fc1"].weight = first["fc1"].weight
-    pruner = Pruner.of_model(nn.ModuleDict({"layers": nn.ModuleList([first, second])}), PruningConfig(), 10)
-    report = pruner.begin(0)
+    pruner = PruningSession.of_model(nn.ModuleDict({"layers": nn.ModuleList([first, second])}), read_config(), 10)
+    report = pruner.before_forward(0)
     assert report is not None
     assert (report.size, report.zeros) == (24, 12)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fairseq_parp.errors import ConfigError, MaskError, ResumeError
-from fairseq_parp.sparsity import MaskSet, Pruner, PruningConfig
+from fairseq_parp.sparsity import MaskSet, PruningSession, Sources, read_config
 from fairseq_parp.sparsity.magnitude import magnitude_mask, random_mask
 
 
@@ -34,11 +34,12 @@ def a_mask(seed: int = 3, sparsity: float = 0.5) -> MaskSet:
     return random_mask({name: tuple(w.shape) for name, w in weights(model()).items()}, sparsity, seed)
 
 
-def make(network: nn.Module, first_mask: MaskSet | None = None, **keys: Any) -> Pruner:
-    return Pruner.of_model(network, PruningConfig(**keys), 50, first_mask)
+def make(network: nn.Module, first_mask: MaskSet | None = None, **keys: Any) -> PruningSession:
+    sources = Sources() if first_mask is None else Sources(lambda _path: first_mask)
+    return PruningSession.of_model(network, read_config(**keys), 50, sources)
 
 
-def fixed(network: nn.Module, mask: MaskSet) -> Pruner:
+def fixed(network: nn.Module, mask: MaskSet) -> PruningSession:
     return make(network, mask, method="fixed", mask="m.safetensors", sparsity=0.5)
 
 
@@ -55,13 +56,13 @@ def test_zeros_stay_zero_through_momentum_and_weight_decay(optimizer: str) -> No
             forward(network, torch.randn(4, 6)).square().sum().backward()
             steps.step()
             steps.zero_grad()
-    pruner.begin(0)
+    pruner.before_forward(0)
     for update in range(50):
         steps.zero_grad()
         forward(network, torch.randn(4, 6)).square().sum().backward()
-        pruner.mask_gradients()
+        pruner.after_backward()
         steps.step()
-        pruner.step(update + 1)
+        pruner.after_step(update + 1)
         for name, weight in weights(network).items():
             assert not weight[~mask.kept(name)].any()
     assert all((weights(network)[name] != 0)[mask.kept(name)].all() for name in mask.bits)
@@ -74,7 +75,7 @@ def test_training_is_that_of_torch_prune() -> None:
     ours, theirs = model(), model()
     mask = a_mask()
     pruner = fixed(ours, mask)
-    pruner.begin(0)
+    pruner.before_forward(0)
     modules = {f"layers.{i}.{n}": layer[n] for i, layer in enumerate(theirs["layers"]) for n in ("fc1", "fc2")}  # type: ignore[arg-type, index]
     for name, module in modules.items():
         for part in ("weight", "bias"):
@@ -87,10 +88,10 @@ def test_training_is_that_of_torch_prune() -> None:
             steps.zero_grad()
             forward(net, x).square().sum().backward()
             if net is ours:
-                pruner.mask_gradients()
+                pruner.after_backward()
             nn.utils.clip_grad_norm_(net.parameters(), 0.5)
             steps.step()
-        pruner.step(update + 1)
+        pruner.after_step(update + 1)
     for name, module in modules.items():
         for part in ("weight", "bias"):
             theirs_now = getattr(module, f"{part}_orig") * getattr(module, f"{part}_mask")
@@ -101,10 +102,10 @@ def test_without_masked_gradients_clipping_sees_weights_that_are_not_there() -> 
     """The test above bites: gradients of held zeros change the norm."""
     network = model()
     pruner = fixed(network, a_mask())
-    pruner.begin(0)
+    pruner.before_forward(0)
     forward(network, torch.randn(4, 6)).square().sum().backward()
     whole = nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
-    pruner.mask_gradients()
+    pruner.after_backward()
     left = nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
     assert float(left) < 0.95 * float(whole)
 
@@ -113,7 +114,7 @@ def test_mpi_is_the_magnitude_mask_of_the_initial_weights() -> None:
     network = model()
     expected = magnitude_mask(weights(network), 0.3)
     pruner = make(network, method="mpi", sparsity=0.3)
-    report = pruner.begin(0)
+    report = pruner.before_forward(0)
     assert pruner.mask is not None
     assert report is not None
     assert pruner.mask.churn(expected) == 0
@@ -125,11 +126,11 @@ def test_a_natural_zero_that_the_mask_keeps_may_grow() -> None:
     with torch.no_grad():
         network["layers"][0]["fc1"].weight[:] = 0  # type: ignore[index, union-attr]
     pruner = fixed(network, a_mask())
-    pruner.begin(0)
+    pruner.before_forward(0)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(1.0)
-    pruner.step(1)
+    pruner.after_step(1)
     assert pruner.live_zeros() == a_mask().zeros()
 
 
@@ -138,34 +139,34 @@ def test_masters_are_held_too() -> None:
     pruner = fixed(network, mask)
     masters = {name: weight.double() for name, weight in weights(network).items()}
     pruner.attach(masters)
-    pruner.begin(0)
+    pruner.before_forward(0)
     for master in masters.values():
         master.add_(1.0)
-    pruner.step(1)
+    pruner.after_step(1)
     assert all(torch.equal(master != 0, mask.kept(name)) for name, master in masters.items())
 
 
 def test_validation_and_saving_displace_nothing() -> None:
     network = model()
     pruner = fixed(network, a_mask())
-    pruner.begin(0)
+    pruner.before_forward(0)
     before = copy.deepcopy(weights(network))
-    pruner.make_sparse(1)
+    pruner.show_sparse(1)
     assert all(torch.equal(before[name], weight) for name, weight in weights(network).items())
-    assert not any(values.numel() for values in pruner.state_dict()["displaced"].values())
+    assert not any(values.numel() for values in pruner.state_dict()["stashed"].values())
 
 
 def test_a_resumed_run_holds_its_mask_and_refuses_another() -> None:
     first = fixed(model(), a_mask())
-    first.begin(0)
+    first.before_forward(0)
     state = first.state_dict()
     again = fixed(model(), a_mask())
     again.load_state_dict(state)
-    assert again.begin(7) is None
+    assert again.before_forward(7) is None
     with torch.no_grad():
-        for target in again.targets.values():
+        for target in again.parameters.values():
             target.weight.add_(1.0)
-    again.step(8)
+    again.after_step(8)
     assert again.live_zeros() == a_mask().zeros()
     other = fixed(model(), a_mask(seed=4))
     with pytest.raises(ResumeError, match=r"task.pruning.mask: .*another, \d+ weights apart"):
@@ -190,7 +191,7 @@ FIRST = "layers.0.fc1.weight"
 )
 def test_damaged_bits_of_a_held_mask(bits: Any, line: str) -> None:
     first = fixed(model(), a_mask())
-    first.begin(0)
+    first.before_forward(0)
     state = first.state_dict()
     state["mask"][FIRST] = bits
     again = fixed(model(), a_mask())
@@ -202,7 +203,7 @@ def test_damaged_bits_of_a_held_mask(bits: Any, line: str) -> None:
 
 def test_a_held_mask_that_is_missing_from_the_state() -> None:
     first = fixed(model(), a_mask())
-    first.begin(0)
+    first.before_forward(0)
     state = first.state_dict()
     del state["mask"][FIRST]
     with pytest.raises(ResumeError, match=r"task\.pruning\.scope: .*11 parameters.*12"):
@@ -216,10 +217,10 @@ def test_a_held_mask_that_is_missing_from_the_state() -> None:
     ("keys", "line"),
     [
         ({"method": "fixed"}, "task.pruning.mask=None: method fixed needs it"),
-        ({"method": "mpi", "mask": "m"}, "task.pruning.mask='m': method mpi takes the magnitude mask"),
-        ({"method": "rp", "mask": "m"}, "task.pruning.mask='m': method rp takes the mask of a freshly"),
-        ({"method": "dense", "mask": "m"}, "task.pruning.mask='m': method dense prunes nothing"),
-        ({"method": "rp"}, "task.pruning.method='rp': needs first_mask"),
+        ({"method": "mpi", "mask": "m"}, "task.pruning.mask='m': is for methods parp, parp_p, fixed, not mpi; leave"),
+        ({"method": "rp", "mask": "m"}, "task.pruning.mask='m': is for methods parp, parp_p, fixed, not rp; leave"),
+        ({"method": "dense", "mask": "m"}, "task.pruning.mask='m': is for methods parp, parp_p, fixed, not dense; le"),
+        ({"method": "rp"}, "task.pruning.method='rp': needs the weights of a freshly initialised model"),
     ],
 )
 def test_a_mask_where_there_must_be_one_and_nowhere_else(keys: dict[str, Any], line: str) -> None:

@@ -31,15 +31,15 @@ def test_drops_what_a_stable_sort_of_all_magnitudes_puts_first(sparsity: float, 
     assert torch.equal(torch.cat([mask.kept(name).view(-1) for name in scores]), expected)
 
 
-@pytest.mark.parametrize("granularity", ["global", "layer", "tensor"])
+@pytest.mark.parametrize("allocation", ["global", "layer", "tensor"])
 @pytest.mark.parametrize("make", [magnitude_mask, random_mask])
-def test_exactly_k_in_every_group(make: object, granularity: str) -> None:
+def test_exactly_k_in_every_group(make: object, allocation: str) -> None:
     scores = weights()
     if make is random_mask:
-        mask = random_mask({name: tuple(tensor.shape) for name, tensor in scores.items()}, 0.3, 5, granularity)
+        mask = random_mask({name: tuple(tensor.shape) for name, tensor in scores.items()}, 0.3, 5, allocation)
     else:
-        mask = magnitude_mask(scores, 0.3, granularity)
-    groups = {"global": [""], "layer": ["layers.0", "layers.1"], "tensor": list(scores)}[granularity]
+        mask = magnitude_mask(scores, 0.3, allocation)
+    groups = {"global": [""], "layer": ["layers.0", "layers.1"], "tensor": list(scores)}[allocation]
     for group in groups:
         members = [name for name in scores if name.startswith(group)]
         size = sum(scores[name].numel() for name in members)

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from fairseq_parp.errors import ScopeError
-from fairseq_parp.sparsity.scope import find_parameters, groups
+from fairseq_parp.sparsity.scope import find_parameters
 
 
 def linears(**shapes: tuple[int, int]) -> nn.ModuleDict:
@@ -35,7 +35,7 @@ def test_paper_scope_is_the_linear_maps_weight_and_bias() -> None:
 
 
 def test_decoder_layers_are_not_in_the_paper_scope() -> None:
-    with pytest.raises(ScopeError, match="finds no Transformer or conformer layer"):
+    with pytest.raises(ScopeError, match="finds no layer of a known architecture"):
         find_parameters(encoder(1, name="decoder"))
 
 
@@ -101,10 +101,3 @@ def test_a_shared_tensor_counts_once() -> None:
     found = find_parameters(model)
     assert "encoder.layers.0.fc1.weight" in found
     assert "encoder.layers.1.fc1.weight" not in found
-
-
-def test_groups() -> None:
-    named = dict.fromkeys(["e.layers.0.fc1.weight", "e.layers.0.fc1.bias", "e.layers.1.fc1.weight", "proj.bias"], 0)
-    assert [list(g) for g in groups(named, "global")] == [list(named)]
-    assert [len(g) for g in groups(named, "layer")] == [2, 1, 1]
-    assert [len(g) for g in groups(named, "tensor")] == [1, 1, 1, 1]

@@ -9,7 +9,7 @@ from fairseq_parp.cli.tables import line
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.mask_files.making import CRITERIA, make_mask
 from fairseq_parp.report import zeros_of
-from fairseq_parp.sparsity.scope import GRANULARITIES
+from fairseq_parp.sparsity.allocation import ALLOCATIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sparsity", metavar="S", type=float, required=True, help="fraction of zeros, in [0, 1)")
     parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="mask file to write")
     parser.add_argument("--by", choices=CRITERIA, default="magnitude", help="what decides (default: magnitude)")
-    parser.add_argument("--granularity", choices=list(GRANULARITIES), default="global", help="what shares a threshold")
+    parser.add_argument("--allocation", choices=list(ALLOCATIONS), default="global", help="how the zeros are divided")
     parser.add_argument("--scope", metavar="NAME", nargs="+", help="names or expressions (default: the paper's)")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="of random and random-init (default: 1)")
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.sparsity,
         arguments.by,
         scope=arguments.scope or "paper",
-        granularity=arguments.granularity,
+        allocation=arguments.allocation,
         seed=arguments.seed,
     )
     mask.save(arguments.out, by=arguments.by, source=absolute(arguments.checkpoint))

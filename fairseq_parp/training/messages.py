@@ -9,7 +9,7 @@ from typing import Any
 from fairseq.logging import metrics
 
 from fairseq_parp.errors import listing
-from fairseq_parp.sparsity import Pruner
+from fairseq_parp.sparsity import PruningSession
 
 logger = logging.getLogger(__name__)
 
@@ -32,48 +32,48 @@ def log_into(folder: str) -> None:
     logging.getLogger().addHandler(handler)
 
 
-class VanishedWarning:
+class CollapseWarning:
     """Warns, once each, of weight matrices that the last prune left entirely zero."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._named: set[str] = set()
 
-    def tell(self, pruner: Pruner) -> None:
-        """Warn of those that were not told of before."""
-        gone = [name for name in pruner.vanished() if name not in self._told]
+    def warn(self, session: PruningSession) -> None:
+        """Warn of those that no earlier warning named."""
+        gone = [name for name in session.collapsed() if name not in self._named]
         if gone:
-            self._told.update(gone)
+            self._named.update(gone)
             logger.warning(
                 f"nothing is left of {len(gone)} weight matrices ({listing(gone, 3)}): lower task.pruning.sparsity, "
-                "or ask for task.pruning.granularity=layer or tensor"
+                "or ask for task.pruning.allocation=layer or tensor"
             )
 
 
-def warn_if_frozen(model_cfg: Any, pruner: Pruner) -> None:
+def warn_if_frozen(model_cfg: Any, session: PruningSession) -> None:
     """Warn of a method that adjusts, where there is nothing to adjust for a while."""
     frozen = getattr(model_cfg, "freeze_finetune_updates", 0)
-    if frozen and pruner.method.interval is not None:
+    if frozen and session.method.facts.reprunes and session.config.interval is not None:
         logger.warning(
             f"model.freeze_finetune_updates={frozen}: the Transformer does not train for {frozen} updates, so PARP "
             f"has nothing to adjust in them; the released PARP recipes use 0"
         )
 
 
-def say_if_short_of_the_ramp(pruner: Pruner, update: int) -> None:
-    """Say of a checkpoint that its sparsity is not the final one."""
-    final = float(pruner.method.schedule.end)
-    if pruner.sparsity != final:
+def log_if_short_of_the_ramp(session: PruningSession, update: int) -> None:
+    """Log that a checkpoint's sparsity is not the final one."""
+    final, target = float(session.method.schedule.end), float(session.target)
+    if target != final:
         logger.info(
-            f"the checkpoint of update {update} has sparsity {pruner.sparsity:.4f}; {pruner.config.method} reaches "
-            f"{final} at update {pruner.last_update}; a run that stops before keeps the lower sparsity"
+            f"the checkpoint of update {update} has sparsity {target:.4f}; {session.config.method} reaches "
+            f"{final} at update {session.last_update}; a run that stops before keeps the lower sparsity"
         )
 
 
-def log_pruning(pruner: Pruner) -> None:
+def log_pruning(session: PruningSession) -> None:
     """Put the last mask and the weights' present zeros on fairseq's training log line."""
-    metrics.log_derived("zeros", lambda _meters: round(pruner.live_zeros() / pruner.size, 6), priority=605)
-    report = pruner.report
-    if report is not None:
-        metrics.log_scalar("sparsity", report.zeros / report.size, weight=0, priority=600, round=6)
-        metrics.log_scalar("churn", report.churn, weight=0, priority=610)
-        metrics.log_scalar("prune_ms", report.milliseconds, weight=0, priority=620, round=1)
+    metrics.log_derived("zeros", lambda _meters: round(session.live_zeros() / session.size, 6), priority=605)
+    record = session.record
+    if record is not None:
+        metrics.log_scalar("sparsity", record.sparsity, weight=0, priority=600, round=6)
+        metrics.log_scalar("churn", record.churn, weight=0, priority=610)
+        metrics.log_scalar("prune_ms", record.milliseconds, weight=0, priority=620, round=1)

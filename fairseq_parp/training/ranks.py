@@ -11,7 +11,7 @@ from fairseq.distributed import utils as distributed_utils
 from torch import distributed
 
 from fairseq_parp.errors import RankError
-from fairseq_parp.sparsity import Pruner
+from fairseq_parp.sparsity import PruningSession
 
 
 def rank() -> int:
@@ -19,19 +19,19 @@ def rank() -> int:
     return int(distributed_utils.get_data_parallel_rank()) if distributed.is_initialized() else 0
 
 
-def require_same_mask(pruner: Pruner) -> None:
+def require_same_mask(session: PruningSession) -> None:
     """Compare digests of the last mask with all other ranks; to be called by every rank after the same prune.
 
     Raises:
         RankError: they differ, on every rank. It names the first rank that differs from rank 0, and the update.
     """
-    if pruner.mask is None or pruner.report is None or not distributed.is_initialized():
+    if session.mask is None or session.record is None or not distributed.is_initialized():
         return
-    device = next(iter(pruner.mask.bits.values())).device
-    mine = torch.tensor([pruner.mask.digest()], dtype=torch.int64, device=device)
+    device = next(iter(session.mask.bits.values())).device
+    mine = torch.tensor([session.mask.digest()], dtype=torch.int64, device=device)
     group = distributed_utils.get_data_parallel_group()
     every = [torch.empty_like(mine) for _ in range(distributed.get_world_size(group))]
     distributed.all_gather(every, mine, group=group)
     for other, digest in enumerate(every):
         if not torch.equal(digest, every[0]):
-            raise RankError(other, pruner.report.update)
+            raise RankError(other, session.record.update)

@@ -1,0 +1,89 @@
+"""The table of known encoders. To add one, add a row; tests/architectures builds fairseq's own classes from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fairseq_parp.architectures.family import Family, LinearMap
+
+_ENCODER = r"(?!.*decoder)(?:.*\.)?"
+"""Whatever stands before a layer, unless it is a decoder's."""
+
+_TRANSFORMER = (
+    LinearMap("k", "self_attn.k_proj", "rows", transformers="attention.k_proj"),
+    LinearMap("v", "self_attn.v_proj", "rows", transformers="attention.v_proj"),
+    LinearMap("q", "self_attn.q_proj", "rows", transformers="attention.q_proj"),
+    LinearMap("out", "self_attn.out_proj", "columns", transformers="attention.out_proj"),
+    LinearMap("fc1", "fc1", transformers="feed_forward.intermediate_dense"),
+    LinearMap("fc2", "fc2", transformers="feed_forward.output_dense"),
+)
+
+_BERT = {
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "q": "attention.self.query",
+    "out": "attention.output.dense",
+    "fc1": "intermediate.dense",
+    "fc2": "output.dense",
+}
+
+WAV2VEC2 = Family(
+    "wav2vec2", _ENCODER + r"layers\.(\d+)", _TRANSFORMER, models=("wav2vec2",), transformers="Wav2Vec2Model"
+)
+
+CONFORMER = Family(
+    "conformer",
+    _ENCODER + r"layers\.(\d+)",
+    # its linear maps; not ``linear_pos``, which has no input of the layer's, and not the convolutions
+    (
+        LinearMap("fc1.1", "ffn1.w_1"),
+        LinearMap("fc2.1", "ffn1.w_2"),
+        LinearMap("q", "self_attn.linear_q", "rows"),
+        LinearMap("k", "self_attn.linear_k", "rows"),
+        LinearMap("v", "self_attn.linear_v", "rows"),
+        LinearMap("out", "self_attn.linear_out", "columns"),
+        LinearMap("fc1.2", "ffn2.w_1"),
+        LinearMap("fc2.2", "ffn2.w_2"),
+    ),
+    models=("wav2vec2",),
+)
+
+HUBERT = replace(WAV2VEC2, name="hubert", models=("hubert",), transformers="HubertModel")
+
+DATA2VEC_AUDIO = replace(
+    WAV2VEC2,
+    name="data2vec_audio",
+    models=("data2vec_audio",),
+    transformers="Data2VecAudioModel",
+    imports="fairseq.examples.data2vec.models.data2vec_audio",
+)
+
+DATA2VEC2 = Family(
+    "data2vec2",
+    _ENCODER + r"blocks\.(\d+)",
+    # q, k and v are the three thirds of the rows of one map
+    (
+        LinearMap("qkv", "attn.qkv", "rows"),
+        LinearMap("out", "attn.proj", "columns"),
+        LinearMap("fc1", "mlp.fc1"),
+        LinearMap("fc2", "mlp.fc2"),
+    ),
+    models=("data2vec_multi",),
+    imports="fairseq.examples.data2vec.models.data2vec2",
+)
+
+ROBERTA = Family(
+    "roberta",
+    _ENCODER + r"layers\.(\d+)",
+    tuple(replace(each, transformers=_BERT[each.kind]) for each in _TRANSFORMER),
+    models=("roberta",),
+    config=(),
+    weights_beneath="encoder.sentence_encoder",
+    transformers="RobertaModel",
+    transformers_layer="encoder.layer.{}",
+)
+
+ARCHITECTURES = {family.name: family for family in (WAV2VEC2, CONFORMER, HUBERT, DATA2VEC_AUDIO, DATA2VEC2, ROBERTA)}
+
+DISTINCT = (WAV2VEC2, CONFORMER, DATA2VEC2)
+"""One family for each way in which layers are named."""

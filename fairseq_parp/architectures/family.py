@@ -1,0 +1,122 @@
+"""What is known of one family of encoders, and how a parameter's name is read by it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+Heads = Literal["rows", "columns"] | None
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """One linear map of a layer.
+
+    Attributes:
+        kind: the same in every family: ``q``, ``k``, ``v``, ``qkv``, ``out``, ``fc1``, ``fc2``; the two feed-forward
+            blocks of a conformer layer have ``.1`` and ``.2`` behind.
+        path: of the module within the layer, such as ``self_attn.q_proj``; or of the parameter, where the map is one.
+        heads: whether an attention head owns consecutive rows or columns of the weight; None for maps without heads.
+        parts: parameters of the module; empty where ``path`` is a parameter itself.
+        shape: of the weight: ``out, in`` as in ``nn.Linear``, or as the family keeps it.
+        transformers: path of the module within the layer in Hugging Face transformers; None where there is none.
+    """
+
+    kind: str
+    path: str
+    heads: Heads = None
+    parts: tuple[str, ...] = ("weight", "bias")
+    shape: str = "out, in"
+    transformers: str | None = None
+
+    @property
+    def expression(self) -> str:
+        """A regular expression of the map's parameters within a layer."""
+        path = re.escape(self.path)
+        return rf"{path}\.(?:{'|'.join(self.parts)})" if self.parts else path
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of encoders.
+
+    Attributes:
+        name: of the family.
+        layer: regular expression of the name of a layer, with the layer's number as its only group.
+        maps: the linear maps of a layer, in the order in which the model has them.
+        models: fairseq's names (``_name``) of its pretrained models.
+        config: keys from the config of a finetuned model to that of its pretrained encoder, outermost first.
+        weights_beneath: the encoder's name within a finetuned model.
+        transformers: class of the encoder in Hugging Face transformers; None where there is none.
+        transformers_layer: name of a layer there, with ``{}`` for its number.
+        imports: module that has to be imported before fairseq knows the model; None for fairseq's own.
+    """
+
+    name: str
+    layer: str
+    maps: tuple[LinearMap, ...]
+    models: tuple[str, ...]
+    config: tuple[str, ...] = ("w2v_args",)
+    weights_beneath: str = "w2v_encoder.w2v_model"
+    transformers: str | None = None
+    transformers_layer: str = "encoder.layers.{}"
+    imports: str | None = None
+
+    @cached_property
+    def expressions(self) -> tuple[str, ...]:
+        """Regular expressions of all prunable parameters, one a linear map."""
+        return tuple(rf"{self.layer}\.{each.expression}" for each in self.maps)
+
+    @cached_property
+    def _compiled(self) -> tuple[tuple[re.Pattern[str], LinearMap], ...]:
+        return tuple((re.compile(text), each) for text, each in zip(self.expressions, self.maps, strict=True))
+
+    def map_of(self, name: str) -> LinearMap | None:
+        """Return the linear map that a parameter belongs to; None where it belongs to none."""
+        return next((each for pattern, each in self._compiled if pattern.fullmatch(name)), None)
+
+
+def family_of(names: Iterable[str], families: Mapping[str, Family]) -> Family | None:
+    """Return the first family that knows a parameter among ``names``; None where there is none.
+
+    Families whose layers have the same names are one here: only the model's config tells them apart.
+    """
+    every = list(names)
+    return next((family for family in families.values() if any(map(family.map_of, every))), None)
+
+
+_LAYER = re.compile(r"((?:.*\.)?(?:layers|layer|blocks)\.\d+)\.")
+_KIND = re.compile(r"(?:.*\.)?(?:layers|layer|blocks)\.\d+\.(?:self_attn\.|attn\.|mlp\.)?(.+)\.(?:weight|bias)")
+
+
+def layer_of(name: str) -> str:
+    """Return the layer that a parameter belongs to; its module where the name has no layer.
+
+    >>> layer_of("w2v_encoder.w2v_model.encoder.layers.3.fc1.weight"), layer_of("proj.bias")
+    ('w2v_encoder.w2v_model.encoder.layers.3', 'proj')
+    """
+    match = _LAYER.match(name)
+    return match.group(1) if match else name.rpartition(".")[0]
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of module that a parameter belongs to, the same in every layer.
+
+    >>> kind_of("encoder.layers.3.self_attn.k_proj.bias"), kind_of("encoder.layers.0.ffn1.w_1.weight")
+    ('k_proj', 'ffn1.w_1')
+    """
+    match = _KIND.fullmatch(name)
+    return match.group(1) if match else name.rpartition(".")[0]
+
+
+def encoder_config(model: Any) -> Any:
+    """Return the config of the pretrained encoder that a finetuned model's config embeds; None where it embeds none.
+
+    Args:
+        model: the model's config: attributes or keys.
+    """
+    # omegaconf's get() raises where a structured config lacks the key; getattr has a default
+    return getattr(model, "w2v_args", None)

@@ -1,1 +1,0 @@
-"""What the optimizers hold beside the model."""

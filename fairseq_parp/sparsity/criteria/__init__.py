@@ -1,0 +1,44 @@
+"""Criteria: what a weight is worth. The weights of lowest score are zeroed.
+
+A criterion is a function of the prunable parameters, by name, and of the moment. It returns one score a weight, by
+the same names; only the scores' magnitudes count. Weights that are zero already always score lowest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from fairseq_parp.sparsity.parameter import PrunedParameter
+from fairseq_parp.sparsity.registry import Registry
+
+
+class Moment(NamedTuple):
+    """When scores are taken: after so many updates, in a run of this seed."""
+
+    update: int
+    seed: int
+
+
+class Criterion(NamedTuple):
+    """One criterion.
+
+    Attributes:
+        scores: from parameters and moment to one score a weight, by name, in the parameters' shapes.
+        needs_gradients: the scores need the gradients of the present update: the first mask is then taken between the
+            first update's backward pass and its step.
+    """
+
+    scores: Callable[[Mapping[str, PrunedParameter], Moment], dict[str, Tensor]]
+    needs_gradients: bool = False
+
+
+CRITERIA: Registry[Criterion] = Registry("task.pruning.criterion")
+
+from fairseq_parp.sparsity.criteria import magnitude, random, saliency  # noqa: E402
+
+CRITERIA.register("magnitude", Criterion(magnitude.scores))
+CRITERIA.register("random", Criterion(random.scores))
+CRITERIA.register("saliency", Criterion(saliency.scores, needs_gradients=True))

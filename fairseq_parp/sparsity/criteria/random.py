@@ -1,0 +1,23 @@
+"""Random: every weight is equally likely to go. The control of every other criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fairseq_parp.sparsity.parameter import PrunedParameter
+
+if TYPE_CHECKING:
+    from fairseq_parp.sparsity.criteria import Moment
+
+
+def scores(parameters: Mapping[str, PrunedParameter], moment: Moment) -> dict[str, Tensor]:
+    """Draw scores that depend on the seed and the update alone, the same on every rank and device."""
+    chance = torch.Generator().manual_seed(moment.seed + (moment.update << 32))
+    return {
+        name: torch.rand(parameter.weight.shape, generator=chance).to(parameter.weight.device)
+        for name, parameter in parameters.items()
+    }

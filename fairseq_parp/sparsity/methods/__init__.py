@@ -1,0 +1,68 @@
+"""The pruning methods, and the keys that each takes. To add one, see docs/extending.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fairseq_parp.errors import ConfigError, unknown_key
+from fairseq_parp.sparsity.config import PREFIX, PruningConfig, frozen
+from fairseq_parp.sparsity.methods.base import Facts, Method
+from fairseq_parp.sparsity.methods.dense import Dense
+from fairseq_parp.sparsity.methods.parp import Parp, ParpP
+from fairseq_parp.sparsity.methods.static import Fixed, Mpi, Rp
+from fairseq_parp.sparsity.registry import Registry
+from fairseq_parp.sparsity.upgrade import upgraded_keys
+
+METHODS: Registry[type[Method]] = Registry(f"{PREFIX}.method")
+
+METHODS.register("dense", Dense)
+METHODS.register("parp", Parp)
+METHODS.register("parp_p", ParpP)
+METHODS.register("mpi", Mpi)
+METHODS.register("rp", Rp)
+METHODS.register("fixed", Fixed)
+
+
+def read_config(raw: Mapping[str, Any] | None = None, **keys: Any) -> PruningConfig:
+    """Return the config of the method that the keys of ``task.pruning`` name; without keys, PARP's defaults.
+
+    Args:
+        raw: keys of a YAML file or command line; a key that is null and belongs to another method is passed over.
+        keys: more of them.
+
+    Raises:
+        ConfigError: a key does not exist or belongs to another method, or a value is not allowed.
+    """
+    if raw is not None and not isinstance(raw, Mapping):
+        raise ConfigError(PREFIX, raw, f"must be a mapping with keys among {', '.join(PruningConfig.names())}")
+    given = upgraded_keys({**(raw or {}), **keys})
+    method = given.get("method", "parp")
+    cls = METHODS[method].config_class
+    values = {key: frozen(value) for key, value in given.items() if _is_for(cls, str(method), key, value)}
+    return cls(**values)
+
+
+def _is_for(cls: type[PruningConfig], method: str, key: str, value: Any) -> bool:
+    """Tell whether a key is one of this method's."""
+    if key in cls.names():
+        return True
+    owners = [name for name in METHODS if key in METHODS[name].config_class.names()]
+    if not owners:
+        raise unknown_key(f"{PREFIX}.{key}", value, key, cls.names())
+    if value is not None:
+        which = f"method{'s' * (len(owners) > 1)} {', '.join(owners)}"
+        raise ConfigError(f"{PREFIX}.{key}", value, f"is for {which}, not {method}; leave it null")
+    return False
+
+
+def build_method(config: PruningConfig, last_update: int | None) -> Method:
+    """Return the method that ``config`` names, for a run that ends after ``last_update`` updates (None: unknown).
+
+    Raises:
+        ConfigError: the method needs something that the run does not give.
+    """
+    return METHODS[config.method](config, last_update)
+
+
+__all__ = ["METHODS", "Facts", "Method", "build_method", "read_config"]

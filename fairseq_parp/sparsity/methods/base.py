@@ -1,0 +1,116 @@
+"""What a method is: an object whose events the session calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fairseq_parp.errors import ConfigError
+from fairseq_parp.sparsity.config import PREFIX, PruningConfig
+from fairseq_parp.sparsity.counting import exact
+from fairseq_parp.sparsity.schedule import Ramp, constant
+
+if TYPE_CHECKING:
+    from fairseq_parp.sparsity.masks import MaskSet
+    from fairseq_parp.sparsity.session import PruningSession
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What commands, experiments, pictures and verdicts have to know of a method.
+
+    Attributes:
+        label: as tables and pictures write it.
+        colour: of its lines and bars, ``#RRGGBB``.
+        marker: of its points, as matplotlib names it.
+        reprunes: whether its mask moves during training, every so many updates.
+        frozen_by_scripts: whether the released scripts freeze the Transformer for its first updates.
+        finetunings: finetunings that one result costs, the ones before it included.
+    """
+
+    label: str
+    colour: str = "#7F7F7F"
+    marker: str = "*"
+    reprunes: bool = False
+    frozen_by_scripts: bool = True
+    finetunings: int = 1
+
+
+class Method:
+    """A method of one run. The events do nothing unless a method says otherwise.
+
+    Attributes:
+        config: its validated keys.
+        last_update: update after which the run ends; None where that is not known.
+        schedule: the sparsity of a prune after so many updates.
+    """
+
+    facts: ClassVar[Facts]
+    config_class: ClassVar[type[PruningConfig]] = PruningConfig
+    criteria: ClassVar[tuple[str, ...] | None] = None
+    """Criteria that the method can use; None is all."""
+
+    def __init__(self, config: PruningConfig, last_update: int | None) -> None:
+        if self.criteria is not None and config.criterion not in self.criteria:
+            allowed = f"method {config.method} takes {', '.join(self.criteria)}"
+            raise ConfigError(f"{PREFIX}.criterion", config.criterion, allowed)
+        self.config, self.last_update = config, last_update
+        self.schedule = self.make_schedule()
+
+    def make_schedule(self) -> Ramp:
+        """Return the sparsity over updates; by default it is ``task.pruning.sparsity`` throughout."""
+        return constant(exact(self.config.sparsity))
+
+    def target(self, update: int) -> Fraction:
+        """Return the sparsity of a prune after ``update`` updates."""
+        return self.schedule.at(update)
+
+    # --- events, in the order of a run -----------------------------------------------------------------------------
+
+    def prepare(self, session: PruningSession) -> None:
+        """The session is made: read and check what the first mask needs. The weights may still be replaced."""
+
+    def begin(self, session: PruningSession, update: int) -> None:
+        """The weights are loaded and training begins, or goes on without a mask: take the first mask."""
+
+    def before_forward(self, session: PruningSession) -> None:
+        """A micro-batch is about to be computed."""
+
+    def after_backward(self, session: PruningSession) -> None:
+        """The gradients of a micro-batch are there."""
+
+    def before_step(self, session: PruningSession, update: int) -> None:
+        """The optimizer is about to step; ``update`` updates were made before."""
+
+    def after_step(self, session: PruningSession, update: int) -> None:
+        """The optimizer has made the step that is the ``update``-th."""
+
+    def show_sparse(self, session: PruningSession, update: int | None) -> None:
+        """Validation or saving begins: the weights must be the sparse model's until :meth:`show_trained`."""
+
+    def show_trained(self, session: PruningSession) -> None:
+        """Training goes on: the weights must be as training left them."""
+
+    # --- state -----------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs of the method's own: plain values and tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any], mask: MaskSet) -> None:
+        """Continue the run that saved ``state``, whose last mask is ``mask``; the session adopts that mask afterwards.
+
+        Raises:
+            ResumeError: that run was another one.
+        """
+
+
+def is_time(update: int, interval: int | None, last_update: int | None) -> bool:
+    """Tell whether a re-prune is due after ``update`` updates (1 is the first).
+
+    That is after every multiple of the interval, and after the last update whatever the interval, so that the model
+    that a run ends with is the sparse one. Without an interval it never is.
+    """
+    return interval is not None and (update % interval == 0 or update == last_update)

@@ -1,0 +1,30 @@
+"""One prunable parameter: what the model computes with, what the optimizer steps, and its gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class PrunedParameter:
+    """A parameter within the scope.
+
+    Attributes:
+        weight: the tensor that the model computes with and that a checkpoint holds.
+        master: the higher-precision copy that the optimizer steps, where there is one: it ranks, and is zeroed too.
+    """
+
+    weight: Tensor
+    master: Tensor | None = None
+
+    @property
+    def ranked(self) -> Tensor:
+        """The tensor whose magnitudes decide. Rounding keeps order, so the master only breaks ties."""
+        return (self.weight if self.master is None else self.master).detach()
+
+    @property
+    def gradient(self) -> Tensor | None:
+        """The gradient of this update, of the weight's shape; None where there is none."""
+        return self.weight.grad

@@ -1,0 +1,56 @@
+"""A table of things by name, to which other packages can add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+from fairseq_parp.errors import ConfigError
+from fairseq_parp.extensions import load_extensions
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T]):
+    """What exists of one kind, by name, in the order of registration; installed extensions are among it.
+
+    Args:
+        key: the config key whose values these names are; error messages begin with it.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str, entry: T) -> T:
+        """Add an entry and return it.
+
+        Raises:
+            ValueError: the name is taken by something else.
+        """
+        if self._entries.setdefault(name, entry) is not entry:
+            raise ValueError(f"{self.key}: the name {name!r} is registered already")
+        return entry
+
+    def __getitem__(self, name: str) -> T:
+        """Return an entry.
+
+        Raises:
+            ConfigError: there is none of that name; the message lists those that there are.
+        """
+        load_extensions()
+        if not isinstance(name, str) or name not in self._entries:
+            raise ConfigError(self.key, name, f"must be one of {', '.join(sorted(self._entries))}")
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        load_extensions()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        load_extensions()
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        load_extensions()
+        return len(self._entries)

@@ -1,0 +1,428 @@
+"""Owns the prunable parameters, their masters, the mask and its record, and calls the method's events.
+
+A re-prune keeps no dense copy of the weights. Between two re-prunes some zeros of the mask have regrown. Validation and
+saving need the sparse model: :meth:`PruningSession.stash` prunes as of now and keeps what that zeroes, and
+:meth:`PruningSession.restore` puts it back, so that looking does not change training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fairseq_parp.errors import ConfigError, MaskError, ResumeError, first_line
+from fairseq_parp.sparsity import masking
+from fairseq_parp.sparsity.allocation import Share, build_allocation
+from fairseq_parp.sparsity.config import PREFIX, PruningConfig, frozen
+from fairseq_parp.sparsity.counting import written_sparsity
+from fairseq_parp.sparsity.criteria import CRITERIA, Moment
+from fairseq_parp.sparsity.masks import MaskSet, require_bits
+from fairseq_parp.sparsity.methods import build_method
+from fairseq_parp.sparsity.parameter import PrunedParameter
+from fairseq_parp.sparsity.scope import find_parameters
+from fairseq_parp.sparsity.structures import STRUCTURES, Selection
+from fairseq_parp.sparsity.upgrade import MARKER, VERSION, upgraded_state
+
+
+@dataclass(frozen=True)
+class PruneRecord:
+    """What the last prune did; ``kept`` are the weights left, by parameter."""
+
+    update: int
+    size: int
+    kept: Mapping[str, int]
+    churn: int
+    milliseconds: float
+
+    @property
+    def zeros(self) -> int:
+        """Number of weights that are zero."""
+        return self.size - sum(self.kept.values())
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of weights that are zero, as counted."""
+        return self.zeros / max(1, self.size)
+
+
+def _no_fresh_weights(_parameters: Mapping[str, PrunedParameter]) -> dict[str, Tensor]:
+    allowed = "needs the weights of a freshly initialised model: give fresh_weights"
+    raise ConfigError(f"{PREFIX}.method", "rp", allowed)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a first mask can come from, beside the weights themselves.
+
+    Attributes:
+        read_mask: from a path to a mask.
+        fresh_weights: from the prunable parameters to the weights of a freshly initialised model, by the same names.
+    """
+
+    read_mask: Callable[[str], MaskSet] = MaskSet.load
+    fresh_weights: Callable[[Mapping[str, PrunedParameter]], dict[str, Tensor]] = _no_fresh_weights
+
+
+@dataclass
+class PruningSession:
+    """One run's pruning.
+
+    Attributes:
+        parameters: the prunable parameters by name, in the model's order.
+        config: what to do, from :func:`fairseq_parp.sparsity.read_config`.
+        last_update: update after which the run ends; None where that is not known.
+        sources: where masks that are not of the weights come from.
+        seed: of random scores.
+        mask: the last mask; None before the first.
+        record: of the last prune in this process.
+
+    Raises:
+        ConfigError: the method needs something that the run does not give.
+        MaskError: the mask to start from is of another model or sparsity.
+    """
+
+    parameters: dict[str, PrunedParameter]
+    config: PruningConfig
+    last_update: int | None = None
+    sources: Sources = field(default_factory=Sources)
+    seed: int = 1
+    mask: MaskSet | None = field(default=None, init=False)
+    record: PruneRecord | None = field(default=None, init=False)
+    _pruned_at: int = field(default=0, init=False)
+    _stashed: dict[str, Tensor] | None = field(default=None, init=False)
+    _masters_stale: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.method = build_method(self.config, self.last_update)
+        self._criterion = CRITERIA[self.config.criterion]
+        self._structure = STRUCTURES[self.config.structure]
+        self._allocation = build_allocation(self.config.allocation, self.method.schedule.end)
+        self._allocation(self._shapes(), self.target)  # an expression that matches nothing is an error of the start
+        self.method.prepare(self)
+
+    @classmethod
+    def of_model(
+        cls,
+        model: nn.Module,
+        config: PruningConfig,
+        last_update: int | None = None,
+        sources: Sources | None = None,
+        seed: int = 1,
+    ) -> PruningSession:
+        """Make a session of the parameters that ``config.scope`` finds in ``model``.
+
+        Raises:
+            ScopeError: the scope finds nothing.
+        """
+        found = find_parameters(model, config.scope)
+        parameters = {name: PrunedParameter(parameter) for name, parameter in found.items()}
+        return cls(parameters, config, last_update, sources or Sources(), seed)
+
+    # --- facts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Number of prunable weights, N."""
+        return sum(parameter.weight.numel() for parameter in self.parameters.values())
+
+    @property
+    def target(self) -> Fraction:
+        """The sparsity asked for at the last prune; before the first, the one to begin with."""
+        return self.method.target(self._pruned_at)
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity of the last mask, as counted; 0 where there is none yet."""
+        return 0.0 if self.mask is None else self.mask.sparsity
+
+    def live_zeros(self) -> int:
+        """Count the weights that are zero at this moment, regrown ones not among them."""
+        return sum(masking.zeros(self._weights()).values())
+
+    def collapsed(self) -> list[str]:
+        """Return the weight matrices of which the last prune left nothing: their layer computes a constant."""
+        kept = {} if self.record is None else self.record.kept
+        return [name for name in self.parameters if kept.get(name) == 0 and self.parameters[name].weight.dim() > 1]
+
+    # --- events: a training calls these ------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def attach(self, masters: Mapping[str, Tensor]) -> None:
+        """Take over the higher-precision copies that the optimizer keeps, by parameter name."""
+        for name, parameter in self.parameters.items():
+            parameter.master = masters.get(name)
+
+    @torch.no_grad()
+    def before_forward(self, update: int) -> PruneRecord | None:
+        """Prepare a micro-batch of the update after ``update`` updates; the first call takes the first mask.
+
+        Returns:
+            The record of the first mask, where this call took it.
+
+        Raises:
+            WeightsError: a weight is NaN or infinite; nothing has been zeroed then.
+        """
+        self.show_trained()
+        before = self.record
+        if self.mask is None and not self._criterion.needs_gradients:
+            self.method.begin(self, update)
+        self.method.before_forward(self)
+        return None if self.record is before else self.record
+
+    @torch.no_grad()
+    def after_backward(self) -> None:
+        """Treat the gradients of a micro-batch."""
+        self.method.after_backward(self)
+
+    @torch.no_grad()
+    def before_step(self, update: int) -> PruneRecord | None:
+        """Prepare the optimizer's step after ``update`` updates; takes the first mask where it needs gradients."""
+        before = self.record
+        if self.mask is None and self._criterion.needs_gradients:
+            self.method.begin(self, update)
+        self.method.before_step(self, update)
+        return None if self.record is before else self.record
+
+    @torch.no_grad()
+    def after_step(self, update: int) -> PruneRecord | None:
+        """Do what the method does after the ``update``-th step; return the record where that was a prune."""
+        before = self.record
+        self.method.after_step(self, update)
+        return None if self.record is before else self.record
+
+    @torch.no_grad()
+    def show_sparse(self, update: int | None = None) -> None:
+        """Make the weights the sparse model's, for validation and saving.
+
+        Raises:
+            WeightsError: a weight is NaN or infinite (at ``update``); nothing has been zeroed then.
+        """
+        if self.mask is not None:
+            self.method.show_sparse(self, update)
+
+    @torch.no_grad()
+    def show_trained(self) -> None:
+        """Make the weights what training left: undo :meth:`show_sparse`, to the last bit."""
+        self.method.show_trained(self)
+
+    @contextlib.contextmanager
+    def sparse_view(self, update: int | None = None) -> Iterator[None]:
+        """Show the sparse model within a block."""
+        self.show_sparse(update)
+        try:
+            yield
+        finally:
+            self.show_trained()
+
+    # --- operations: methods call these ------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def prune(self, update: int) -> PruneRecord:
+        """Zero the weights of lowest score in place: exactly max(k, zeros already there) in every share.
+
+        Raises:
+            WeightsError: a weight is NaN or infinite; nothing has been zeroed then.
+        """
+        start = time.perf_counter()
+        self._pruned_at = update
+        before = None if self.mask is None else self.mask.bits
+        swept = [selection.apply(before) for selection in self._select(update)]
+        self.mask = self._mask({name: bits for part in swept for name, bits in part.bits.items()})
+        kept = {name: count for part in swept for name, count in part.kept.items()}
+        churn, milliseconds = sum(part.churn for part in swept), 1000 * (time.perf_counter() - start)
+        self.record = PruneRecord(update, self.size, kept, churn, milliseconds)
+        return self.record
+
+    def mask_now(self, update: int) -> MaskSet:
+        """Return the mask of the present weights, exactly k zeros in every share; nothing is zeroed."""
+        swept = [selection.mask() for selection in self._select(update, include_zeros=False)]
+        return self._mask({name: bits for part in swept for name, bits in part.bits.items()})
+
+    def mask_of(self, weights: Mapping[str, Tensor], sparsity: Fraction) -> MaskSet:
+        """Return the magnitude mask of other weights of the same names and shapes."""
+        others = {name: PrunedParameter(weights[name]) for name in self.parameters}
+        scores = {name: other.ranked for name, other in others.items()}
+        selections = (
+            self._structure(share.of(others), share.of(scores), share.zeros, None, False)
+            for share in self._allocation(self._shapes(), sparsity)
+        )
+        return self._mask({name: bits for selection in selections for name, bits in selection.mask().bits.items()})
+
+    def hold(self, mask: MaskSet, update: int) -> PruneRecord:
+        """Make ``mask`` the session's mask and zero what it drops."""
+        start = time.perf_counter()
+        self._pruned_at = update
+        self.mask = MaskSet({name: bits.to(self._device(name)) for name, bits in mask.bits.items()}, mask.shapes)
+        self.apply(self.mask)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        kept = {name: self.mask.size(name) - self.mask.zeros(name) for name in self.mask.bits}
+        self.record = PruneRecord(update, self.mask.size(), kept, 0, milliseconds)
+        return self.record
+
+    def apply(self, mask: MaskSet) -> None:
+        """Zero what ``mask`` drops, in the weights and in their masters."""
+        mask.zero_(self._weights())
+        masters = {
+            name: parameter.ranked for name, parameter in self.parameters.items() if parameter.master is not None
+        }
+        mask.zero_(masters)
+
+    def mask_gradients(self) -> None:
+        """Zero the gradients of what the mask drops."""
+        if self.mask is not None:
+            gradients = {name: parameter.gradient for name, parameter in self.parameters.items()}
+            self.mask.zero_({name: gradient for name, gradient in gradients.items() if gradient is not None})
+
+    def stash(self, update: int | None) -> None:
+        """Prune as of now at the present target, and keep what that zeroes, until :meth:`restore`."""
+        if self._stashed is not None or not self.target:
+            return
+        if self._criterion.needs_gradients:  # those of the last update may be gone: the last mask stands
+            bits = {} if self.mask is None else self.mask.bits
+        else:
+            found = (selection.mask().bits for selection in self._select(update) if selection.displaces)
+            bits = {name: packed for part in found for name, packed in part.items()}
+        weights = self._weights()
+        # Where a master is kept whose rounded weight is zero, all that is dropped of that tensor is zero.
+        stashed = masking.set_aside({name: weights[name] for name in bits}, bits)
+        self._stashed = {name: stashed.get(name, weight.new_empty(0)) for name, weight in weights.items()}
+
+    def restore(self) -> None:
+        """Put the stashed values back."""
+        weights, stashed = self._weights(), self._stashed or {}
+        # Resumed in a narrower precision, more weights may have become zero: then no value's place is known.
+        masking.put_back(weights, {name: values.to(weights[name]) for name, values in stashed.items()})
+        for parameter in map(self.parameters.__getitem__, stashed):
+            if self._masters_stale and parameter.master is not None:
+                parameter.master.copy_(parameter.weight)
+        self._stashed = None
+        self._masters_stale = False
+
+    def read_mask(self, path: str | None) -> MaskSet | None:
+        """Read a mask for these parameters; None without a path.
+
+        Raises:
+            MaskError: it is of another model, or of another sparsity than the run begins with.
+        """
+        if path is None:
+            return None
+        mask = self.sources.read_mask(path).renamed(self.parameters)
+        mask.require_same_model(self._shapes(), "the model to prune")
+        for share in self._allocation(self._shapes(), self.target):
+            has = sum(mask.zeros(name) for name in share.names)
+            if share.zeros != has:
+                raise MaskError(
+                    f"{PREFIX}.mask={path!r} has {has} zeros where sparsity {float(self.target)} means {share.zeros} "
+                    f"(allocation {self.config.allocation}); ask for sparsity "
+                    f"{written_sparsity(mask.zeros(), mask.size())}, or another mask"
+                )
+        return mask
+
+    def fresh_weights(self) -> dict[str, Tensor]:
+        """Return the weights of a freshly initialised model, by the parameters' names."""
+        return self.sources.fresh_weights(self.parameters)
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs beside the weights: plain values and tensors only.
+
+        The stashed values are those of every zero of the saved weights, in order, so they need no indices.
+        """
+        mask = MaskSet.of_nonzero(self._weights()) if self.mask is None else self.mask
+        return {
+            "marker": MARKER,
+            "version": VERSION,
+            "config": self.config.identity(),
+            "pruned_at": self._pruned_at,
+            "mask": {name: bits.cpu() for name, bits in mask.bits.items()},
+            "stashed": {name: values.cpu() for name, values in (self._stashed or {}).items()},
+            "method": self.method.state_dict(),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Continue the run that ``saved`` was saved in; the weights must have been loaded already.
+
+        Raises:
+            ResumeError: that run was another one: method, sparsity, interval, scope, ramp or held mask differ.
+            MaskError: the state is damaged, or of a newer version: its masks or stashed values do not fit the weights.
+        """
+        try:
+            state = upgraded_state(saved)
+            self._require_same_run(state)
+            self._require_fitting(state)
+            if (pruned_at := int(state["pruned_at"])) < 0:
+                raise ValueError(f"pruned_at={pruned_at}")
+            mask = self._mask({name: state["mask"][name].to(self._device(name)) for name in self.parameters})
+            self.method.load_state_dict(state["method"], mask)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise MaskError(f"the checkpoint's pruning state is damaged ({first_line(error)})") from None
+        self.mask = mask
+        self._pruned_at = pruned_at
+        self._stashed = dict(state["stashed"])
+        self._masters_stale = True
+
+    def _require_same_run(self, state: Mapping[str, Any]) -> None:
+        defaults = PruningConfig()
+        saved = {key: frozen(value) for key, value in state["config"].items()}
+        for key, value in self.config.identity().items():
+            was = saved.get(key, getattr(defaults, key, None))
+            if was != value:
+                raise ResumeError(f"{PREFIX}.{key}", was, value)
+        if set(state["mask"]) != set(self.parameters):
+            raise ResumeError(f"{PREFIX}.scope", f"{len(state['mask'])} parameters", f"{len(self.parameters)} others")
+
+    def _require_fitting(self, state: Mapping[str, Any]) -> None:
+        weights = self._weights()
+        for name, weight in weights.items():
+            require_bits("the checkpoint", name, state["mask"][name], tuple(weight.shape))
+        zeros = masking.zeros(weights)
+        for name, values in state["stashed"].items():
+            if values.dim() != 1 or values.numel() not in (0, zeros[name]):
+                raise MaskError(f"the checkpoint has {values.numel()} stashed values of {name} for {zeros[name]} zeros")
+
+    # --- within ------------------------------------------------------------------------------------------------------
+
+    def _select(self, update: int | None, include_zeros: bool = True) -> list[Selection]:
+        """Find what is to be zeroed in every share, before anything is: an error leaves the weights as they were."""
+        scores = self._scores(update)
+        return [
+            self._structure(share.of(self.parameters), share.of(scores), share.zeros, update, include_zeros)
+            for share in self._shares()
+        ]
+
+    def _scores(self, update: int | None) -> dict[str, Tensor]:
+        """Return the criterion's scores, with weights that are zero already below all others."""
+        scores = self._criterion.scores(self.parameters, Moment(update or 0, self.seed))
+        return {name: _above_zeros(scores[name], self.parameters[name].ranked) for name in self.parameters}
+
+    def _shares(self) -> list[Share]:
+        return self._allocation(self._shapes(), self.target)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(parameter.weight.shape) for name, parameter in self.parameters.items()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: parameter.weight.detach() for name, parameter in self.parameters.items()}
+
+    def _device(self, name: str) -> torch.device:
+        return self.parameters[name].weight.device
+
+    def _mask(self, bits: Mapping[str, Tensor]) -> MaskSet:
+        """Return a mask of all parameters, in the model's order."""
+        return MaskSet({name: bits[name] for name in self.parameters}, self._shapes())
+
+
+def _above_zeros(scores: Tensor, ranked: Tensor) -> Tensor:
+    """Return scores in which only weights that are zero have a zero; the weights themselves are such scores."""
+    if scores.data_ptr() == ranked.data_ptr():
+        return scores
+    smallest = torch.finfo(scores.dtype).tiny
+    return scores.abs().clamp_min(smallest).masked_fill(ranked == 0, 0)

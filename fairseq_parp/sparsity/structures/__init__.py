@@ -1,0 +1,41 @@
+"""Structures: which weights are zeroed together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from fairseq_parp.sparsity.parameter import PrunedParameter
+from fairseq_parp.sparsity.registry import Registry
+from fairseq_parp.sparsity.select import Swept
+
+
+class Selection(Protocol):
+    """The weights of one share of tensors that are to be zeroed, found but not zeroed yet."""
+
+    @property
+    def displaces(self) -> bool:
+        """Whether zeroing would change any weight."""
+
+    def mask(self) -> Swept:
+        """Return the mask that leaves these weights out; nothing is zeroed."""
+
+    def apply(self, before: Mapping[str, Tensor] | None) -> Swept:
+        """Zero these weights and their masters, and return the mask.
+
+        Args:
+            before: packed bits of the earlier mask by name, to count what changed sides.
+        """
+
+
+Structure = Callable[[Mapping[str, PrunedParameter], Mapping[str, Tensor], int, int | None, bool], Selection]
+"""From parameters, their scores, the number of zeros k, the update (for messages) and whether all weights that are zero
+already are taken along, more than k if there are more, to a selection. All three are by the same names."""
+
+STRUCTURES: Registry[Structure] = Registry("task.pruning.structure")
+
+from fairseq_parp.sparsity.structures import element  # noqa: E402
+
+STRUCTURES.register("element", element.select)

@@ -1,0 +1,1 @@
+"""What happens around an update of any fairseq task: masters, ranks, randomness, precision, resume."""

@@ -1,0 +1,224 @@
+"""The pruning life cycle of any fairseq task: trainer events in, calls of the core out.
+
+A task gains it by :class:`PruningLifeCycle` before fairseq's task class, and by
+:class:`~fairseq_parp.training.fields.PruningFields` before fairseq's config class; see docs/extending.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+from torch import distributed
+
+from fairseq_parp.errors import LossError, MaskError, WeightsError
+from fairseq_parp.glue import one_line_errors
+from fairseq_parp.memory import peak_megabytes
+from fairseq_parp.sparsity import PruneRecord, PruningSession, Sources, read_config
+from fairseq_parp.training.masters import loss_scale, master_weights, overflowed, restore, state_of
+from fairseq_parp.training.messages import (
+    CollapseWarning,
+    log_if_short_of_the_ramp,
+    log_into,
+    log_pruning,
+    warn_if_frozen,
+)
+from fairseq_parp.training.precision import masters_after_resume, name_of, require_supported
+from fairseq_parp.training.randomness import derived
+from fairseq_parp.training.ranks import rank, require_same_mask
+
+logger = logging.getLogger(__name__)
+
+
+class PruningLifeCycle:
+    """Prunes the model of the fairseq task that stands behind this class.
+
+    Attributes:
+        session: the run's pruning; None in a task that does not train.
+        bad_loss: the error of a loss that is NaN on this rank, for the moment when all ranks see it.
+    """
+
+    cfg: Any
+    session: PruningSession | None = None
+    bad_loss: LossError | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._updates = 0
+        self._begun = False
+        self._micro_batch = (-1, 0)
+        self._collapse = CollapseWarning()
+        self._optimizer: Any = None
+        self._saved: Mapping[str, Any] | None = None
+
+    def utterances(self, ids: list[int]) -> str:
+        """Name training examples for a message; a task with manifests names file and line."""
+        return ", ".join(map(str, ids))
+
+    def mask_sources(self, model: Any) -> Sources:  # noqa: ARG002
+        """Return where first masks come from; a task whose encoder can be built anew gives fresh weights."""
+        return Sources()
+
+    # --- building ----------------------------------------------------------------------------------------------------
+
+    def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build the model and, for training, its pruning session."""
+        with one_line_errors():
+            if from_checkpoint:
+                return super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
+            config = read_config(_plain(self.cfg.pruning))
+            require_supported(self.cfg)
+            if rank() == 0:
+                log_into(self.cfg.save_dir)
+            model = super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
+            last_update = int(self.cfg.max_update or 0) or None
+            session = PruningSession.of_model(model, config, last_update, self.mask_sources(model), self.cfg.seed)
+            logger.info(f"pruning {len(session.parameters)} tensors, {session.size:,} weights: {config}")
+            warn_if_frozen(model_cfg, session)
+            # Whoever asks for the weights to save them, crash.pt included, gets the sparse model.
+            model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())
+            self.session = session
+            return model
+
+    def begin_epoch(self, epoch: int, model: Any) -> None:
+        """End a repeated command that has nothing left to train: fairseq would train one update more."""
+        super().begin_epoch(epoch, model)  # type: ignore[misc]
+        if not self._begun and self.cfg.max_update and self._updates >= self.cfg.max_update:
+            logger.info(f"the checkpoint has all {self._updates} updates; nothing is left to train")
+            raise SystemExit(0)
+
+    # --- updates -----------------------------------------------------------------------------------------------------
+
+    def train_step(
+        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
+    ) -> Any:
+        """Train on one micro-batch, on the weights as training left them, with randomness that a resume repeats."""
+        with one_line_errors():
+            self._before_forward(optimizer, update_num)
+        seen, index = self._micro_batch
+        self._micro_batch = (update_num, index + 1 if seen == update_num else 0)
+        with derived(self.cfg.seed, update_num, self._micro_batch[1], rank()):
+            done = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)  # type: ignore[misc]
+        self._require_number(float(done[0].detach()), sample, update_num + 1)
+        if self.session is not None:
+            self.session.after_backward()
+        return done
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """Take the optimizer's step, then re-prune if it is time. An AMP step that overflowed is none."""
+        scale = loss_scale(optimizer)
+        if self.session is not None:
+            with one_line_errors():
+                self._after_prune(self.session, self.session.before_step(update_num), first=True)
+        super().optimizer_step(optimizer, model, update_num)  # type: ignore[misc]
+        if overflowed(optimizer, scale):
+            return
+        self._updates = update_num + 1
+        if self.session is not None:
+            with one_line_errors():
+                self._after_prune(self.session, self.session.after_step(self._updates))
+            log_pruning(self.session)
+
+    def _before_forward(self, optimizer: Any, update_num: int) -> None:
+        if self.session is None:
+            return
+        if not self._begun:
+            self._begun = True
+            self._optimizer = optimizer
+            named = {name: parameter.weight for name, parameter in self.session.parameters.items()}
+            self.session.attach(master_weights(optimizer, named))
+            self.session.show_trained()
+            if self._saved is not None:
+                self._resume_optimizer(self._saved)
+        self._after_prune(self.session, self.session.before_forward(update_num), first=True)
+
+    def _after_prune(self, session: PruningSession, record: PruneRecord | None, first: bool = False) -> None:
+        """Where an event pruned, compare the mask with the other ranks', and log what deserves it."""
+        if record is None:
+            return
+        require_same_mask(session)
+        if first:
+            logger.info(f"first mask: {record.zeros:,} zeros among {record.size:,} weights")
+        self._collapse.warn(session)
+
+    def _require_number(self, loss: float, sample: Any, update: int) -> None:
+        """Stop at a loss that is NaN: at once where this rank is alone, else where all ranks see it."""
+        if not math.isnan(loss):
+            return
+        where = self.utterances(sample["id"].tolist() if "id" in sample else [])
+        self.bad_loss = LossError(f"the loss of update {update} is NaN; its utterances: {where}")
+        if not distributed.is_initialized():
+            with one_line_errors():
+                raise self.bad_loss
+
+    def _resume_optimizer(self, saved: Mapping[str, Any]) -> None:
+        restored = restore(self._optimizer, saved["optimizer"])
+        was, now = saved["precision"], name_of(self.cfg)
+        if was != now:
+            logger.info(f"trained in {was} so far, in {now} from here on: {masters_after_resume(now, restored)}")
+        self._saved = None
+
+    # --- the sparse model --------------------------------------------------------------------------------------------
+
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        """Validate the sparse model, whatever the cadence."""
+        super().begin_valid_epoch(epoch, model)  # type: ignore[misc]
+        with one_line_errors():
+            self._show_sparse()
+
+    def _show_sparse(self) -> None:
+        if self.session is not None:
+            self.session.show_sparse(self._updates)
+
+    def _show_sparse_or_warn(self) -> None:
+        """For crash.pt: weights that are not finite must not hide the error that the run ended with."""
+        try:
+            self._show_sparse()
+        except WeightsError as error:
+            logger.warning(f"saving the weights as they are: {error}")
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def get_checkpoint_dict(self) -> dict[str, Any]:
+        """Return what to save beside the model: the mask, and the values that saving the sparse model stashes.
+
+        fairseq looks the entry up by the task's class name; commands find it by the marker within.
+        """
+        if self.session is None or self.session.mask is None:
+            return {}
+        with one_line_errors():
+            self._show_sparse()
+        log_if_short_of_the_ramp(self.session, self._updates)
+        logger.info(f"peak memory: {peak_megabytes():.1f} MB")  # not in the checkpoint: it differs from run to run
+        state = {
+            "updates": self._updates,
+            "micro_batch": self._micro_batch,  # an fp16 overflow uses up batches without an update
+            "pruning": self.session.state_dict(),
+            "precision": name_of(self.cfg),
+        }
+        if self._optimizer is not None and not self.cfg.no_save_optimizer_state:
+            state["optimizer"] = state_of(self._optimizer)
+        return {type(self).__name__: state}
+
+    def set_checkpoint_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue the run that saved ``state``. fairseq calls this when it resumes, after the weights are loaded."""
+        with one_line_errors():
+            if self.session is not None and "pruning" in state:
+                self.session.load_state_dict(state["pruning"])
+                self._updates = _count_of_updates(state)
+                self._micro_batch = state.get("micro_batch", self._micro_batch)
+                self._saved = state if "optimizer" in state else None
+
+
+def _count_of_updates(state: Mapping[str, Any]) -> int:
+    updates = state.get("updates")
+    if type(updates) is not int or updates < 0:
+        raise MaskError(f"the checkpoint's pruning state is damaged (updates={updates!r})")
+    return updates
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
