@@ -6,8 +6,10 @@ traceback. Values that the message was made from stay on the exception as attrib
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -184,3 +186,25 @@ def first_line(error: BaseException) -> str:
     """Return an exception's name and the first line of its text, for the inside of a message."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+class OneLineExit(SystemExit):
+    """Ends one of fairseq's commands with one line on standard error and status 1.
+
+    Hydra prints a traceback for every other exception. ``error`` is the typed error that was raised.
+    """
+
+    def __init__(self, error: ParpError) -> None:
+        super().__init__(f"fairseq_parp: {error}")
+        self.error = error
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn a :class:`ParpError` into :class:`OneLineExit`, unless HYDRA_FULL_ERROR=1 asks for a traceback."""
+    try:
+        yield
+    except ParpError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        raise OneLineExit(error) from error

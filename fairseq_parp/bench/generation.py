@@ -20,7 +20,7 @@ from fairseq_parp.bench.rows import Bar, Job, Row, compare
 from fairseq_parp.bench.trainings import Training, write_audio, write_inputs
 from fairseq_parp.bench.weights import BASE, Size
 from fairseq_parp.environment.paths import PLUGIN
-from fairseq_parp.glue import load_plugin
+from fairseq_parp.plugin import load_plugin
 
 UTTERANCES, SHORTEST, LONGEST = 64, 0.7, 6.0
 """The test set's size, and seconds of audio of an utterance: those of AN4's."""

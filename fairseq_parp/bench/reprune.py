@@ -1,4 +1,4 @@
-"""Rows: a re-prune to half of the weights, through the very pruner that trainings use.
+"""Rows: a re-prune to half of the weights, through the very session that trainings use.
 
 Counted in are the search for NaN and infinity, the mask's bits and the churn. The weights are put back, untimed,
 before every run. Nothing is remembered from one prune for the next, so "warm" (the last cut known) is the same run as
@@ -135,7 +135,7 @@ def _against_peer(stage: Callable[[str], Stage], state: str, name: str, peer: st
 def _memory(stage: Callable[[str], Stage], name: str) -> Iterator[Row]:
     at = stage("fresh")
     weights = sum(weight.nbytes for weight in at.live.values())
-    bits = sum(packed.nbytes for packed in pruner_bits(at))
+    bits = sum(packed.nbytes for packed in session_bits(at))
     found = []
     for _ in range(3):
         at.restore()
@@ -143,7 +143,7 @@ def _memory(stage: Callable[[str], Stage], name: str) -> Iterator[Row]:
     yield compare_bytes(name, Bar(0.02), "the weights", found, [weights] * len(found))
 
 
-def pruner_bits(stage: Stage) -> list[torch.Tensor]:
+def session_bits(stage: Stage) -> list[torch.Tensor]:
     """Return the bits of the stage's mask."""
     return [] if stage.before is None else list(stage.before.bits.values())
 

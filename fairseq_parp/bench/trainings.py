@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from fairseq_parp.bench.cost import Cost, measured
 from fairseq_parp.bench.weights import Size
 from fairseq_parp.environment.paths import configs
-from fairseq_parp.glue import load_plugin
+from fairseq_parp.plugin import load_plugin
 from fairseq_parp.sparsity import PruningSession
 
 SECONDS, UTTERANCES = 10, 2

@@ -13,8 +13,8 @@ import torch
 from fairseq_parp.checkpoints.archives import DamagedError, inspect
 from fairseq_parp.checkpoints.contents import require_fairseq
 from fairseq_parp.checkpoints.pickles import RefusedError
-from fairseq_parp.errors import CheckpointError, absolute, first_line
-from fairseq_parp.glue import OneLineExit, load_plugin
+from fairseq_parp.errors import CheckpointError, OneLineExit, absolute, first_line
+from fairseq_parp.plugin import load_plugin
 
 if TYPE_CHECKING:
     from fairseq.data import Dictionary

@@ -12,8 +12,7 @@ import functools
 import math
 from typing import Any
 
-from fairseq_parp.errors import LossError
-from fairseq_parp.glue import one_line_errors
+from fairseq_parp.errors import LossError, one_line_errors
 
 
 def install() -> None:

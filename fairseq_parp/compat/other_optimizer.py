@@ -10,8 +10,7 @@ import functools
 import re
 from typing import Any
 
-from fairseq_parp.errors import OptimizerError, absolute
-from fairseq_parp.glue import one_line_errors
+from fairseq_parp.errors import OptimizerError, absolute, one_line_errors
 
 _ADVICE = (
     "repeat the original command, or start anew from its weights: checkpoint.finetune_from_model={path} "

@@ -18,8 +18,7 @@ import torch
 from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints.archives import DamagedError
 from fairseq_parp.checkpoints.pickles import RefusedError
-from fairseq_parp.errors import CheckpointError, OptimizerError, absolute, first_line
-from fairseq_parp.glue import OneLineExit, one_line_errors
+from fairseq_parp.errors import CheckpointError, OneLineExit, OptimizerError, absolute, first_line, one_line_errors
 
 
 class _TorchWithSafeLoad:

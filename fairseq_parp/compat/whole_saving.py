@@ -16,9 +16,8 @@ from typing import IO, Any, cast
 
 import torch
 
-from fairseq_parp.errors import CheckpointError, absolute
+from fairseq_parp.errors import CheckpointError, absolute, one_line_errors
 from fairseq_parp.files import writing_whole
-from fairseq_parp.glue import one_line_errors
 
 logger = logging.getLogger(__name__)
 

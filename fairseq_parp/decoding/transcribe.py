@@ -9,12 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from fairseq_parp.architectures.convolutions import convolutions
 from fairseq_parp.decoding.audio import read_audio
 from fairseq_parp.decoding.encoder import CTCModel, encode
 from fairseq_parp.decoding.generator import CTCGenerator, build_searcher
 from fairseq_parp.decoding.language_model import BEAM, LanguageModel
 from fairseq_parp.errors import AudioError, absolute
-from fairseq_parp.glue import convolutions
 
 
 class Transcriber:

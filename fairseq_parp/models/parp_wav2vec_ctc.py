@@ -13,8 +13,15 @@ from fairseq.models.wav2vec.wav2vec2_asr import Wav2Vec2CtcConfig, Wav2VecCtc
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from fairseq_parp.errors import CheckpointError, ConfigError, ParpError, absolute, first_line
-from fairseq_parp.glue import OneLineExit, one_line_errors
+from fairseq_parp.errors import (
+    CheckpointError,
+    ConfigError,
+    OneLineExit,
+    ParpError,
+    absolute,
+    first_line,
+    one_line_errors,
+)
 
 BLANK = 0
 """wav2vec 2.0's CTC blank is ``<s>``, the dictionary's first symbol."""

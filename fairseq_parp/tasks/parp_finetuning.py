@@ -10,10 +10,9 @@ from fairseq.tasks.audio_finetuning import AudioFinetuningConfig, AudioFinetunin
 from omegaconf import II, OmegaConf
 
 from fairseq_parp import compat
-from fairseq_parp.data.every_utterance import EveryUtterance, require_readable
+from fairseq_parp.architectures.convolutions import convolutions
 from fairseq_parp.decoding import CTCGenerator, LanguageModel, build_generator
-from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
-from fairseq_parp.glue import convolutions, one_line_errors, unwrapped
+from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing, one_line_errors
 from fairseq_parp.manifests.checking import require, unalignable
 from fairseq_parp.mask_files.first import sources_of
 from fairseq_parp.sparsity import Sources
@@ -21,6 +20,7 @@ from fairseq_parp.tasks._vocabulary import dictionary_of_checkpoint, labels_of_c
 from fairseq_parp.training.fields import PruningFields
 from fairseq_parp.training.life_cycle import PruningLifeCycle
 from fairseq_parp.training.precision import require_unsharded
+from fairseq_parp.training.utterances import EveryUtterance, require_readable
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
         with one_line_errors():
             require_readable(sample)
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
-        blank, frames = getattr(unwrapped(model), "blank_frames", (0, 0))
+        blank, frames = getattr(getattr(model, "module", model), "blank_frames", (0, 0))
         return loss, sample_size, {**logging_output, "_blank_frames": blank, "_frames": frames}
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:

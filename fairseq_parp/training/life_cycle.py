@@ -14,8 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import distributed
 
-from fairseq_parp.errors import LossError, MaskError, WeightsError
-from fairseq_parp.glue import one_line_errors
+from fairseq_parp.errors import LossError, MaskError, WeightsError, one_line_errors
 from fairseq_parp.memory import peak_megabytes
 from fairseq_parp.sparsity import PruneRecord, PruningSession, Sources, read_config
 from fairseq_parp.training.masters import loss_scale, master_weights, overflowed, restore, state_of

@@ -160,14 +160,14 @@ def test_the_two_trainings_begin_alike_and_only_ours_prunes(tmp_path: Path) -> N
         each.save(tmp_path / "saved.pt")
         sizes.append((tmp_path / "saved.pt").stat().st_size)
     assert sizes[2] - sizes[1] > 3 * zero_count(
-        0.5, ours.pruner.size if ours.pruner else 0
+        0.5, ours.session.size if ours.session else 0
     )  # displaced values: 4 bytes
-    assert stock.pruner is None
-    assert ours.pruner is not None
-    assert rarely.pruner is not None
-    assert ours.pruner.live_zeros() == rarely.pruner.live_zeros() == zero_count(0.5, ours.pruner.size)
+    assert stock.session is None
+    assert ours.session is not None
+    assert rarely.session is not None
+    assert ours.session.live_zeros() == rarely.session.live_zeros() == zero_count(0.5, ours.session.size)
     rarely.go_on()
-    assert rarely.pruner.live_zeros() < zero_count(0.5, ours.pruner.size)
+    assert rarely.session.live_zeros() < zero_count(0.5, ours.session.size)
 
 
 def test_a_peak_that_is_gone_is_seen() -> None:

@@ -118,10 +118,10 @@ def _wrap_pruner(place: _Place) -> None:
 
 def _amp_on_cpu() -> None:
     """Let common.amp run on a CPU, with torch's gradient scaler for CPUs, from a scale at which fp32 overflows."""
-    from fairseq_parp.tasks import parp_finetuning
+    from fairseq_parp.training import life_cycle
 
     torch.cuda.amp.GradScaler = lambda **_options: torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    parp_finetuning.require_supported = lambda _cfg: None
+    life_cycle.require_supported = lambda _cfg: None
 
 
 def _tell_digests(place: _Place) -> None:
@@ -136,10 +136,10 @@ def _tell_digests(place: _Place) -> None:
 
     def stepped(self: Any, optimizer: Any, model: Any, update_num: int) -> None:
         if place.name == "drift" and rank() == 1 and update_num + 1 == place.left:
-            next(iter(self.pruner.parameters.values())).weight.data.normal_()
+            next(iter(self.session.parameters.values())).weight.data.normal_()
         optimizer_step(self, optimizer, model, update_num)
         weights = _digest(model.parameters())
-        print(f"digest: {update_num + 1} weights {weights} mask {_digest(self.pruner.mask.bits.values())}", flush=True)
+        print(f"digest: {update_num + 1} weights {weights} mask {_digest(self.session.mask.bits.values())}", flush=True)
 
     def trained(self: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
         update = (kwargs["update_num"] if "update_num" in kwargs else args[3]) + 1

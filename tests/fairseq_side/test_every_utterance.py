@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tiny
 
-from fairseq_parp.glue import load_plugin
+from fairseq_parp.plugin import load_plugin
 
 
 def task_and_split(data: Path, split: str, name: str) -> tuple[Any, Any]:

@@ -20,8 +20,7 @@ from fairseq.file_io import PathManager
 
 from fairseq_parp import checkpoints
 from fairseq_parp.compat.whole_saving import copy_whole, save_whole
-from fairseq_parp.errors import CheckpointError
-from fairseq_parp.glue import OneLineExit
+from fairseq_parp.errors import CheckpointError, OneLineExit
 
 stock_load = inspect.unwrap(checkpoint_utils.load_checkpoint_to_cpu)
 

@@ -11,8 +11,7 @@ import torch
 from fairseq.data import BaseWrapperDataset
 from torch import Tensor
 
-from fairseq_parp.errors import AudioError, ConfigError
-from fairseq_parp.glue import one_line_errors
+from fairseq_parp.errors import AudioError, ConfigError, one_line_errors
 
 
 class EveryUtterance(BaseWrapperDataset):

@@ -1,1 +1,0 @@
-"""Datasets: what the plugin puts around fairseq's own."""

@@ -1,0 +1,146 @@
+"""The life cycle on tasks that this project does not have: fairseq's own pretraining of speech, and translation."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from test_training import differences
+
+from fairseq_parp import checkpoints
+from fairseq_parp.report import report
+from fairseq_parp.sparsity.counting import zero_count
+
+PRETRAINING = """
+from dataclasses import dataclass
+
+from fairseq.tasks import register_task
+from fairseq.tasks.audio_pretraining import AudioPretrainingConfig, AudioPretrainingTask
+
+from fairseq_parp import compat
+from fairseq_parp.training.fields import PruningFields
+from fairseq_parp.training.life_cycle import PruningLifeCycle
+
+compat.install()
+
+
+@dataclass
+class PrunedPretrainingConfig(PruningFields, AudioPretrainingConfig):
+    pass
+
+
+@register_task("pruned_pretraining", dataclass=PrunedPretrainingConfig)
+class PrunedPretrainingTask(PruningLifeCycle, AudioPretrainingTask):
+    pass
+"""
+
+COMMON = """
+common: {user_dir: "???", cpu: true, seed: 7, log_format: json, log_interval: 1}
+checkpoint: {save_dir: "???", save_interval_updates: 3, no_epoch_checkpoints: true}
+distributed_training: {distributed_world_size: 1, ddp_backend: legacy_ddp}
+optimization: {max_update: 8, lr: [0.01]}
+optimizer: {_name: adam}
+lr_scheduler: {_name: fixed}
+hydra: {run: {dir: .}, output_subdir: null, job_logging: {handlers: {file: {delay: true}}, root: {handlers: [console]}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def user_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user dir whose tasks are those of docs/extending.md and of this file."""
+    folder = tmp_path_factory.mktemp("user") / "my_tasks"
+    (folder / "tasks").mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "tasks" / "__init__.py").touch()
+    page = (tiny.ROOT / "docs" / "extending.md").read_text()
+    shown = re.search(r"```python\n# my_tasks/(pruned_translation\.py)\n(.*?)```", page, flags=re.DOTALL)
+    assert shown
+    (folder / "tasks" / shown[1]).write_text(shown[2])
+    (folder / "tasks" / "pruned_pretraining.py").write_text(PRETRAINING)
+    return folder
+
+
+def speech(folder: Path) -> str:
+    """Audio, and a config of pretraining."""
+    tiny.make_corpus(folder / "data", {"train": 9, "valid": 4})
+    model = "".join(f"  {key}: {json.dumps(value)}\n" for key, value in tiny.MODEL.items())
+    return f"""{COMMON}
+task: {{_name: pruned_pretraining, data: {folder}/data, enable_padding: true, min_sample_size: 2000,
+  pruning: {{method: parp, sparsity: 0.5, interval: 5}}}}
+dataset: {{num_workers: 0, max_tokens: 48000, skip_invalid_size_inputs_valid_test: true}}
+criterion: {{_name: wav2vec, infonce: true, log_keys: [prob_perplexity, code_perplexity, temp], loss_weights: [0.1]}}
+model:
+{model}  mask_length: 3
+  num_negatives: 10
+"""
+
+
+def translation(folder: Path) -> str:
+    """Sentences that are reversed, and a config of their translation."""
+    chance = random.Random(1)
+    for split, size in (("train", 40), ("valid", 8)):
+        lines = [chance.choices("abcdef", k=chance.randint(3, 7)) for _ in range(size)]
+        (folder / f"{split}.xx").write_text("".join(" ".join(line) + "\n" for line in lines))
+        (folder / f"{split}.yy").write_text("".join(" ".join(reversed(line)) + "\n" for line in lines))
+    arguments = [
+        "--source-lang", "xx", "--target-lang", "yy", "--trainpref", str(folder / "train"),
+        "--validpref", str(folder / "valid"), "--destdir", str(folder / "data"),
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "fairseq_cli.preprocess", *arguments]
+    subprocess.run(command, cwd=folder, env=tiny.environment(), check=True, capture_output=True)
+    return f"""{COMMON}
+task: {{_name: pruned_translation, data: {folder}/data, source_lang: xx, target_lang: yy,
+  pruning: {{method: parp_p, sparsity: 0.5, start_sparsity: 0.2, interval: 2}}}}
+dataset: {{num_workers: 0, batch_size: 8}}
+criterion: {{_name: label_smoothed_cross_entropy, label_smoothing: 0.1}}
+model: {{_name: transformer, encoder: {{embed_dim: 16, ffn_embed_dim: 32, layers: 2, attention_heads: 2}},
+  decoder: {{embed_dim: 16, ffn_embed_dim: 32, layers: 1, attention_heads: 2}}}}
+"""
+
+
+@pytest.mark.parametrize("task", ["pruned_pretraining", "pruned_translation"])
+def test_exact_zeros_and_resume_bit_for_bit(commands: tiny.Commands, user_dir: Path, tmp_path: Path, task: str) -> None:
+    text = speech(tmp_path) if task == "pruned_pretraining" else translation(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(text)
+
+    def train(folder: str, **options: str) -> str:
+        arguments = [
+            "--config-dir", str(tmp_path), "--config-name", "recipe", f"common.user_dir={user_dir}",
+            f"checkpoint.save_dir={tmp_path / folder}",
+        ]  # fmt: skip
+        expect = None if options else 0
+        return commands.train(tmp_path, arguments, expect, **options).out
+
+    log = train("straight")
+    train("broken", kill_at='"num_updates": "5"')
+    killed = sorted(file.name for file in (tmp_path / "broken").glob("*.pt"))
+    assert any(name.endswith("_3.pt") for name in killed)
+    assert not any(name.endswith("_6.pt") for name in killed)
+    train("broken")
+    states = [checkpoints.read(tmp_path / folder / "checkpoint_last.pt") for folder in ("straight", "broken")]
+    parts = [(state["model"], state["last_optimizer_state"], _entry(state)) for state in states]
+    assert differences(*parts) == []
+    for file in (tmp_path / "straight").glob("*.pt"):
+        state = checkpoints.read(file)
+        pruning = _entry(state)["pruning"]
+        size = sum(state["model"][name].numel() for name in pruning["mask"])
+        zeros = sum(int((state["model"][name] == 0).sum()) for name in pruning["mask"])
+        done = int(state["optimizer_history"][-1]["num_updates"])
+        ramp = Fraction(1, 5) + Fraction(3, 10) * Fraction(done - done % 2, 8)  # of the last re-prune
+        assert zeros == zero_count(0.5 if task == "pruned_pretraining" else ramp, size), file.name
+        assert report(file).prunable.zeros == zeros
+    assert not any("decoder" in name for name in _entry(states[0])["pruning"]["mask"])
+    assert "valid" in log
+    assert torch.equal(*(state["model"][next(iter(_entry(state)["pruning"]["mask"]))] for state in states))
+
+
+def _entry(state: dict[str, dict[str, dict[str, dict[str, torch.Tensor]]]]) -> dict[str, dict[str, torch.Tensor]]:
+    return next(entry for entry in state["extra_state"].values() if isinstance(entry, dict) and "pruning" in entry)
