@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fairseq_parp.environment.paths import configs
 from fairseq_parp.errors import ConfigError, absolute, first_line
+from fairseq_parp.experiments.procedures import BASELINE
 
 FROZEN = 10_000
 """Updates for which the released scripts freeze the Transformer in every method but PARP and PARP-P."""
@@ -57,14 +58,14 @@ class BaseConfig:
     def updates(self, method: str, protocol: str) -> int:
         """Return the updates of a run: the scripts' for its method (``paper``), or the config's (``matched``)."""
         if protocol == "paper" and self.scripted:
-            column = {"parp": "updates_parp", "parp_p": "updates_parp_p"}.get(method, "updates_dense")
+            column = f"updates_{method}" if f"updates_{method}" in self.scripted else f"updates_{BASELINE}"
             if self.scripted[column] != "-":
                 return int(self.scripted[column])
         return int(self.get("optimization.max_update", 0))
 
     def interval(self, method: str) -> int | None:
         """Return the re-prune interval: the scripts' for the method, where they have one, or the config's."""
-        scripted = self.scripted.get({"parp": "interval_parp", "parp_p": "interval_parp_p"}.get(method, ""), "-")
+        scripted = self.scripted.get(f"interval_{method}", "-")
         own = self.get("task.pruning.interval", 50)
         return int(scripted) if scripted != "-" else own
 

@@ -12,7 +12,9 @@ from omegaconf import OmegaConf
 
 from fairseq_parp.errors import ConfigError, absolute, first_line, unknown_key
 from fairseq_parp.experiments.base import BaseConfig, read_base
-from fairseq_parp.experiments.runs import ADJUSTING, METHODS, PROTOCOLS, Run
+from fairseq_parp.experiments.procedures import BASELINE, HOLDER, facts_of, known, takes
+from fairseq_parp.experiments.runs import PROTOCOLS, Run
+from fairseq_parp.sparsity import read_config
 from fairseq_parp.sparsity.counting import exact
 
 KEYS = ("config", "checkpoint", "data", "test", "runs", "imp", "decoding", "settings", "launcher")
@@ -171,22 +173,23 @@ def _grid(where: str, entry: Mapping[str, Any], sets: Mapping[str, TrainingSet])
 
 def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> Run:
     """Check one combination and decide what it leaves open."""
-    method = _one_of(f"{where}.method", asked["method"], METHODS)
+    method = _one_of(f"{where}.method", asked["method"], known())
     protocol = _one_of(f"{where}.protocol", asked["protocol"], PROTOCOLS)
     data = _one_of(f"{where}.train_on", asked["train_on"], tuple(sets))
     base = sets[data].base
     mask_from = asked.get("mask_from")
     if mask_from is not None:
         _one_of(f"{where}.mask_from", mask_from, tuple(sets))
-    if (method == "fixed") != (mask_from is not None) and method not in ADJUSTING:
-        allowed = "method fixed needs it: the training set whose OMP mask is held; of the others only parp and parp_p"
+    if (mask_from is None) if method == HOLDER else (mask_from is not None and not takes(method, "mask")):
+        others = ", ".join(name for name in known() if takes(name, "mask") and name != HOLDER)
+        allowed = f"method {HOLDER} needs it: the training set whose OMP mask is held; of the others only {others}"
         raise ConfigError(f"{where}.mask_from", mask_from, f"{allowed} may start from one")
     return Run(
         data=data,
         protocol=protocol,
         method=method,
-        sparsity=0.0 if method == "dense" else _sparsity(f"{where}.sparsity", method, asked.get("sparsity")),
-        interval=_interval(f"{where}.interval", asked.get("interval"), base, method) if method in ADJUSTING else None,
+        sparsity=0.0 if method == BASELINE else _sparsity(f"{where}.sparsity", method, asked.get("sparsity")),
+        interval=_interval(f"{where}.interval", asked.get("interval"), base, method),
         lr=_positive(f"{where}.lr", asked.get("lr") or base.get("optimization.lr", [None])[0]),
         mask_from=mask_from,
         updates=_whole(f"{where}.updates", asked.get("updates") or base.updates(method, protocol)),
@@ -229,7 +232,13 @@ def _sparsity(key: str, method: str, value: Any) -> float:
 
 
 def _interval(key: str, value: Any, base: BaseConfig, method: str) -> int | None:
-    if value == "never" and method == "parp":
+    if not facts_of(method).reprunes:
+        return None
+    if value == "never":
+        try:
+            read_config(method=method, interval=None)
+        except ConfigError as error:
+            raise ConfigError(key, value, error.allowed) from None
         return None
     return _whole(key, base.interval(method) if value is None else value)
 

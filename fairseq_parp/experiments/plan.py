@@ -15,7 +15,8 @@ from fairseq_parp.commands.words import generate_words, train_words
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.experiments.description import Experiment, TrainingSet
-from fairseq_parp.experiments.runs import ADJUSTING, Run
+from fairseq_parp.experiments.procedures import BASELINE, HOLDER, facts_of
+from fairseq_parp.experiments.runs import Run
 from fairseq_parp.experiments.steps import Outcome, Step
 
 
@@ -57,9 +58,9 @@ class Plan:
         if run.method == "imp":
             mask = self._imp_mask(run, round(10 * run.sparsity))
             rewind = self._rewind(run) if run.protocol == "matched" else None
-            return self._train(run.name, run, "fixed", mask, rewind)
+            return self._train(run.name, run, HOLDER, mask, rewind)
         if run.method == "omp":
-            return self._train(run.name, run, "fixed", self._omp_mask(run, run.data))
+            return self._train(run.name, run, HOLDER, self._omp_mask(run, run.data))
         if run.mask_from is not None:
             return self._train(run.name, run, run.method, self._omp_mask(run, run.mask_from))
         return self._train(run.name, run, run.method)
@@ -96,7 +97,7 @@ class Plan:
         }
         if run.sparsity:
             settings["task.pruning.sparsity"] = run.sparsity
-        if method in ADJUSTING:
+        if facts_of(method).reprunes:
             settings["task.pruning.interval"] = run.interval
         if mask is not None:
             settings["task.pruning.mask"] = mask.product
@@ -118,12 +119,12 @@ class Plan:
         return self._finetuning(self._dense_of(run))
 
     def _dense_of(self, run: Run) -> Run:
-        updates = self._set(run).base.updates("dense", run.protocol) if run.protocol == "paper" else run.updates
-        return replace(run, method="dense", sparsity=0.0, interval=None, mask_from=None, updates=updates)
+        updates = self._set(run).base.updates(BASELINE, run.protocol) if run.protocol == "paper" else run.updates
+        return replace(run, method=BASELINE, sparsity=0.0, interval=None, mask_from=None, updates=updates)
 
     def _frozen(self, run: Run) -> int:
-        """Return the updates for which the Transformer is frozen: none in rounds, ``matched``, PARP and PARP-P."""
-        if run.protocol == "matched" or run.method in (*ADJUSTING, "imp round"):
+        """Return the updates for which the Transformer is frozen: none in ``matched``, the scripts' in ``paper``."""
+        if run.protocol == "matched" or not facts_of(run.method).frozen_by_scripts:
             return 0
         return self._set(run).base.frozen(run.updates)
 
@@ -138,7 +139,7 @@ class Plan:
         early = replace(dense, updates=self.experiment.imp.rewind_update or dense.updates // 10)
         if not 0 < early.updates < dense.updates:
             raise ConfigError("imp.rewind_update", early.updates, f"must be below the dense run's {dense.updates}")
-        return self._train(f"{_chain(dense)}-rewind", early, "dense", part_of=dense)
+        return self._train(f"{_chain(dense)}-rewind", early, BASELINE, part_of=dense)
 
     def _imp_mask(self, run: Run, tenths: int) -> Step:
         """Add the chain of rounds up to a mask of so many tenths of zeros."""
@@ -146,12 +147,12 @@ class Plan:
         before = self._imp_mask(run, tenths - 1) if tenths > 1 else None
         trained = replace(
             dense,
-            method="imp round",
+            protocol="matched",  # no round freezes the Transformer
             sparsity=(tenths - 1) / 10,
             updates=self.experiment.imp.round_updates or dense.updates // 6,
             lr=self.experiment.imp.round_lr or run.lr,
         )
-        method = "dense" if before is None else "fixed"
+        method = BASELINE if before is None else HOLDER
         step = self._train(f"{name}-round{tenths}", trained, method, before, self._rewind(run))
         return self._mask(f"{name}-{tenths / 10:g}", step.product, tenths / 10, step)
 
@@ -164,12 +165,12 @@ class Plan:
         if data != run.data:
             dense = replace(dense, tags=(data, *run.tags[1:]))
         step = self._finetuning(dense)
-        return self._mask(f"{dense.name.replace('dense', f'omp-{run.sparsity:g}')}", step.product, run.sparsity, step)
+        return self._mask(f"{dense.name.replace(BASELINE, f'omp-{run.sparsity:g}')}", step.product, run.sparsity, step)
 
     def _lr(self, data: str, run: Run) -> float:
         """Return the learning rate of another training set's dense run: as the description has it there."""
         runs = self.experiment.runs
-        return next((r.lr for r in runs if r.data == data and r.method == "dense" and r.seed == run.seed), run.lr)
+        return next((r.lr for r in runs if r.data == data and r.method == BASELINE and r.seed == run.seed), run.lr)
 
     def _mpi(self, run: Run) -> Step:
         """Add the MPI mask of a run's sparsity, which every result is held against."""
@@ -217,4 +218,4 @@ class Plan:
 
 def _chain(dense: Run) -> str:
     """Return the name of the chain of IMP rounds that belongs to a dense run."""
-    return dense.name.replace("dense", "imp")
+    return dense.name.replace(BASELINE, "imp")

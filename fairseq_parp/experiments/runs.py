@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-METHODS = ("dense", "mpi", "rp", "omp", "imp", "parp", "parp_p", "fixed")
-"""What an experiment may ask for; ``fixed`` holds the mask of another training set (``mask_from``)."""
+from fairseq_parp.experiments.procedures import BASELINE, facts_of
 
 PROTOCOLS = ("matched", "paper")
-
-ADJUSTING = ("parp", "parp_p")
-"""Methods whose mask moves: they re-prune, and the released scripts never freeze them."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +16,7 @@ class Run:
     Attributes:
         data: name of the training set.
         protocol: ``matched`` (nobody freezes, equal updates) or ``paper`` (as the released scripts).
-        method: one of :data:`METHODS`.
+        method: one that :func:`~fairseq_parp.experiments.procedures.known` lists.
         sparsity: fraction of zeros asked for; 0 for dense.
         interval: updates between re-prunes; None is never, and for methods that have none.
         lr: peak learning rate.
@@ -45,9 +41,9 @@ class Run:
     def name(self) -> str:
         """Name of its folder: method, sparsity, what else tells it apart, seed."""
         parts = [*self.tags, self.method]
-        if self.method != "dense":
+        if self.method != BASELINE:
             parts.append(f"{self.sparsity:g}")
-        if self.method in ADJUSTING:
+        if facts_of(self.method).reprunes:
             parts.append("never" if self.interval is None else f"every{self.interval}")
         if self.mask_from is not None:
             parts.append(f"from-{self.mask_from}")
@@ -56,6 +52,4 @@ class Run:
     @property
     def finetunings(self) -> int:
         """How many finetunings it takes by itself, those that it could share included (paper's count)."""
-        if self.method == "imp":
-            return round(10 * self.sparsity) + 1
-        return 2 if self.method == "omp" or self.mask_from is not None else 1
+        return facts_of(self.method).finetunings(self.sparsity) + (self.mask_from is not None)

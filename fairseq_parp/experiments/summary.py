@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fairseq_parp.errors import listing
 from fairseq_parp.experiments.results import Row
-from fairseq_parp.experiments.systems import REPRUNING, Names, System, group, interval_of, systems_of
+from fairseq_parp.experiments.systems import Names, System, group, interval_of, reprunes, systems_of
 from fairseq_parp.experiments.verdicts import (
     Decodings,
     Pair,
@@ -51,7 +51,7 @@ def table(systems: Sequence[System]) -> list[str]:
 def _columns(systems: Sequence[System]) -> list[tuple[str, Callable[[System], str], bool]]:
     """Return all columns: head, cell, and whether it tells anything here."""
     rows = [system.one for system in systems]
-    intervals = {row.interval for row in rows if row.method in REPRUNING}
+    intervals = {row.interval for row in rows if reprunes(row)}
     return [
         *(
             (name, _plain(name), len({getattr(row, name) for row in rows}) > 1)

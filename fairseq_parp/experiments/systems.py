@@ -8,13 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from fairseq_parp.errors import ComparisonError
+from fairseq_parp.experiments.procedures import BASELINE, facts_of, known
 from fairseq_parp.experiments.results import Row
-
-METHODS = ("dense", "parp", "parp_p", "imp", "omp", "mpi", "rp", "fixed")
-"""The order in which methods are shown; others come after."""
-
-REPRUNING = ("parp", "parp_p")
-"""Methods for which an interval of None means never; for the others it has no meaning."""
 
 T = TypeVar("T")
 
@@ -103,7 +98,7 @@ class Names:
     def __call__(self, system: System, lr: bool = False) -> str:
         """Return a name such as ``parp 0.5, interval 20``; with ``lr`` the learning rate is told in any case."""
         row = system.one
-        return self.line(system, row.method if row.method == "dense" else f"{row.method} {row.sparsity:g}", lr)
+        return self.line(system, row.method if row.method == BASELINE else f"{row.method} {row.sparsity:g}", lr)
 
     def line(self, system: System, head: str = "", lr: bool = False) -> str:
         """Return the name without the sparsity, or with ``head`` in place of the method."""
@@ -118,9 +113,14 @@ class Names:
         return ", ".join(part for part, tells in parts.items() if tells)
 
 
+def reprunes(row: Row) -> bool:
+    """Tell whether a row's method re-prunes: only then an interval has a meaning."""
+    return row.method in known() and facts_of(row.method).reprunes
+
+
 def interval_of(row: Row) -> str:
     """Return the interval in words."""
-    return ("never" if row.method in REPRUNING else "-") if row.interval is None else str(row.interval)
+    return ("never" if reprunes(row) else "-") if row.interval is None else str(row.interval)
 
 
 def _varying(systems: Sequence[System], column: str) -> set[tuple[str, ...]]:
@@ -135,7 +135,8 @@ def _method_of(row: Row) -> tuple[str, ...]:
 
 def _order(row: Row) -> tuple[Any, ...]:
     """Return what tells the settings of rows apart, as a key to sort by."""
-    method = METHODS.index(row.method) if row.method in METHODS else len(METHODS)
+    order = known()
+    method = order.index(row.method) if row.method in order else len(order)
     never = row.interval is None
     return (
         row.data, row.config, row.protocol, row.split, method, row.method, row.mask_from,

@@ -10,11 +10,12 @@ from pathlib import Path
 from fairseq_parp.decoding.scoring import Utterance, score_utterances
 from fairseq_parp.errors import ConfigError, ExperimentFileError
 from fairseq_parp.experiments.bootstrap import Comparison, Decoded, Difference, compare
+from fairseq_parp.experiments.procedures import BASELINE, known
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import Names, System, group, main_settings
 
-RIVALS = ("parp_p", "imp", "omp", "mpi", "rp", "fixed")
-"""What PARP is compared with at the same sparsity, from the same mask."""
+FAVOURITE = "parp"
+"""The method that is compared with all others at the same sparsity, from the same mask."""
 
 Pair = tuple[System, System]
 
@@ -67,7 +68,7 @@ def _score(row: Row, path: Path) -> dict[int, Utterance]:
 
 def against_dense(systems: Sequence[System]) -> list[Pair]:
     """Return every sparse system with the dense one of the same place."""
-    return list(_pairs([system for system in systems if system.one.method != "dense"], systems, ["dense"]))
+    return list(_pairs([system for system in systems if system.one.method != BASELINE], systems, [BASELINE]))
 
 
 def against_rivals(systems: Sequence[System]) -> list[Pair]:
@@ -76,9 +77,10 @@ def against_rivals(systems: Sequence[System]) -> list[Pair]:
     Of several intervals, learning rates or lengths, only the main setting is there: the best of many, chosen on the
     test split, would win by being chosen.
     """
-    parp = [system for system in systems if system.one.method == "parp"]
+    parp = [system for system in systems if system.one.method == FAVOURITE]
     main = [system for settings in main_settings(parp) for setting in settings for system in setting]
-    return list(_pairs(main, systems, RIVALS))
+    rivals = [name for name in known() if name not in (BASELINE, FAVOURITE)]
+    return list(_pairs(main, systems, rivals))
 
 
 def across_training_sets(systems: Sequence[System]) -> list[Pair]:
@@ -104,7 +106,7 @@ def _partners(first: System, systems: Sequence[System], method: str) -> list[Sys
         other
         for other in systems
         if other.one.method == method and other.place == first.place and _shares_seed(first, other)
-        and (method == "dense" or _start(other.one) == _start(first.one))
+        and (method == BASELINE or _start(other.one) == _start(first.one))
     ]  # fmt: skip
     for column in ("updates", "lr", "interval"):
         alike = [other for other in found if getattr(other.one, column) == getattr(first.one, column)]

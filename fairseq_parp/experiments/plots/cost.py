@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairseq_parp.experiments.plots.style import finish, of_method, panels
+from fairseq_parp.experiments.procedures import BASELINE
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import System, group, series, trainings
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:  # noqa: ARG001 (all pictures alike)
     """Draw, for each training set and recipe, finetunings over sparsity, and those of the whole grid; one seed."""
-    sparse = [row for row in rows if row.method != "dense" and not row.mask_from]
+    sparse = [row for row in rows if row.method != BASELINE and not row.mask_from]
     protocol = min((row.protocol for row in sparse), default="")  # the methods need the same ones in each
     lines = series(trainings(row for row in sparse if row.protocol == protocol))
     places = group(lines, lambda line: (line[0].one.data, line[0].one.config))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_method, panels
+from fairseq_parp.experiments.procedures import BASELINE
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import System, group, series, systems_of
 
@@ -37,7 +38,7 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]: 
 
 
 def _sparse(line: Sequence[System]) -> bool:
-    return line[0].one.method != "dense"
+    return line[0].one.method != BASELINE
 
 
 def _draw(axes: Axes, lines: Sequence[Sequence[System]], rate: str, protocols: set[str]) -> None:
@@ -61,6 +62,6 @@ def _draw(axes: Axes, lines: Sequence[Sequence[System]], rate: str, protocols: s
 
 def _band(axes: Axes, dense: System, rate: str, label: str) -> None:
     """Draw dense from its best seed to its worst, and its mean."""
-    look = of_method("dense", dense.one.protocol)
+    look = of_method(BASELINE, dense.one.protocol)
     axes.axhspan(min(dense.values(rate)), max(dense.values(rate)), color=look["color"], alpha=0.12, linewidth=0)
     axes.axhline(dense.mean(rate) or 0.0, color=look["color"], linestyle=look["linestyle"], linewidth=1, label=label)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fairseq_parp import checkpoints
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_number, panels
 from fairseq_parp.experiments.results import Row
-from fairseq_parp.experiments.systems import REPRUNING, System, group, interval_of, systems_of
+from fairseq_parp.experiments.systems import System, group, interval_of, reprunes, systems_of
 from fairseq_parp.mask_files.reading import tensors_of
 from fairseq_parp.sparsity.masks import MaskSet, notes
 
@@ -28,7 +28,7 @@ Line = Sequence[System]
 
 def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
     """Draw, where a method was run with several intervals, UER and IOU with MPI; never stands at the last update."""
-    adjusted = [row for row in rows if row.method in REPRUNING and not row.mask_from]
+    adjusted = [row for row in rows if reprunes(row) and not row.mask_from]
     settings = group(systems_of(adjusted), lambda system: (system.place, _name(system.one)))
     lines = [line for line in settings.values() if len({system.one.interval for system in line}) > 1]
     if not lines:

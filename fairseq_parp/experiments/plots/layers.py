@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_method, panels
+from fairseq_parp.experiments.procedures import BASELINE
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import System, group, series, trainings
 from fairseq_parp.report import report
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
     """Draw a panel for each training set and sparsity; of several seeds, the lowest is drawn."""
-    sparse = [row for row in rows if row.method != "dense" and not row.mask_from]
+    sparse = [row for row in rows if row.method != BASELINE and not row.mask_from]
     systems = [system for line in series(trainings(sparse)) for system in line]
     systems = [system for system in systems if (folder / system.one.checkpoint).is_file()]
     places = group(systems, lambda system: (system.one.data, system.one.config, system.one.sparsity))

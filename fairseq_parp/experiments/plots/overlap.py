@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairseq_parp.experiments.procedures import BASELINE
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import group, series, trainings
 from fairseq_parp.mask_files.comparing import compare
@@ -25,7 +26,7 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
 
     All runs are there, or where these are too many, the lowest seeds: of the main settings first.
     """
-    here = [row for row in rows if row.method not in ("dense", "mpi") and (folder / row.checkpoint).is_file()]
+    here = [row for row in rows if row.method not in (BASELINE, "mpi") and (folder / row.checkpoint).is_file()]
     main = {system.one.run for line in series(trainings(here)) for system in line}
     for sparsity, rows_of in sorted(group(here, lambda row: row.sparsity).items()):
         for number, (mpi, members) in enumerate(_by_model(rows_of, folder), start=1):

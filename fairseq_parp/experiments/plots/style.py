@@ -5,32 +5,24 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from fairseq_parp.experiments.procedures import facts_of, known
 from fairseq_parp.figures import blank
+from fairseq_parp.sparsity.methods import Facts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette: told apart by colour-blind readers; markers differ too.
-_METHODS = {
-    "dense": ("#000000", "s"),
-    "parp": ("#0072B2", "o"),
-    "parp_p": ("#56B4E9", "s"),
-    "imp": ("#009E73", "D"),
-    "omp": ("#D55E00", "^"),
-    "mpi": ("#E69F00", "v"),
-    "rp": ("#CC79A7", "X"),
-    "fixed": ("#7F7F7F", "P"),
-}
-_COLOURS = [colour for method, (colour, _) in _METHODS.items() if method not in ("dense", "fixed")]
+# Okabe and Ito's palette, as the methods' own colours are: colour-blind readers tell them apart. Markers differ too.
+_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#D55E00", "#E69F00", "#CC79A7")
 _MARKERS = "osD^vXP*<>"
 _DASHES = ("-", "--", ":", "-.")
 
 
 def of_method(method: str, protocol: str = "matched") -> dict[str, Any]:
     """Return the look of a method's line; the paper's protocol is dashed."""
-    colour, marker = _METHODS.get(method, ("#7F7F7F", "*"))
-    return {"color": colour, "marker": marker, "linestyle": "--" if protocol == "paper" else "-"}
+    facts = facts_of(method) if method in known() else Facts(method)
+    return {"color": facts.colour, "marker": facts.marker, "linestyle": "--" if protocol == "paper" else "-"}
 
 
 def of_number(number: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from fairseq_parp.sparsity.session import PruningSession
 
 
+def _one(_sparsity: float) -> int:
+    return 1
+
+
 @dataclass(frozen=True)
 class Facts:
     """What commands, experiments, pictures and verdicts have to know of a method.
@@ -27,7 +31,7 @@ class Facts:
         marker: of its points, as matplotlib names it.
         reprunes: whether its mask moves during training, every so many updates.
         frozen_by_scripts: whether the released scripts freeze the Transformer for its first updates.
-        finetunings: finetunings that one result costs, the ones before it included.
+        finetunings: from the sparsity to the number of finetunings that one result costs, earlier ones included.
     """
 
     label: str
@@ -35,7 +39,7 @@ class Facts:
     marker: str = "*"
     reprunes: bool = False
     frozen_by_scripts: bool = True
-    finetunings: int = 1
+    finetunings: Callable[[float], int] = _one
 
 
 class Method:
