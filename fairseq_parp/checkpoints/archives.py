@@ -12,7 +12,7 @@ import os
 import pickle
 import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import IO
 
 from fairseq_parp.checkpoints.pickles import LIMIT, RefusedError, Scanner
@@ -28,12 +28,13 @@ class DamagedError(Exception):
     """The file is not what was once saved; the message says where."""
 
 
-def inspect(file: IO[bytes], shown: str) -> None:
+def inspect(file: IO[bytes], shown: str, allowed: Collection[str] = ()) -> None:
     """Check an open checkpoint file, and leave it at its start.
 
     Args:
         file: open for reading, seekable.
         shown: what to call it in the log.
+        allowed: full names of classes and functions that the user's own code allows.
 
     Raises:
         DamagedError: it is cut short or changed, or is no checkpoint.
@@ -42,14 +43,14 @@ def inspect(file: IO[bytes], shown: str) -> None:
     start = file.read(4)
     file.seek(0)
     if start == b"PK\x03\x04":
-        _inspect_zip(file)
+        _inspect_zip(file, allowed)
     else:
-        _inspect_legacy(file)
+        _inspect_legacy(file, allowed)
         logger.warning(f"{shown}: an old file without checksums; only its structure could be checked")
     file.seek(0)
 
 
-def _inspect_zip(file: IO[bytes]) -> None:
+def _inspect_zip(file: IO[bytes], allowed: Collection[str]) -> None:
     length = _length(file)
     _require_end(file, length)
     try:
@@ -58,7 +59,7 @@ def _inspect_zip(file: IO[bytes]) -> None:
             bad = archive.testzip()
             if bad is not None:
                 raise DamagedError(f"the checksum of {bad} is wrong: something in it changed after it was saved")
-            described = Scanner(io.BytesIO(archive.read(records["data.pkl"])))
+            described = Scanner(io.BytesIO(archive.read(records["data.pkl"])), allowed)
             described.scan()
     except zipfile.BadZipFile as error:
         raise DamagedError(str(error)) from None
@@ -98,10 +99,11 @@ def _records(infos: Sequence[zipfile.ZipInfo], length: int) -> Mapping[str, zipf
     return records
 
 
-def _inspect_legacy(file: IO[bytes]) -> None:
+def _inspect_legacy(file: IO[bytes], allowed: Collection[str]) -> None:
     started = file.read(1) == pickle.PROTO
     file.seek(0)
-    scanner = Scanner(file)
+    pickles = io.BytesIO(file.read(LIMIT))
+    scanner = Scanner(pickles, allowed)
     if not started or scanner.scan() != _LEGACY_MAGIC or scanner.scan() != _LEGACY_PROTOCOL:
         raise DamagedError("not a file that torch.save wrote")
     for _ in ("the machine it was saved on", "the checkpoint"):
@@ -109,7 +111,7 @@ def _inspect_legacy(file: IO[bytes]) -> None:
     keys = scanner.scan()
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(scanner.storages):
         raise DamagedError("its list of tensors is not that of its pickle")
-    length = _length(file, file.tell())
+    length = _length(file, pickles.tell())
     for key in keys:
         head = file.read(8)
         storage = scanner.storages[key]

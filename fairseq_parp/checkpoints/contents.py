@@ -12,7 +12,7 @@ from torch import Tensor
 from fairseq_parp.checkpoints.pickles import RefusedError, expanded
 from fairseq_parp.errors import listing
 
-MOST_VALUES = 1_000_000
+MOST_VALUES = 2_000_000
 MOST_SETTINGS = 20_000
 
 _DICTIONARY = {

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import IO, Any, NamedTuple
 
-LIMIT = 4 << 20
-"""Bytes of pickle, tensors not counted. The largest speech models need under 1 MiB."""
+LIMIT = 8 << 20
+"""Bytes of pickle, tensors not counted. The largest speech models need under 1 MiB, 100,000 symbols about 3."""
 
-MOST_READS = 400_000
-"""How often the pickle is read from, once or twice per operation, a few microseconds each.
+MOST_OBJECTS = 400_000
+"""How many containers, tensors and objects the pickle makes, each of far more memory than its bytes, and how many of
+the values that are a single byte there.
 
-A model of 2 billion parameters with its optimizer needs about 280,000."""
+A model of 2 billion parameters with its optimizer needs about 150,000."""
 
 CLASSES = frozenset({"argparse.Namespace", "fairseq.data.dictionary.Dictionary"})
 """What fairseq's checkpoints hold beside tensors and plain values."""
@@ -49,6 +50,12 @@ _OPCODES = (
     pickle.GLOBAL, pickle.REDUCE, pickle.NEWOBJ, pickle.BUILD, pickle.BINPERSID,
 )  # fmt: skip
 """Those that torch's safe unpickler knows."""
+
+_MAKING = frozenset({
+    pickle.MARK, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.EMPTY_SET, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2,
+    pickle.TUPLE3, pickle.GLOBAL, pickle.REDUCE, pickle.NEWOBJ, pickle.BINPERSID, pickle.NONE, pickle.NEWFALSE,
+    pickle.NEWTRUE,
+})  # fmt: skip
 
 
 class RefusedError(Exception):
@@ -82,28 +89,12 @@ class _Inert:
     def __setitem__(self, _key: Any, _value: Any) -> None: ...
 
 
-class _Reader:
-    """A file of which at most :data:`LIMIT` bytes are read."""
+def _counted(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    def counted(scanner: Scanner) -> None:
+        scanner.spend()
+        load(scanner)
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._left = LIMIT
-        self._reads = MOST_READS
-
-    def read(self, size: int) -> bytes:
-        self._spend(size)
-        return self._file.read(size)
-
-    def readline(self) -> bytes:
-        line = self._file.readline(1000)
-        self._spend(len(line))
-        return line
-
-    def _spend(self, size: int) -> None:
-        self._left -= size
-        self._reads -= 1
-        if self._left < 0 or self._reads < 0:
-            raise RefusedError(f"its pickle is longer than {LIMIT >> 20} MiB, or has too many operations")
+    return counted
 
 
 class Scanner(pickle._Unpickler):
@@ -114,11 +105,23 @@ class Scanner(pickle._Unpickler):
     """
 
     # Others, such as those that make byte arrays, can ask for memory before they say what with.
-    dispatch = {opcode[0]: pickle._Unpickler.dispatch[opcode[0]] for opcode in _OPCODES}  # noqa: RUF012 (pickle's)
+    dispatch = {  # noqa: RUF012 (pickle's)
+        opcode[0]: _counted(load) if opcode in _MAKING else load
+        for opcode in _OPCODES
+        for load in [pickle._Unpickler.dispatch[opcode[0]]]
+    }
 
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(_Reader(file))
+    def __init__(self, pickled: IO[bytes], allowed: Collection[str] = ()) -> None:
+        """Read from memory, so that a length that a pickle claims takes no more than it has.
+
+        Args:
+            pickled: at most :data:`LIMIT` bytes.
+            allowed: full names that the user's own code allows beside :data:`CLASSES`.
+        """
+        super().__init__(pickled)
         self.storages: dict[str, Storage] = {}
+        self._allowed = CLASSES | _PLAIN | _PARAMETERS | set(allowed)
+        self._left = MOST_OBJECTS
 
     def scan(self) -> Any:
         """Return the next pickle's plain values, everything else inert.
@@ -131,17 +134,28 @@ class Scanner(pickle._Unpickler):
         except KeyError as error:
             raise RefusedError(f"its pickle cannot be read safely (operation {error.args[0]!r})") from None
 
+    def spend(self) -> None:
+        """Count an object that is made."""
+        self._left -= 1
+        if self._left < 0:
+            raise RefusedError(f"its pickle makes more than {MOST_OBJECTS:,} objects")
+
     def find_class(self, module: str, name: str) -> Any:
         """Return something inert of the right kind."""
         full = f"{module.replace('__builtin__', 'builtins')}.{name}"
         if full in _REBUILDS:
             return _check_tensor
-        if full in CLASSES | _PLAIN | _PARAMETERS or (module == "torch" and name in _DTYPES):
+        if full == "_codecs.encode":
+            return _check_bytes
+        if full in self._allowed or (module == "torch" and name in _DTYPES):
             return _Inert
         kind = name.removesuffix("Storage")
         if module in ("torch", "torch.storage") and kind != name and kind in _ITEM_SIZES:
             return _StorageType(_ITEM_SIZES[kind])
-        raise RefusedError(f"its pickle asks for {full}; only tensors, argparse.Namespace and Dictionary are loaded")
+        raise RefusedError(
+            f"its pickle asks for {full}; only tensors, argparse.Namespace, Dictionary and what "
+            "torch.serialization.add_safe_globals was given are loaded"
+        )
 
     def persistent_load(self, pid: Any) -> Storage:
         """Take down a storage: the only thing that lies outside the pickle."""
@@ -166,6 +180,13 @@ def _check_tensor(*arguments: Any) -> _Inert:
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if size > storage.elements or (size and last >= storage.elements):
         raise RefusedError(f"a tensor of shape {shape!r} claims more than the {storage.elements} values that are there")
+    return _Inert()
+
+
+def _check_bytes(_text: Any, encoding: Any) -> _Inert:
+    """Check that a text stands for bytes as pickles of protocol 2 write them; other encodings could make it longer."""
+    if encoding != "latin1":
+        raise RefusedError(f"its pickle asks for a text in {encoding!r}")
     return _Inert()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -45,7 +45,8 @@ def load(
 ) -> Any:
     """Read any file that ``torch.save`` wrote, on the CPU, without running what is inside it.
 
-    Beside tensors and plain values only ``argparse.Namespace`` and fairseq's ``Dictionary`` are allowed. The
+    Beside tensors and plain values only ``argparse.Namespace``, fairseq's ``Dictionary`` and what the user's own code
+    gave to ``torch.serialization.add_safe_globals`` are allowed. The
     checksums of a zip are compared first; files of before torch 1.6 have none, which the log says.
 
     Args:
@@ -64,7 +65,7 @@ def load(
         with Path(source).open("rb") as file:
             return load(file, shown, with_fairseq=with_fairseq, require=require)
     try:
-        inspect(source, shown)
+        inspect(source, shown, _names_of(torch.serialization.get_safe_globals()))
         with torch.serialization.safe_globals(_allowed(with_fairseq)):
             content = torch.load(source, map_location="cpu", weights_only=True)
         require(content)
@@ -86,6 +87,11 @@ def require_whole(path: str | Path) -> None:
     """
     with Path(path).open("rb") as file:
         inspect(file, absolute(path))
+
+
+def _names_of(allowed: Iterable[Any]) -> set[str]:
+    """Return the full names of what was given to ``torch.serialization.add_safe_globals``."""
+    return {one[1] if isinstance(one, tuple) else f"{one.__module__}.{one.__qualname__}" for one in allowed}
 
 
 def _allowed(with_fairseq: bool) -> list[Any]:
@@ -123,9 +129,12 @@ def load_finetuned(path: str | Path) -> Finetuned:
     """
     from fairseq import checkpoint_utils
 
+    from fairseq_parp.compat.no_eval import building
+
     load_plugin()
     try:
-        (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(path)])
+        with building():
+            (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(path)])
     except OneLineExit as stop:
         raise stop.error from None
     except (FileNotFoundError, OSError) as error:

@@ -1,6 +1,7 @@
 """Faults of fairseq itself, mended from outside: one small file each, with the reason and the versions.
 
-Nothing of fairseq's files is changed. :func:`install` runs once, when fairseq imports the plugin.
+Nothing of fairseq's files is changed. A patch that makes a failing case run, and nothing else, acts for every task; all
+others act for this plugin's tasks and models only (:mod:`~fairseq_parp.compat.scope`, docs/reliability.md). :func:`install` runs once, when fairseq imports the plugin.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fairseq_parp.compat import (
     not_a_number,
     other_optimizer,
     safe_loading,
+    scope,
     task_state,
     whole_saving,
 )
@@ -31,3 +33,4 @@ def install() -> None:
     cpu_flat_fp16.install()
     not_a_number.install()
     task_state.install()
+    scope.install()  # around them all: they ask it

@@ -1,7 +1,7 @@
 """An fp16 gradient overflow ends a CPU run: ``Trainer.train_step`` calls ``torch.tensor(0.0).cuda()``.
 
-Concerns: fairseq 0.12.2, fairseq-fixed 0.12.3.1 and main of 2025-09. On a trainer that does not use CUDA,
-``Tensor.cuda`` becomes "stay where you are" for the length of a training step.
+Concerns: fairseq 0.12.2, fairseq-fixed 0.12.3.1 and main of 2025-09. On a trainer that does not use CUDA, a
+tensor that ``Tensor.cuda`` cannot move stays where it is, for the length of a training step.
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ from typing import Any
 import torch
 
 
-def _stay(tensor: torch.Tensor, *_args: Any, **_kwargs: Any) -> torch.Tensor:
-    return tensor
+_to_cuda = torch.Tensor.cuda
+
+
+def _or_stay(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    try:
+        return _to_cuda(tensor, *args, **kwargs)
+    except (AssertionError, RuntimeError):  # a torch without CUDA, a machine without it
+        return tensor
 
 
 def install() -> None:
@@ -28,12 +34,11 @@ def install() -> None:
     def train_step(self: Any, *args: Any, **kwargs: Any) -> Any:
         if self.cuda:
             return original(self, *args, **kwargs)
-        to_cuda = torch.Tensor.cuda
-        torch.Tensor.cuda = _stay  # type: ignore[assignment, method-assign]
+        torch.Tensor.cuda = _or_stay  # type: ignore[assignment, method-assign]
         try:
             return original(self, *args, **kwargs)
         finally:
-            torch.Tensor.cuda = to_cuda  # type: ignore[method-assign]
+            torch.Tensor.cuda = _to_cuda  # type: ignore[method-assign]
 
     train_step.mended_by_parp = True  # type: ignore[attr-defined]
     Trainer.train_step = train_step

@@ -12,6 +12,7 @@ import functools
 import math
 from typing import Any
 
+from fairseq_parp.compat.scope import acting
 from fairseq_parp.errors import LossError, one_line_errors
 
 
@@ -26,7 +27,7 @@ def install() -> None:
     @functools.wraps(aggregate)
     def _aggregate_logging_outputs(self: Any, *args: Any, **kwargs: Any) -> Any:
         gathered = aggregate(self, *args, **kwargs)
-        if self.model.training and any(math.isnan(float(log.get("loss", 0))) for log in gathered[0]):
+        if acting() and self.model.training and any(math.isnan(float(log.get("loss", 0))) for log in gathered[0]):
             with one_line_errors():
                 update = self.get_num_updates() + 1
                 raise getattr(self.task, "bad_loss", None) or LossError(f"the loss of update {update} is NaN on a rank")
@@ -37,6 +38,8 @@ def install() -> None:
         try:
             return step(self, samples, *args, **kwargs)
         except FloatingPointError as error:
+            if not acting():
+                raise
             where = getattr(self.task, "utterances", str)
             # A rank that has run out of batches gets one without ids, to keep step with the others.
             ids = [number for sample in samples if sample and "id" in sample for number in sample["id"].tolist()]

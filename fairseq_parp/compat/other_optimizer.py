@@ -10,6 +10,7 @@ import functools
 import re
 from typing import Any
 
+from fairseq_parp.compat.scope import acting
 from fairseq_parp.errors import OptimizerError, absolute, one_line_errors
 
 _ADVICE = (
@@ -28,6 +29,8 @@ def install() -> None:
 
     @functools.wraps(original)
     def load_checkpoint(self: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
+        if not acting():
+            return original(self, filename, *args, **kwargs)
         with one_line_errors():
             try:
                 return original(self, filename, *args, **kwargs)

@@ -3,12 +3,15 @@
 Concerns: fairseq 0.12.2 and fairseq-fixed 0.12.3.1 call ``torch.load`` without saying what they allow; torch
 >= 2.6 then refuses the ``argparse.Namespace`` and ``Dictionary`` that real checkpoints hold. fairseq's own
 main answers with ``weights_only=False``, which runs whatever the file says. None of them finds a changed bit,
-and what does not fit ends in a traceback.
+and what does not fit ends in a traceback. For other tasks torch reads as it does in stock fairseq; only what its
+list of classes does not have is read here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import torch
 from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints.archives import DamagedError
 from fairseq_parp.checkpoints.pickles import RefusedError
+from fairseq_parp.compat.scope import acting
 from fairseq_parp.errors import CheckpointError, OneLineExit, OptimizerError, absolute, first_line, one_line_errors
 
 
@@ -27,9 +31,17 @@ class _TorchWithSafeLoad:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def load(self, file: Any, **_options: Any) -> dict[str, Any]:
-        """Read the open file as :func:`fairseq_parp.checkpoints.read` does."""
-        return checkpoints.read(file, name=self._path)
+    def load(self, file: Any, *args: Any, **options: Any) -> Any:
+        """Read the open file as :func:`fairseq_parp.checkpoints.read` does; for other tasks, where torch refuses it."""
+        if acting():
+            return checkpoints.read(file, name=self._path)
+        try:
+            return torch.load(file, *args, **options)
+        except pickle.UnpicklingError:
+            file.seek(0)
+            with contextlib.suppress(CheckpointError):
+                return checkpoints.load(file, name=self._path)
+            raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -46,14 +58,19 @@ def install() -> None:
 
     @functools.wraps(original)
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> Any:
+        if not acting():
+            return _read(path, *args, **kwargs)
         with one_line_errors():
             if "://" not in str(path) and not Path(path).is_file():
                 raise CheckpointError(absolute(path), "no such file")
-            checkpoint_utils.torch = _TorchWithSafeLoad(path)
-            try:
-                return _or_unusable(path, original, path, *args, **kwargs)
-            finally:
-                checkpoint_utils.torch = torch
+            return _or_unusable(path, _read, path, *args, **kwargs)
+
+    def _read(path: str, *args: Any, **kwargs: Any) -> Any:
+        checkpoint_utils.torch = _TorchWithSafeLoad(path)
+        try:
+            return original(path, *args, **kwargs)
+        finally:
+            checkpoint_utils.torch = torch
 
     load_checkpoint_to_cpu.mended_by_parp = True  # type: ignore[attr-defined]
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
@@ -77,6 +94,8 @@ def _or_unusable(path: str, call: Callable[..., Any], *args: Any, **kwargs: Any)
 def _ensemble(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def load_model_ensemble_and_task(filenames: list[str], *args: Any, **kwargs: Any) -> Any:
+        if not acting():
+            return original(filenames, *args, **kwargs)
         with one_line_errors():
             return _or_unusable(", ".join(filenames), original, filenames, *args, **kwargs)
 
@@ -86,6 +105,8 @@ def _ensemble(original: Callable[..., Any]) -> Callable[..., Any]:
 def _resuming(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def load_checkpoint(trainer: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
+        if not acting():
+            return original(trainer, filename, *args, **kwargs)
         with one_line_errors():
             try:
                 extra = _or_unusable(filename, original, trainer, filename, *args, **kwargs)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from fairseq_parp.compat.scope import acting
+
 
 def install() -> None:
     """Wrap ``Trainer.save_checkpoint`` and ``Trainer.load_checkpoint``, where fairseq does not call the hooks."""
@@ -21,7 +23,7 @@ def install() -> None:
 
     @functools.wraps(save)
     def save_checkpoint(self: Any, filename: str, extra_state: dict[str, Any]) -> Any:
-        get = getattr(self.task, "get_checkpoint_dict", dict)
+        get = getattr(self.task, "get_checkpoint_dict", dict) if acting() else dict
         return save(self, filename, {**extra_state, **get()})
 
     @functools.wraps(load)
@@ -30,7 +32,7 @@ def install() -> None:
         asked = self.cfg.checkpoint
         anew = asked.reset_dataloader or filename == asked.finetune_from_model
         saved = (extra_state or {}).get(type(self.task).__name__)
-        if saved and not anew and hasattr(self.task, "set_checkpoint_dict"):
+        if acting() and saved and not anew and hasattr(self.task, "set_checkpoint_dict"):
             self.task.set_checkpoint_dict(saved)
         return extra_state
 

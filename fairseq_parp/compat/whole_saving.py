@@ -16,6 +16,7 @@ from typing import IO, Any, cast
 
 import torch
 
+from fairseq_parp.compat.scope import acting
 from fairseq_parp.errors import CheckpointError, absolute, one_line_errors
 from fairseq_parp.files import writing_whole
 
@@ -37,7 +38,7 @@ def install() -> None:
         return
 
     def torch_persistent_save(obj: Any, filename: str, async_write: bool = False) -> None:
-        if async_write or not PathManager.supports_rename(filename):
+        if async_write or not acting() or not PathManager.supports_rename(filename):
             original(obj, filename, async_write=async_write)
         else:
             save_whole(obj, filename)
@@ -47,7 +48,7 @@ def install() -> None:
 
         @staticmethod
         def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
-            if not PathManager.supports_rename(dst_path):
+            if not acting() or not PathManager.supports_rename(dst_path):
                 return bool(PathManager.copy(src_path, dst_path, overwrite=overwrite))
             copy_whole(src_path, dst_path)
             return True

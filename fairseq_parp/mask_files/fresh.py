@@ -12,6 +12,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import ScopeError
 
 
@@ -36,8 +37,8 @@ def fresh_weights(encoder: Any, names: Iterable[str], seed: int) -> dict[str, Te
     """
     if isinstance(encoder, Namespace):
         encoder = convert_namespace_to_omegaconf(encoder)
-    task = tasks.setup_task(encoder.task, from_checkpoint=True)
-    with torch.random.fork_rng(devices=[]):
+    with building(), torch.random.fork_rng(devices=[]):
+        task = tasks.setup_task(encoder.task, from_checkpoint=True)
         torch.manual_seed(seed)
         model = task.build_model(encoder.model, from_checkpoint=True)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}

@@ -13,6 +13,7 @@ from fairseq.models.wav2vec.wav2vec2_asr import Wav2Vec2CtcConfig, Wav2VecCtc
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import (
     CheckpointError,
     ConfigError,
@@ -50,7 +51,7 @@ class ParpWav2VecCtc(Wav2VecCtc):
             ConfigError: no file is named, or it was pretrained with another ``normalize``.
             CheckpointError: the file is not there, or is not a pretrained wav2vec 2.0.
         """
-        with one_line_errors():
+        with building(), one_line_errors():
             if cfg.w2v_args is None and OmegaConf.is_missing(cfg, "w2v_path"):
                 raise ConfigError("model.w2v_path", "???", "must be the path of a pretrained wav2vec 2.0 checkpoint")
             # fairseq prints the whole model to standard output while it loads the weights.

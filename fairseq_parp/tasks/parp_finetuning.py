@@ -11,6 +11,7 @@ from omegaconf import II, OmegaConf
 
 from fairseq_parp import compat
 from fairseq_parp.architectures.convolutions import convolutions
+from fairseq_parp.compat.no_eval import building
 from fairseq_parp.decoding import CTCGenerator, LanguageModel, build_generator
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing, one_line_errors
 from fairseq_parp.manifests.checking import require, unalignable
@@ -73,7 +74,8 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
             require_unsharded(cfg)
             if cfg.path and not cfg.labels:
                 cfg.labels = labels_of_checkpoint(cfg.path)
-        return super().setup_task(cfg, **kwargs)  # type: ignore[no-any-return]
+        with building():
+            return super().setup_task(cfg, **kwargs)  # type: ignore[no-any-return]
 
     def load_target_dictionary(self) -> Any:
         """Return the dictionary of the labels: the checkpoint's in decoding, that of the data in training."""

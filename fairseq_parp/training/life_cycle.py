@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import distributed
 
+from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import LossError, MaskError, WeightsError, one_line_errors
 from fairseq_parp.memory import peak_megabytes
 from fairseq_parp.sparsity import PruneRecord, PruningSession, Sources, read_config
@@ -65,7 +66,7 @@ class PruningLifeCycle:
 
     def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model and, for training, its pruning session."""
-        with one_line_errors():
+        with building(), one_line_errors():
             if from_checkpoint:
                 return super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
             config = read_config(_plain(self.cfg.pruning))
