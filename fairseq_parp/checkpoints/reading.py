@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+import contextlib
+import io
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -121,20 +123,34 @@ class Finetuned:
     sample_rate: int
 
 
-def load_finetuned(path: str | Path) -> Finetuned:
-    """Load a finetuned checkpoint for decoding. The pretrained file is not needed, nothing is pruned.
+def load_finetuned(
+    path: str | Path, dictionary: str | Path | None = None, overrides: Mapping[str, str] | None = None
+) -> Finetuned:
+    """Load a finetuned checkpoint for decoding. Nothing is pruned.
+
+    The pretrained file is needed only where the checkpoint does not hold its config (``model.w2v_args``).
+
+    Args:
+        path: the checkpoint, of this plugin's task or of another one's.
+        dictionary: the labels' ``dict.ltr.txt``, in place of the checkpoint's.
+        overrides: by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
 
     Raises:
-        CheckpointError: the file cannot be read, or holds no CTC model.
+        CheckpointError: the file cannot be read, holds no CTC model or lacks a part that is named.
+        ConfigError, ManifestError: an override or the dictionary cannot be used.
     """
     from fairseq import checkpoint_utils
 
+    from fairseq_parp.checkpoints.finetuned import complete
     from fairseq_parp.compat.no_eval import building
 
     load_plugin()
     try:
-        with building():
-            (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(path)])
+        # fairseq prints a model whose pretrained weights it loads.
+        with building(), contextlib.redirect_stdout(io.StringIO()):
+            state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+            complete(state, path, dictionary, overrides or {})
+            (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
     except OneLineExit as stop:
         raise stop.error from None
     except (FileNotFoundError, OSError) as error:

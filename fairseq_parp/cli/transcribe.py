@@ -22,13 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lexicon", metavar="FILE", help="spellings of words (default: those of --lm, by letters)")
     parser.add_argument("--lm-weight", type=float, metavar="W", help="of log10 probabilities (default 2)")
     parser.add_argument("--word-score", type=float, metavar="S", help="added for each word (default -1)")
+    parser.add_argument("--dictionary", metavar="FILE", help="dict.ltr.txt of the labels, in place of the checkpoint's")
+    parser.add_argument(
+        "--override", metavar="KEY=VALUE", action="append", default=[], type=_override,
+        help="of the checkpoint's config, such as model.w2v_path=FILE; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON list of {path, text}")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print ``path<TAB>text`` for each file as soon as it is known, for one file as for many."""
     lm = LanguageModel.if_named(arguments.lm, arguments.lexicon, arguments.lm_weight, arguments.word_score)
-    texts = _texts(Transcriber(arguments.checkpoint, beam=arguments.beam, lm=lm), arguments.files)
+    transcriber = Transcriber(
+        arguments.checkpoint, beam=arguments.beam, lm=lm, dictionary=arguments.dictionary,
+        overrides=dict(arguments.override),
+    )  # fmt: skip
+    texts = _texts(transcriber, arguments.files)
     if arguments.json:
         print(json.dumps([{"path": path, "text": text} for path, text in texts], ensure_ascii=False))
         return 0
@@ -36,6 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
         tqdm.write(f"{path}\t{text}", file=sys.stdout)
         sys.stdout.flush()
     return 0
+
+
+def _override(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
 
 
 def _texts(transcriber: Transcriber, files: Sequence[str]) -> Iterator[tuple[str, str]]:

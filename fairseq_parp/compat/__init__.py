@@ -1,7 +1,8 @@
 """Faults of fairseq itself, mended from outside: one small file each, with the reason and the versions.
 
-Nothing of fairseq's files is changed. A patch that makes a failing case run, and nothing else, acts for every task; all
-others act for this plugin's tasks and models only (:mod:`~fairseq_parp.compat.scope`, docs/reliability.md). :func:`install` runs once, when fairseq imports the plugin.
+Nothing of fairseq's files is changed. A patch that makes a failing case run, and nothing else, acts for every task. All
+others act for this plugin's tasks and models only (:mod:`~fairseq_parp.compat.scope`, docs/reliability.md).
+:func:`install` runs once, when fairseq imports the plugin.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from fairseq_parp.compat import (
     broadcast,
     cpu_flat_fp16,
     cpu_overflow,
+    nested_args,
     no_eval,
     no_spans,
     not_a_number,
@@ -23,6 +25,7 @@ from fairseq_parp.compat import (
 
 def install() -> None:
     """Mend what is to be mended in the fairseq that is imported; calling it again does nothing."""
+    nested_args.install()
     no_eval.install()
     no_spans.install()
     other_optimizer.install()

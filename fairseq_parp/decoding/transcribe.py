@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,30 +32,35 @@ class Transcriber:
         beam: int | None = None,
         lm: LanguageModel | None = None,
         device: str | torch.device | None = None,
+        dictionary: str | Path | None = None,
+        overrides: Mapping[str, str] | None = None,
     ) -> None:
-        """Load a checkpoint; neither the pretrained file nor the training data need to be there.
+        """Load a checkpoint; the training data need not be there, nor does the pretrained file of most checkpoints.
 
         Args:
             checkpoint: file that fairseq-hydra-train saved.
             beam: 1 for greedy decoding, more for beam search; by default 1, or 50 with a language model.
             lm: language model; only words that it knows are found.
             device: where the model runs; by default a GPU if there is one.
+            dictionary: the labels' ``dict.ltr.txt``, in place of the checkpoint's.
+            overrides: by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
 
         Raises:
             CheckpointError: the file cannot be loaded.
-            ConfigError: ``beam`` is below 1, or 2 with a language model.
+            ConfigError: ``beam`` is below 1, or 2 with a language model; an override of no key.
+            ManifestError: the dictionary cannot be read.
             MissingToolError, LanguageModelError: as :meth:`LanguageModel.searcher`.
         """
         # fairseq takes seconds to import, and whoever only imports this module need not have it.
         from fairseq_parp.checkpoints import load_finetuned
 
-        self._finetuned = load_finetuned(checkpoint)
+        self._finetuned = load_finetuned(checkpoint, dictionary, overrides)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._finetuned.model.to(self._device)
         self._shortest = shortest_input(self._finetuned.model)
-        dictionary, default = self._finetuned.dictionary, BEAM if lm else 1
+        labels, default = self._finetuned.dictionary, BEAM if lm else 1
         beam = default if beam is None else beam
-        searcher = lm.searcher(dictionary, beam) if lm else build_searcher(dictionary.bos(), beam)
+        searcher = lm.searcher(labels, beam) if lm else build_searcher(labels.bos(), beam)
         self._generator = CTCGenerator(searcher, frozenset())
 
     def __call__(self, path: str | Path) -> str:
@@ -100,9 +105,11 @@ def transcribe(
     beam: int | None = None,
     lm: LanguageModel | None = None,
     device: str | torch.device | None = None,
+    dictionary: str | Path | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the text of each audio file; arguments and errors are those of :class:`Transcriber`."""
-    transcriber = Transcriber(checkpoint, beam=beam, lm=lm, device=device)
+    transcriber = Transcriber(checkpoint, beam=beam, lm=lm, device=device, dictionary=dictionary, overrides=overrides)
     return [transcriber(path) for path in files]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +10,30 @@ from typing import Any
 from omegaconf import DictConfig
 
 from fairseq_parp import checkpoints
+from fairseq_parp.checkpoints.finetuned import dictionary_in, require_outputs
 from fairseq_parp.errors import ConfigError, ManifestError, absolute
 
+logger = logging.getLogger(__name__)
 
-def dictionary_of_checkpoint(path: str) -> Any:
-    """Return the dictionary that a finetuned checkpoint was trained with; of several paths, the first one's."""
-    return _first_state(path)["task_state"]["target_dictionary"]
+
+def dictionary_of_checkpoint(path: str, read: Callable[[], Any]) -> Any:
+    """Return the dictionary that a finetuned checkpoint was trained with; of several paths, the first one's.
+
+    Args:
+        path: of the checkpoint.
+        read: returns the dictionary of the data, for a checkpoint that holds none.
+
+    Raises:
+        CheckpointError: it holds none, and that of the data has another number of symbols.
+        ManifestError: it holds none, and there is none beside the data.
+    """
+    state, first = _first_state(path), path.split(":")[0]
+    found = dictionary_in(state)
+    if found is None:
+        found = read()
+        require_outputs(state, first, found, "the data's dictionary")
+        logger.warning(f"{absolute(first)} holds no dictionary; the data's is used, whose order could not be compared")
+    return found
 
 
 def _first_state(path: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from omegaconf import II, OmegaConf
 
 from fairseq_parp import compat
 from fairseq_parp.architectures.convolutions import convolutions
+from fairseq_parp.checkpoints.finetuned import require_encoder
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.decoding import CTCGenerator, LanguageModel, build_generator
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing, one_line_errors
@@ -29,6 +30,9 @@ compat.install()
 
 TEXT_MAX_TOKENS = 12_000
 """What fairseq-generate assumes where no batch size is given: right for words, below a second of audio."""
+
+MODEL_OVERRIDES = "--model-overrides \"{'w2v_path': 'FILE'}\""
+"""How fairseq-generate is given another place of the pretrained file."""
 
 SAFE_MAX_TOKENS = 1_280_000
 """Samples in a batch (80 s of 16 kHz audio) where fairseq-generate is given no batch size."""
@@ -80,10 +84,12 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
     def load_target_dictionary(self) -> Any:
         """Return the dictionary of the labels: the checkpoint's in decoding, that of the data in training."""
         with one_line_errors():
-            if self.cfg.path:
-                return dictionary_of_checkpoint(self.cfg.path)
             folder = getattr(self.cfg, "target_dictionary", None) or self.cfg.data
-            return read_dictionary(super().load_target_dictionary, folder, self.cfg.labels)
+
+            def read() -> Any:
+                return read_dictionary(super(ParpFinetuningTask, self).load_target_dictionary, folder, self.cfg.labels)
+
+            return dictionary_of_checkpoint(self.cfg.path, read) if self.cfg.path else read()
 
     # --- data -------------------------------------------------------------------------------------------------
 
@@ -130,6 +136,9 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
 
     def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model; what its convolutions leave of an utterance decides which labels it can have."""
+        if from_checkpoint and self.cfg.path:
+            with one_line_errors():
+                require_encoder(model_cfg, self.cfg.path.split(":")[0], MODEL_OVERRIDES)
         model = super().build_model(model_cfg, from_checkpoint)
         self._convolutions = convolutions(model)
         return model

@@ -1,0 +1,106 @@
+"""Finetuned checkpoints that lack a part, or are of another fairseq or task, made ready to build their model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf, open_dict
+
+from fairseq_parp.errors import CheckpointError, ManifestError, absolute, unknown_key
+
+OUTPUT_LAYERS = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")
+
+
+def dictionary_in(state: Mapping[str, Any]) -> Any:
+    """Return the dictionary of the labels that a checkpoint holds, or None."""
+    return (state.get("task_state") or {}).get("target_dictionary")
+
+
+def complete(
+    state: dict[str, Any], path: str | Path, dictionary: str | Path | None, overrides: Mapping[str, str]
+) -> None:
+    """Put into a loaded checkpoint what decoding needs and the checkpoint lacks.
+
+    Args:
+        state: as fairseq's ``load_checkpoint_to_cpu`` returns it; changed in place.
+        path: what to call it in messages.
+        dictionary: a ``dict.ltr.txt`` that takes the place of the checkpoint's.
+        overrides: by key, such as ``model.w2v_path``, values as text, numbers, ``true``, ``false`` or ``null``.
+
+    Raises:
+        CheckpointError: the dictionary or the pretrained model's config is missing, or the dictionary is another
+            model's.
+        ConfigError: an override of no key of the checkpoint's.
+        ManifestError: the dictionary cannot be read.
+    """
+    cfg = state["cfg"]
+    state["args"] = None  # fairseq would convert it again, without what follows
+    for key, value in overrides.items():
+        _override(cfg, key, value)
+    if cfg.task._name == "audio_pretraining" and cfg.task.get("labels"):
+        # Until 2021 one task did both. It has no dictionary of labels any more.
+        cfg.task._name = "audio_finetuning"
+    if dictionary is not None:
+        state["task_state"] = {**(state.get("task_state") or {}), "target_dictionary": _read(dictionary)}
+    if cfg.task.get("labels"):
+        found = dictionary_in(state)
+        if found is None:
+            raise CheckpointError(
+                absolute(path), "holds no dictionary; name the one it was finetuned with: --dictionary dict.ltr.txt"
+            )
+        require_outputs(state, path, found, absolute(dictionary) if dictionary else "its dictionary")
+    require_encoder(cfg.model, path, "--override model.w2v_path=FILE")
+
+
+def require_outputs(state: Mapping[str, Any], path: str | Path, dictionary: Any, name: str) -> None:
+    """Check that a dictionary has as many symbols as the model's output layer.
+
+    Raises:
+        CheckpointError: it has another number.
+    """
+    for key in OUTPUT_LAYERS:
+        weight = state["model"].get(key)
+        if weight is not None and len(weight) != len(dictionary):
+            reason = f"was finetuned on {len(weight)} symbols, fairseq's own included; {name} has {len(dictionary)}"
+            raise CheckpointError(absolute(path), reason)
+
+
+def require_encoder(model_cfg: Any, path: str | Path, way_out: str) -> None:
+    """Check that the pretrained model can be built: from the checkpoint's own config, or from the pretrained file.
+
+    Raises:
+        CheckpointError: the checkpoint holds no config of it, and the file is not there.
+    """
+    if "w2v_path" not in model_cfg.keys() or model_cfg.get("w2v_args") is not None:  # noqa: SIM118 (not the missing)
+        return
+    file = None if OmegaConf.is_missing(model_cfg, "w2v_path") else model_cfg.w2v_path
+    if not file or not Path(file).is_file():
+        reason = f"holds no config of its pretrained model (model.w2v_args), and {file} is not there"
+        raise CheckpointError(absolute(path), f"{reason}; name the pretrained file: {way_out}")
+
+
+def _override(cfg: Any, key: str, value: str) -> None:
+    *parents, last = key.split(".")
+    place = cfg
+    for parent in parents:
+        place = place.get(parent) if hasattr(place, "get") else None
+    if not hasattr(place, "keys") or last not in place:
+        known = sorted(f"{group}.{name}" for group in ("model", "task") for name in cfg[group])
+        raise unknown_key(key, value, key, known)
+    with open_dict(cfg):
+        place[last] = value
+        with contextlib.suppress(json.JSONDecodeError):
+            place[last] = json.loads(value)
+
+
+def _read(dictionary: str | Path) -> Any:
+    from fairseq.data import Dictionary
+
+    try:
+        return Dictionary.load(str(dictionary))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ManifestError([f"{absolute(dictionary)}: {error}"]) from None

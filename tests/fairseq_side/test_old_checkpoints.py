@@ -1,0 +1,149 @@
+"""Finetuned checkpoints of other tasks and of older fairseq, and those that lack a part."""
+
+from __future__ import annotations
+
+import copy
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from fairseq_parp import checkpoints, cli
+from fairseq_parp.decoding.transcribe import Transcriber
+from fairseq_parp.errors import CheckpointError, ConfigError, ManifestError
+
+State = dict[str, Any]
+
+GROUPS = ("common", "dataset", "optimization", "checkpoint", "distributed_training", "generation")
+
+
+@pytest.fixture(scope="module")
+def state(finetuned: Path) -> State:
+    """A finetuned checkpoint as stock ``audio_finetuning`` would have saved it."""
+    state: State = torch.load(finetuned / "checkpoint_last.pt", weights_only=False)
+    stock = {"_name": "audio_finetuning", "data": "/gone/data", "labels": "ltr"}
+    state["cfg"]["task"] = {**stock, "normalize": False, "sample_rate": 16000}
+    state["cfg"]["model"] |= {"_name": "wav2vec_ctc", "w2v_path": "/gone/pretrained.pt"}
+    state["cfg"]["common"]["user_dir"] = None
+    return state
+
+
+def without_hydra(state: State) -> None:
+    """What fairseq saved in 2020: flat Namespaces, the pretrained model's inside."""
+    cfg = state["cfg"]
+    inner = {k: v for k, v in cfg["model"]["w2v_args"]["model"].items() if not str(v).startswith("${")}
+    inner |= {"arch": "wav2vec2", "task": "audio_pretraining", "criterion": "wav2vec", "data": "/x", "normalize": False}
+    flat: dict[str, Any] = {}
+    for group in ("model", *GROUPS):
+        flat = {**cfg[group], **flat}
+    flat |= {**cfg["task"], "arch": "wav2vec_ctc", "task": "audio_pretraining", "criterion": "ctc"}
+    flat |= {"optimizer": "adam", "lr_scheduler": "tri_stage", "w2v_args": Namespace(**inner)}
+    del flat["_name"]
+    state |= {"args": Namespace(**flat), "cfg": None}
+
+
+OLD: dict[str, Callable[[State], object]] = {
+    "of stock audio_finetuning": lambda _state: None,
+    "of the task audio_pretraining": lambda s: s["cfg"]["task"].update(_name="audio_pretraining"),
+    "of before hydra": without_hydra,
+    "with keys of another version": lambda s: [s["cfg"][group].update(new=3) for group in ("task", "model")],
+}
+
+LACKING: dict[str, tuple[Callable[[State], object], str]] = {
+    "task_state": (lambda s: s.pop("task_state"), "--dictionary dict.ltr.txt"),
+    "a dictionary": (lambda s: s["task_state"].clear(), "--dictionary dict.ltr.txt"),
+    "the encoder's config": (
+        lambda s: s["cfg"]["model"].update(w2v_args=None),
+        r"/gone/pretrained.pt is not there; name the pretrained file: --override model.w2v_path=FILE",
+    ),
+}
+
+
+def saved(state: State, path: Path, *changes: Callable[[State], object]) -> Path:
+    changed = {**state, **{key: copy.deepcopy(state[key]) for key in ("cfg", "task_state")}}
+    for change in changes:
+        change(changed)
+    torch.save(changed, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(finetuned: Path, data: Path) -> torch.Tensor:
+    return Transcriber(finetuned / "checkpoint_last.pt").log_probs(data / "test-0.flac")
+
+
+@pytest.mark.parametrize("case", OLD)
+def test_they_are_decoded(state: State, data: Path, tmp_path: Path, expected: torch.Tensor, case: str) -> None:
+    transcriber = Transcriber(saved(state, tmp_path / "old.pt", OLD[case]))
+    assert torch.equal(transcriber.log_probs(data / "test-0.flac"), expected)
+
+
+@pytest.mark.parametrize("case", LACKING)
+def test_what_they_lack_is_named_with_the_way_out(
+    state: State, data: Path, pretrained: Path, tmp_path: Path, expected: torch.Tensor, case: str
+) -> None:
+    change, way_out = LACKING[case]
+    old = saved(state, tmp_path / "old.pt", OLD["of the task audio_pretraining"], change)
+    with pytest.raises(CheckpointError, match=way_out):
+        Transcriber(old)
+    given = {"dictionary": data / "dict.ltr.txt", "overrides": {"model.w2v_path": str(pretrained)}}
+    assert torch.equal(Transcriber(old, **given).log_probs(data / "test-0.flac"), expected)
+
+
+def test_the_command_takes_a_dictionary_and_overrides(
+    state: State, data: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = saved(state, tmp_path / "old.pt", *(LACKING[case][0] for case in ("task_state", "the encoder's config")))
+    options = ["--dictionary", str(data / "dict.ltr.txt"), "--override", f"model.w2v_path={pretrained}"]
+    assert cli.main(["transcribe", str(old), str(data / "test-0.flac"), *options]) == 0
+    assert capsys.readouterr().out.startswith(f"{data}/test-0.flac\t")
+
+
+def test_a_dictionary_or_an_override_that_does_not_fit(state: State, tmp_path: Path) -> None:
+    old = saved(state, tmp_path / "old.pt")
+    (tmp_path / "dict.ltr.txt").write_text("A 1\nB 1\n")
+    with pytest.raises(CheckpointError, match=r"finetuned on 9 symbols.*dict.ltr.txt has 6"):
+        checkpoints.load_finetuned(old, tmp_path / "dict.ltr.txt")
+    with pytest.raises(ManifestError, match=r"nothing.txt"):
+        checkpoints.load_finetuned(old, tmp_path / "nothing.txt")
+    with pytest.raises(ConfigError, match=r"model.w2v_paths.*did you mean model.w2v_path"):
+        checkpoints.load_finetuned(old, overrides={"model.w2v_paths": "x"})
+
+
+def test_fairseq_generate_takes_the_dictionary_of_the_data(
+    commands: tiny.Commands, state: State, finetuned: Path, data: Path, tmp_path: Path
+) -> None:
+    old = saved(state, tmp_path / "old.pt", LACKING["task_state"][0], OLD["of before hydra"])
+    done = [
+        commands.generate(data, path, tmp_path / path.stem, "--labels", "ltr", "--beam", "1")
+        for path in (finetuned / "checkpoint_last.pt", old)
+    ]
+    assert "old.pt holds no dictionary; the data's is used" in done[1].out + done[1].err
+    one, other = (
+        [line for line in (tmp_path / name / "generate-test.txt").read_text().splitlines() if line[:2] in ("H-", "T-")]
+        for name in ("checkpoint_last", "old")
+    )
+    assert one == other != []
+
+
+def test_fairseq_generate_without_the_pretrained_file(
+    commands: tiny.Commands, state: State, data: Path, tmp_path: Path
+) -> None:
+    old = saved(state, tmp_path / "old.pt", LACKING["the encoder's config"][0])
+    done = commands.generate(data, old, tmp_path / "out", "--labels", "ltr", "--beam", "1", expect=1)
+    assert "/gone/pretrained.pt is not there" in done.last_line
+    assert "--model-overrides \"{'w2v_path': 'FILE'}\"" in done.last_line
+
+
+def test_large_vocabularies(state: State, tmp_path: Path) -> None:
+    from fairseq.data import Dictionary
+
+    large = Dictionary()
+    for number in range(40_000):
+        large.add_symbol(f"▁tok{number}", n=40_000 - number)
+    old = saved(state, tmp_path / "old.pt", lambda s: s["task_state"].update(target_dictionary=large))
+    assert checkpoints.read(old)["task_state"]["target_dictionary"].symbols == large.symbols
