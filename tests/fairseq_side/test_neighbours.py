@@ -24,7 +24,8 @@ from test_whole_checkpoints import stock_training
 from fairseq_parp import checkpoints
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.compat.scope import act, acting, is_ours
-from fairseq_parp.glue import OneLineExit, load_plugin
+from fairseq_parp.errors import OneLineExit
+from fairseq_parp.plugin import load_plugin
 
 SURE = ["model.mask_prob=0", "model.mask_channel_prob=0", "model.layerdrop=0"]
 """What stock fairseq draws from the operating system, switched off."""
