@@ -135,12 +135,13 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
     # --- training ---------------------------------------------------------------------------------------------
 
     def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
-        """Build the model; what its convolutions leave of an utterance decides which labels it can have."""
+        """Build the model; for training, note the convolutions, which decide how many labels CTC can align."""
         if from_checkpoint and self.cfg.path:
             with one_line_errors():
                 require_encoder(model_cfg, self.cfg.path.split(":")[0], MODEL_OVERRIDES)
         model = super().build_model(model_cfg, from_checkpoint)
-        self._convolutions = convolutions(model)
+        if not from_checkpoint:
+            self._convolutions = convolutions(model)
         return model
 
     def mask_sources(self, model: Any) -> Sources:
