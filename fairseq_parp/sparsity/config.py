@@ -68,6 +68,12 @@ class PruningConfig:
     def _error(self, key: str, allowed: str) -> ConfigError:
         return ConfigError(f"{PREFIX}.{key}", getattr(self, key), allowed)
 
+    def _end(self, key: str) -> None:
+        """Check a key that is an update of the run, or null."""
+        value = getattr(self, key)
+        if value is not None and (not _is_int(value) or value < 1):
+            raise self._error(key, "must be an update >= 1, or null for three quarters of the run")
+
     def _fraction(self, key: str) -> None:
         value = getattr(self, key)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:

@@ -24,6 +24,18 @@ class Ramp:
         return self.start + (self.end - self.start) * Fraction(min(update, self.length), self.length)
 
 
+@dataclass(frozen=True)
+class CubicRamp(Ramp):
+    """Sparsity that rises fast at first and ever more slowly: the cubic ramp of gradual magnitude pruning.
+
+    ``s(u) = end + (start - end) * (1 - u / length) ** 3`` (Zhu and Gupta 2017, equation 1, with t_0 = 0).
+    """
+
+    def at(self, update: int) -> Fraction:
+        """Return the sparsity of a prune after ``update`` updates, exactly."""
+        return self.end + (self.start - self.end) * (1 - Fraction(min(update, self.length), self.length)) ** 3
+
+
 def constant(sparsity: Fraction) -> Ramp:
     """Return a schedule that stays at ``sparsity``."""
     return Ramp(sparsity, sparsity)

@@ -173,7 +173,7 @@ class PruningSession:
         before = self.record
         if self.mask is None and not self._criterion.needs_gradients:
             self.method.begin(self, update)
-        self.method.before_forward(self)
+        self.method.before_forward(self, update)
         return None if self.record is before else self.record
 
     @torch.no_grad()
@@ -240,6 +240,10 @@ class PruningSession:
         self.record = PruneRecord(update, self.size, kept, churn, milliseconds)
         return self.record
 
+    def shares(self) -> list[Share]:
+        """Return how the zeros of the present target are divided over the tensors."""
+        return self._allocation(self._shapes(), self.target)
+
     def mask_now(self, update: int) -> MaskSet:
         """Return the mask of the present weights, exactly k zeros in every share; nothing is zeroed."""
         swept = [selection.mask() for selection in self._select(update, include_zeros=False)]
@@ -255,15 +259,26 @@ class PruningSession:
         )
         return self._mask({name: bits for selection in selections for name, bits in selection.mask().bits.items()})
 
+    def lowest(self, scores: Mapping[str, Tensor], k: int) -> MaskSet:
+        """Return the mask that leaves out exactly the ``k`` lowest of these scores, all of them >= 0; ties by position.
+
+        Args:
+            scores: of some of the parameters, in their shapes.
+        """
+        parameters = {name: self.parameters[name] for name in scores}
+        found = self._structure(parameters, scores, k, None, False).mask()
+        return MaskSet(found.bits, {name: tuple(each.shape) for name, each in scores.items()})
+
     def hold(self, mask: MaskSet, update: int) -> PruneRecord:
         """Make ``mask`` the session's mask and zero what it drops."""
         start = time.perf_counter()
+        churn = 0 if self.mask is None else self.mask.churn(mask)
         self._pruned_at = update
         self.mask = MaskSet({name: bits.to(self._device(name)) for name, bits in mask.bits.items()}, mask.shapes)
         self.apply(self.mask)
         milliseconds = 1000 * (time.perf_counter() - start)
         kept = {name: self.mask.size(name) - self.mask.zeros(name) for name in self.mask.bits}
-        self.record = PruneRecord(update, self.mask.size(), kept, 0, milliseconds)
+        self.record = PruneRecord(update, self.mask.size(), kept, churn, milliseconds)
         return self.record
 
     def apply(self, mask: MaskSet) -> None:
@@ -279,6 +294,21 @@ class PruningSession:
         if self.mask is not None:
             gradients = {name: parameter.gradient for name, parameter in self.parameters.items()}
             self.mask.zero_({name: gradient for name, gradient in gradients.items() if gradient is not None})
+
+    def view(self, update: int | None) -> PruneRecord | None:
+        """Take the mask of the present weights and show them masked, until :meth:`restore`."""
+        if self._stashed is not None:
+            return None
+        start = time.perf_counter()
+        self._pruned_at = self._pruned_at if update is None else update
+        selections = self._select(update)
+        mask = self._mask({name: bits for each in selections for name, bits in each.mask().bits.items()})
+        churn = 0 if self.mask is None else self.mask.churn(mask)
+        self.mask = mask
+        self._stashed = masking.set_aside(self._weights(), mask.bits)
+        kept = {name: mask.size(name) - mask.zeros(name) for name in mask.bits}
+        self.record = PruneRecord(self._pruned_at, self.size, kept, churn, 1000 * (time.perf_counter() - start))
+        return self.record
 
     def stash(self, update: int | None) -> None:
         """Prune as of now at the present target, and keep what that zeroes, until :meth:`restore`."""
@@ -395,16 +425,13 @@ class PruningSession:
         scores = self._scores(update)
         return [
             self._structure(share.of(self.parameters), share.of(scores), share.zeros, update, include_zeros)
-            for share in self._shares()
+            for share in self.shares()
         ]
 
     def _scores(self, update: int | None) -> dict[str, Tensor]:
         """Return the criterion's scores, with weights that are zero already below all others."""
         scores = self._criterion.scores(self.parameters, Moment(update or 0, self.seed))
         return {name: _above_zeros(scores[name], self.parameters[name].ranked) for name in self.parameters}
-
-    def _shares(self) -> list[Share]:
-        return self._allocation(self._shapes(), self.target)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(parameter.weight.shape) for name, parameter in self.parameters.items()}

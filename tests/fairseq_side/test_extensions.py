@@ -73,7 +73,10 @@ def test_without_the_package_its_names_are_refused(data: Path, pretrained: Path,
     keys = ["task.pruning.method=one_shot"]
     done = run(tmp_path, tmp_path, "fairseq_cli.hydra_train", *tiny.training(tmp_path, data, pretrained, *keys))
     assert done.returncode == 1
-    assert "task.pruning.method='one_shot': must be one of dense, fixed, mpi, parp, parp_p, rp" in done.stderr
+    assert (
+        "task.pruning.method='one_shot': must be one of dense, fixed, gmp, mpi, parp, parp_p, rigl, rp, set, ste"
+        in done.stderr
+    )
 
 
 def test_an_extension_that_cannot_be_imported_is_one_line(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.sparsity import MaskSet, PruningSession, read_config
 from fairseq_parp.sparsity.counting import zero_count
+from fairseq_parp.sparsity.criteria import CRITERIA, Moment
 from fairseq_parp.sparsity.magnitude import random_mask
 
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -91,6 +92,8 @@ def test_random_scores_follow_seed_and_update_alone() -> None:
     shapes = {name: tuple(weight.shape) for name, weight in weights(first).items()}
     assert masks[0].churn(masks[1]) == 0 == masks[0].churn(random_mask(shapes, 0.5, 7))
     assert masks[0].churn(masks[2]) > 0
+    scores = [CRITERIA["random"].scores(first.parameters, Moment(update, 7)) for update in (0, 1)]
+    assert not any(torch.equal(scores[0][name], scores[1][name]) for name in scores[0])
 
 
 def test_weights_that_are_zero_go_first_whatever_their_score() -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def scores(parameters: Mapping[str, PrunedParameter], moment: Moment) -> dict[str, Tensor]:
     """Draw scores that depend on the seed and the update alone, the same on every rank and device."""
-    chance = torch.Generator().manual_seed(moment.seed + (moment.update << 32))
+    # The generator takes 32 bits of a seed: the golden ratio of them keeps seeds and updates apart.
+    chance = torch.Generator().manual_seed((moment.seed + 2_654_435_761 * moment.update) % (1 << 32))
     return {
         name: torch.rand(parameter.weight.shape, generator=chance).to(parameter.weight.device)
         for name, parameter in parameters.items()

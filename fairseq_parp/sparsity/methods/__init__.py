@@ -9,8 +9,11 @@ from fairseq_parp.errors import ConfigError, unknown_key
 from fairseq_parp.sparsity.config import PREFIX, PruningConfig, frozen
 from fairseq_parp.sparsity.methods.base import Facts, Method
 from fairseq_parp.sparsity.methods.dense import Dense
+from fairseq_parp.sparsity.methods.drop_and_grow import Rigl, Set
+from fairseq_parp.sparsity.methods.gmp import Gmp
 from fairseq_parp.sparsity.methods.parp import Parp, ParpP
 from fairseq_parp.sparsity.methods.static import Fixed, Mpi, Rp
+from fairseq_parp.sparsity.methods.ste import Ste
 from fairseq_parp.sparsity.registry import Registry
 from fairseq_parp.sparsity.upgrade import upgraded_keys
 
@@ -22,6 +25,10 @@ METHODS.register("parp_p", ParpP)
 METHODS.register("mpi", Mpi)
 METHODS.register("rp", Rp)
 METHODS.register("fixed", Fixed)
+METHODS.register("gmp", Gmp)
+METHODS.register("rigl", Rigl)
+METHODS.register("set", Set)
+METHODS.register("ste", Ste)
 
 
 def read_config(raw: Mapping[str, Any] | None = None, **keys: Any) -> PruningConfig:

@@ -31,6 +31,7 @@ class Facts:
         marker: of its points, as matplotlib names it.
         reprunes: whether its mask moves during training, every so many updates.
         frozen_by_scripts: whether the released scripts freeze the Transformer for its first updates.
+        grows: whether weights that the mask begins to keep start at zero; a file can have more zeros than its mask.
         finetunings: from the sparsity to the number of finetunings that one result costs, earlier ones included.
     """
 
@@ -39,6 +40,7 @@ class Facts:
     marker: str = "*"
     reprunes: bool = False
     frozen_by_scripts: bool = True
+    grows: bool = False
     finetunings: Callable[[float], int] = _one
 
 
@@ -79,8 +81,8 @@ class Method:
     def begin(self, session: PruningSession, update: int) -> None:
         """The weights are loaded and training begins, or goes on without a mask: take the first mask."""
 
-    def before_forward(self, session: PruningSession) -> None:
-        """A micro-batch is about to be computed."""
+    def before_forward(self, session: PruningSession, update: int) -> None:
+        """A micro-batch is about to be computed; ``update`` updates were made before."""
 
     def after_backward(self, session: PruningSession) -> None:
         """The gradients of a micro-batch are there."""
@@ -109,6 +111,19 @@ class Method:
         Raises:
             ResumeError: that run was another one.
         """
+
+
+def end_of(asked: int | None, last_update: int | None, method: str) -> int:
+    """Return the update at which a method comes to rest: the one asked for, or three quarters of the run.
+
+    Raises:
+        ConfigError: neither it nor the end of the run is known, or it lies behind that.
+    """
+    if asked is None and last_update is None:
+        raise ConfigError("optimization.max_update", None, f"{method} needs it, or {PREFIX}.end_update")
+    if asked is not None and last_update is not None and asked > last_update:
+        raise ConfigError(f"{PREFIX}.end_update", asked, f"must not exceed optimization.max_update={last_update}")
+    return max(1, 3 * (last_update or 0) // 4) if asked is None else asked
 
 
 def is_time(update: int, interval: int | None, last_update: int | None) -> bool:

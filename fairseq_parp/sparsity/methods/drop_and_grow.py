@@ -1,0 +1,181 @@
+"""``rigl`` and ``set``: sparse from the first update, with a mask that moves: drop some weights, grow as many others.
+
+The number of zeros never changes. Every ``interval`` updates the smallest kept weights are dropped, and as many zeros
+are grown: those of the largest gradient (RigL, Evci et al. 2020, "Rigging the lottery", section 3) or random ones (SET,
+Mocanu et al. 2018, "Scalable training of artificial neural networks ...", methods). Grown weights start at zero.
+
+Both happen within each share of the allocation; in the papers that is one tensor (``allocation: erk`` or ``tensor``).
+RigL's algorithm leaves out the step of the update whose gradient decides. A fairseq update cannot be left out, so the
+step is made, and the new mask is applied when the next update begins. So a saved file's grown weights were trained.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fairseq_parp.errors import MaskError
+from fairseq_parp.sparsity.config import PruningConfig
+from fairseq_parp.sparsity.criteria import CRITERIA, Moment
+from fairseq_parp.sparsity.masks import MaskSet, require_bits
+from fairseq_parp.sparsity.methods.base import Facts, Method, end_of
+
+if TYPE_CHECKING:
+    from fairseq_parp.sparsity.session import PruningSession
+
+
+@dataclass(frozen=True)
+class DropAndGrowConfig(PruningConfig):
+    """The keys of ``rigl`` and ``set``."""
+
+    interval: int | None = 100
+    """Updates between two changes of the mask, RigL's default."""
+
+    drop_fraction: float = 0.3
+    """Fraction of the kept weights that the first change drops: alpha of RigL and zeta of SET."""
+
+    end_update: int | None = None
+    """Update after which the mask stays. Null means three quarters of the run, as in RigL."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._fraction("drop_fraction")
+        if self.interval is None:
+            raise self._error("interval", f"{self.method} moves its mask every so many updates; give a number")
+        self._end("end_update")
+
+
+class DropAndGrow(Method):
+    """What the two methods share. ``_pending`` is the next mask, until the next update begins."""
+
+    config_class = DropAndGrowConfig
+    config: DropAndGrowConfig
+    _pending: MaskSet | None = None
+
+    def prepare(self, session: PruningSession) -> None:  # noqa: ARG002
+        """Check that the end of the run is known.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        self._end = end_of(self.config.end_update, self.last_update, self.config.method)
+
+    def begin(self, session: PruningSession, update: int) -> None:
+        """Take the first mask, by the criterion."""
+        session.prune(update)
+
+    def before_forward(self, session: PruningSession, update: int) -> None:
+        """Apply the mask that the last update decided on."""
+        self._update = update
+        if self._pending is not None:
+            session.hold(self._pending, self._decided_at)
+            self._pending = None
+
+    def after_step(self, session: PruningSession, update: int) -> None:
+        """Hold the zeros; decide on the next mask if it is time."""
+        assert session.mask is not None
+        session.apply(session.mask)
+        if self._decides(update):
+            self._pending, self._decided_at = self._next_mask(session, update), update
+
+    def _decides(self, update: int) -> bool:
+        """Tell whether the ``update``-th update decides on the next mask."""
+        assert self.config.interval is not None
+        return update % self.config.interval == 0 and update < self._end
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the mask that is decided on, if one is."""
+        if self._pending is None:
+            return {"pending": {}}
+        return {"pending": {n: bits.cpu() for n, bits in self._pending.bits.items()}, "decided_at": self._decided_at}
+
+    def load_state_dict(self, state: Mapping[str, Any], mask: MaskSet) -> None:
+        """Take over the mask that was decided on.
+
+        Raises:
+            MaskError: it does not fit.
+        """
+        if not state["pending"]:
+            return
+        if set(state["pending"]) != set(mask.bits):
+            raise MaskError("the checkpoint's next mask is of other parameters than its mask")
+        for name, shape in mask.shapes.items():
+            require_bits("the checkpoint", name, state["pending"][name], shape)
+        self._pending = MaskSet({n: state["pending"][n].to(bits.device) for n, bits in mask.bits.items()}, mask.shapes)
+        self._decided_at = int(state["decided_at"])
+
+    def _next_mask(self, session: PruningSession, update: int) -> MaskSet:
+        """Drop the smallest of the kept weights and grow as many of the others, exactly, within every share."""
+        mask, growth = session.mask, self._growth(session, update)
+        assert mask is not None
+        kept = dict(mask.items())
+        weights = {name: each.ranked.float().abs() for name, each in session.parameters.items()}
+        fraction = self._fraction_at(update)
+        bits: dict[str, Tensor] = {}
+        for share in session.shares():
+            zeros, size = share.zeros, sum(kept[name].numel() for name in share.names)
+            dropped = round(fraction * (size - zeros))
+            # Zeros score 0, kept weights above: first the mask without the dropped ones ...
+            survivors = session.lowest(
+                {name: torch.where(kept[name], weights[name].clamp_min(_TINY), 0.0) for name in share.names},
+                zeros + dropped,
+            )
+            # ... then survivors score highest, and the rest by their growth score.
+            grown = {name: torch.where(survivors.kept(name), _HUGE, growth[name]) for name in share.names}
+            bits |= session.lowest(grown, zeros).bits
+        return MaskSet({name: bits[name] for name in mask.bits}, mask.shapes)
+
+    @abstractmethod
+    def _fraction_at(self, update: int) -> float:
+        """Return the fraction of the kept weights that the change after ``update`` updates drops."""
+
+    @abstractmethod
+    def _growth(self, session: PruningSession, update: int) -> dict[str, Tensor]:
+        """Return one score >= 0 a weight, by parameter name: the highest among the zeros are grown."""
+
+
+class Rigl(DropAndGrow):
+    """Grow the zeros of largest gradient; drop ever fewer weights, along a cosine."""
+
+    facts = Facts("RigL", "#117733", "h", reprunes=True, frozen_by_scripts=False, grows=True)
+
+    def after_backward(self, session: PruningSession) -> None:
+        """Zero the gradients of the zeros, except in an update whose gradients decide what grows."""
+        if not self._decides(self._update + 1):
+            session.mask_gradients()
+
+    def _fraction_at(self, update: int) -> float:
+        return self.config.drop_fraction / 2 * (1 + math.cos(math.pi * update / self._end))
+
+    def _growth(self, session: PruningSession, update: int) -> dict[str, Tensor]:  # noqa: ARG002
+        return {
+            name: torch.zeros_like(each.weight, dtype=torch.float32)
+            if each.gradient is None
+            else each.gradient.float().abs()
+            for name, each in session.parameters.items()
+        }
+
+
+class Set(DropAndGrow):
+    """Grow random zeros; drop the same fraction every time."""
+
+    facts = Facts("SET", "#999933", "X", reprunes=True, frozen_by_scripts=False, grows=True)
+
+    def after_backward(self, session: PruningSession) -> None:
+        """Zero the gradients of the zeros."""
+        session.mask_gradients()
+
+    def _fraction_at(self, update: int) -> float:  # noqa: ARG002
+        return self.config.drop_fraction
+
+    def _growth(self, session: PruningSession, update: int) -> dict[str, Tensor]:
+        return CRITERIA["random"].scores(session.parameters, Moment(update, session.seed))
+
+
+_TINY, _HUGE = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max

@@ -1,0 +1,71 @@
+"""``gmp``: gradual magnitude pruning (Zhu and Gupta 2017, "To prune, or not to prune", section 3).
+
+The sparsity rises from ``start_sparsity`` to ``sparsity`` along a cubic curve. Between two prunes the zeros are held:
+they get no gradient. Once zero, a weight stays zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fairseq_parp.sparsity.config import PREFIX, PruningConfig
+from fairseq_parp.sparsity.counting import exact
+from fairseq_parp.sparsity.methods.base import Facts, Method, end_of, is_time
+from fairseq_parp.sparsity.schedule import CubicRamp
+
+if TYPE_CHECKING:
+    from fairseq_parp.sparsity.session import PruningSession
+
+
+@dataclass(frozen=True)
+class GmpConfig(PruningConfig):
+    """The keys of ``gmp``."""
+
+    start_sparsity: float = 0.0
+    """Sparsity of the first mask, s_i in the paper."""
+
+    end_update: int | None = None
+    """Update at which ``sparsity`` is reached. Null means three quarters of the run, a default of ours."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._fraction("start_sparsity")
+        if self.start_sparsity > self.sparsity:
+            raise self._error("start_sparsity", f"must not exceed {PREFIX}.sparsity={self.sparsity}")
+        if self.interval is None:
+            raise self._error("interval", "gmp raises its sparsity at prunes; give a number")
+        self._end("end_update")
+
+
+class Gmp(Method):
+    """Gradual magnitude pruning."""
+
+    facts = Facts("GMP", "#332288", "p", reprunes=True, frozen_by_scripts=False)
+    config_class = GmpConfig
+    config: GmpConfig
+
+    def make_schedule(self) -> CubicRamp:
+        """Return the cubic ramp.
+
+        Raises:
+            ConfigError: its end is not known, or lies behind the run's.
+        """
+        end = end_of(self.config.end_update, self.last_update, "gmp")
+        return CubicRamp(exact(self.config.start_sparsity), exact(self.config.sparsity), end)
+
+    def begin(self, session: PruningSession, update: int) -> None:
+        """Take the first mask."""
+        session.prune(update)
+
+    def after_backward(self, session: PruningSession) -> None:
+        """Zero the gradients of the zeros."""
+        if session.target:
+            session.mask_gradients()
+
+    def after_step(self, session: PruningSession, update: int) -> None:
+        """Hold the zeros; prune if it is time, or if the ramp ends."""
+        if session.target and session.mask is not None:
+            session.apply(session.mask)
+        if is_time(update, self.config.interval, self.last_update) or update == self.schedule.length:
+            session.prune(update)

@@ -1,0 +1,43 @@
+"""``ste``: the model computes with a magnitude mask, and the dense weights behind it are trained straight through.
+
+In the forward and backward pass the smallest weights are zero. The gradient of the masked weights is applied to the
+dense ones (straight-through estimator, Bengio et al. 2013), so that a masked weight can grow and come back at any
+update. The mask is taken anew at every update. A checkpoint holds the masked weights; the dense values at the zeros
+stand beside the model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fairseq_parp.sparsity.methods.base import Facts, Method
+
+if TYPE_CHECKING:
+    from fairseq_parp.sparsity.session import PruningSession
+
+
+class Ste(Method):
+    """Straight-through magnitude pruning."""
+
+    facts = Facts("STE", "#882255", ">", frozen_by_scripts=False)
+    criteria = ("magnitude",)
+
+    def begin(self, session: PruningSession, update: int) -> None:
+        """Take the first mask; the weights behind it stay."""
+        session.view(update)
+
+    def before_forward(self, session: PruningSession, update: int) -> None:
+        """Show the masked weights to the micro-batch."""
+        session.view(update)
+
+    def before_step(self, session: PruningSession, update: int) -> None:  # noqa: ARG002
+        """Give the dense weights to the optimizer."""
+        session.restore()
+
+    def show_sparse(self, session: PruningSession, update: int | None) -> None:
+        """Show the masked weights."""
+        session.view(update)
+
+    def show_trained(self, session: PruningSession) -> None:
+        """Show the dense weights."""
+        session.restore()
