@@ -136,6 +136,9 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
 
     def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model; for training, note the convolutions, which decide how many labels CTC can align."""
+        if from_checkpoint and self.cfg.path:
+            with one_line_errors():
+                require_encoder(model_cfg, self.cfg.path.split(":")[0], MODEL_OVERRIDES)
         model = super().build_model(model_cfg, from_checkpoint)
         if not from_checkpoint:
             self._convolutions = convolutions(model)

@@ -65,7 +65,8 @@ def test_parp_p_rises_linearly_and_ends_exactly() -> None:
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({"method": "prap"}, "task.pruning.method='prap': must be one of dense, fixed, gmp, mpi, parp, parp_p, rigl, rp, set, ste"),
+        ({"method": "prap"}, ("task.pruning.method='prap': must be one of dense, fixed, gmp, mpi, parp, parp_p, rigl, rp, "
+         "set, ste")),
         ({"sparsity": 1.0}, "task.pruning.sparsity=1.0: must be a number in [0, 1)"),
         ({"sparsity": -0.1}, "task.pruning.sparsity=-0.1: must be a number in [0, 1)"),
         ({"sparsity": float("nan")}, "task.pruning.sparsity=nan: must be a number in [0, 1)"),
@@ -76,7 +77,8 @@ def test_parp_p_rises_linearly_and_ends_exactly() -> None:
         ({"allocation": "row"}, "task.pruning.allocation='row': must be one of erk, global, layer, tensor"),
         ({"scope": []}, "task.pruning.scope=(): must be 'paper', or a list of parameter names and regular expressions"),
         ({"scope": 3}, "task.pruning.scope=3: must be 'paper', or a list of parameter names and regular expressions"),
-        ({"start_sparsity": 0.1}, "task.pruning.start_sparsity=0.1: is for methods parp_p, gmp, not parp; leave it null"),
+        ({"start_sparsity": 0.1}, ("task.pruning.start_sparsity=0.1: is for methods parp_p, gmp, not parp; leave it "
+         "null")),
         ({"method": "parp_p", "start_sparsity": 0.6}, ("task.pruning.start_sparsity=0.6: must not exceed "
          "task.pruning.sparsity=0.5")),
         ({"mask": 5}, "task.pruning.mask=5: must be the path of a mask file, or null"),
