@@ -21,6 +21,7 @@ LIBRARIES = {
     "soundfile": "soundfile",
     "editdistance": "editdistance",
     "safetensors": "safetensors",
+    "scipy": "scipy",
     "soxr": "soxr",
     "tqdm": "tqdm",
     "flashlight-text": "flashlight.lib.text",

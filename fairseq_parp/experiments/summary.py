@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fairseq_parp.errors import listing
+from fairseq_parp.experiments.judging import NOTE, judged
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import Names, System, group, interval_of, reprunes, systems_of
 from fairseq_parp.experiments.verdicts import (
@@ -16,11 +17,6 @@ from fairseq_parp.experiments.verdicts import (
     against_rivals,
     in_words,
 )
-
-NOTE = """\
-A difference is the first system's error rate minus the second's: below 0 the first is better. The interval is from a
-paired bootstrap over utterances, seeds pooled. A win or a loss is an interval without 0; where systems are equal, one
-comparison in twenty is called by chance all the same."""
 
 
 def summary(rows: Sequence[Row], folder: Path) -> str:
@@ -105,15 +101,18 @@ def _verdicts(systems: Sequence[System], decodings: Decodings) -> Iterator[str]:
             yield from ("", f"### {title}")
         for place, members in group(pairs, _training).items():
             yield from ("", f"{place}:", "")
-            yield from (f"- {in_words(pair, decodings.compare(*pair), names)}" for pair in members)
+            yield from judged([(in_words(pair, names), decodings.compare(*pair)) for pair in members])
     if pairs := across_training_sets(here):
         yield from ("", "### One training set against another", "")
-        for one, other in pairs:
-            told = in_words((one, other), decodings.compare(one, other), names)
-            yield f"- trained on {one.one.data} against trained on {other.one.data}: {told}"
+        yield from judged([(_across(pair, names), decodings.compare(*pair)) for pair in pairs])
     missing = sorted({row.run for system in systems if system not in here for row in system.rows})
     if missing:
         yield from ("", f"Not compared, as what they decoded is not here: {listing(missing)}.")
+
+
+def _across(pair: Pair, names: Names) -> str:
+    one, other = (system.one.data for system in pair)
+    return f"trained on {one} against trained on {other}: {in_words(pair, names)}"
 
 
 def _training(pair: Pair) -> str:

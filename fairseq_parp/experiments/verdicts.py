@@ -1,4 +1,4 @@
-"""Who wins: every sparse system against dense, and PARP against the other methods at the same sparsity."""
+"""Which systems are compared: every sparse one with dense, and PARP with the other methods at the same sparsity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fairseq_parp.decoding.scoring import Utterance, score_utterances
 from fairseq_parp.errors import ConfigError, ExperimentFileError
-from fairseq_parp.experiments.bootstrap import Comparison, Decoded, Difference, compare
+from fairseq_parp.experiments.comparison import Comparison, Decoded, compare
 from fairseq_parp.experiments.procedures import BASELINE, known
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import Names, System, group, main_settings
@@ -39,11 +39,11 @@ class Decodings:
         """Compare two systems.
 
         Raises:
-            ComparisonError: they have no seed in common, or were not decoded on the same utterances.
+            ComparisonError: they were not decoded on the same utterances.
             ExperimentFileError: a decoded file does not have the error rate that its row has.
             ResultsError: a decoded file is damaged.
         """
-        return compare(self._of(first), self._of(second))
+        return compare(self._of(first), self._of(second), trained_alike=first.place == second.place)
 
     def _of(self, system: System) -> Decoded:
         return {row.seed: self._utterances(row) for row in system.rows}
@@ -91,7 +91,7 @@ def across_training_sets(systems: Sequence[System]) -> list[Pair]:
     columns = ("split", "protocol", "method", "sparsity", "mask_from")
     alike = group((s for s in systems if "/" in s.one.split), lambda s: tuple(getattr(s.one, c) for c in columns))
     pairs = (pair for members in alike.values() for pair in combinations(members, 2))
-    return [(one, other) for one, other in pairs if one.one.data != other.one.data and _shares_seed(one, other)]
+    return [(one, other) for one, other in pairs if one.one.data != other.one.data]
 
 
 def _pairs(firsts: Sequence[System], systems: Sequence[System], methods: Sequence[str]) -> Iterator[Pair]:
@@ -105,7 +105,7 @@ def _partners(first: System, systems: Sequence[System], method: str) -> list[Sys
     found = [
         other
         for other in systems
-        if other.one.method == method and other.place == first.place and _shares_seed(first, other)
+        if other.one.method == method and other.place == first.place
         and (method == BASELINE or _start(other.one) == _start(first.one))
     ]  # fmt: skip
     for column in ("updates", "lr", "interval"):
@@ -114,28 +114,12 @@ def _partners(first: System, systems: Sequence[System], method: str) -> list[Sys
     return found
 
 
-def _shares_seed(one: System, other: System) -> bool:
-    return bool(set(one.values("seed")) & set(other.values("seed")))
-
-
 def _start(row: Row) -> tuple[float, str]:
     return row.sparsity, row.mask_from
 
 
-def in_words(pair: Pair, found: Comparison, names: Names) -> str:
-    """Return a comparison as one line, UER first."""
+def in_words(pair: Pair, names: Names) -> str:
+    """Return a pair's names and its test split."""
     first, second = pair
-    seeds = "1 seed" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds"
-    words = f"; {_told('WER', found.words)}" if found.words else ""
     lr = first.one.lr != second.one.lr
-    against = f"{names(first, lr)} against {names(second, lr)} on {first.one.split}, {seeds}"
-    return f"{against}: {_told('UER', found.units)}{words}"
-
-
-def _told(rate: str, found: Difference) -> str:
-    interval = f"[{_points(found.low)}, {_points(found.high)}]"
-    return f"{rate} {_points(found.points)} points, 95 % interval {interval}: {found.verdict}"
-
-
-def _points(value: float) -> str:
-    return f"{round(value, 2) + 0.0:+.2f}"  # the sum makes -0.0 a 0.0
+    return f"{names(first, lr)} against {names(second, lr)} on {first.one.split}"

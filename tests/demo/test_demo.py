@@ -62,9 +62,10 @@ def test_the_table_has_a_row_for_each_method() -> None:
     ]
 
 
-@pytest.mark.parametrize(("errors", "word"), [(60, "worse"), (40, "better"), (50, "same")])
-def test_it_says_who_won(errors: int, word: str) -> None:
-    assert word in run._verdict(result("dense", 0, 50), result("parp", 50, errors))
+@pytest.mark.parametrize(("errors", "points"), [(60, "+5.00"), (40, "-5.00"), (50, "+0.00")])
+def test_one_seed_gives_a_difference_and_no_verdict(errors: int, points: str) -> None:
+    told = run._difference(result("dense", 0, 50), result("parp", 50, errors))
+    assert told == f"UER of PARP minus dense: {points} points. One seed: no verdict."
 
 
 def test_only_a_folder_of_its_own_is_replaced(tmp_path: Path) -> None:

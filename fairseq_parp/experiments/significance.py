@@ -1,0 +1,90 @@
+"""Whether two systems differ: t tests over the error rates of their training seeds.
+
+A seed is one training: the unit that varies when a recipe is repeated. Two seeds of one recipe can differ by far more
+than two draws of test utterances do, so a test over utterances alone calls equal systems different.
+
+The test is paired where both systems were trained on the same data under the same recipe and the same seeds:
+``common.seed`` decides the order of the batches, the random weights of the output layer, dropout, mask spans and
+layerdrop, so the two error rates of a seed are not independent. Otherwise it is Welch's test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+FEWEST_SEEDS = 3
+"""Two seeds leave one degree of freedom: a paired difference would have to be 12.7 standard errors."""
+
+LEVEL = 0.05
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class TTest:
+    """A two-sided t test for a difference of mean error rates.
+
+    Attributes:
+        p: probability of a difference at least as large between equal systems; not corrected.
+        error: standard error of the difference, in percentage points.
+        freedom: degrees of freedom.
+    """
+
+    p: float
+    error: float
+    freedom: float
+
+
+def t_test(first: Sequence[float], second: Sequence[float], *, paired: bool) -> TTest | None:
+    """Test two systems' error rates.
+
+    Args:
+        first, second: error rates in percent, one a seed; in the same order of seeds where they are ``paired``.
+        paired: whether the seeds are shared, see above.
+
+    Returns:
+        None where nothing can be tested: fewer than three seeds of a system, or no spread over the seeds.
+    """
+    if min(len(first), len(second)) < FEWEST_SEEDS:
+        return None
+    samples = [np.subtract(first, second)] if paired else [np.asarray(first), np.asarray(second)]
+    error = math.sqrt(sum(sample.var(ddof=1) / len(sample) for sample in samples))
+    if error < 1e-9:  # points: rates that are equal but for rounding
+        return None
+    found = stats.ttest_1samp(samples[0], 0) if paired else stats.ttest_ind(*samples, equal_var=False)
+    return TTest(float(found.pvalue), error, float(found.df))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for their number (S. Holm, "A simple sequentially rejective multiple test procedure", 1979).
+
+    Whatever is true of the systems, the chance of any false call among all is at most the level that the results are
+    compared with.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def smallest_difference(tests: Sequence[TTest]) -> float | None:
+    """Return the true difference, in points, that one of these tests finds in 80 % of repetitions.
+
+    The standard error is pooled over the tests (root of the mean square), the degrees of freedom are the fewest, and
+    the level is that of Holm's first step, 0.05 divided by the number of tests. None where there are no tests.
+    """
+    if not tests:
+        return None
+    error = math.sqrt(sum(test.error**2 for test in tests) / len(tests))
+    freedom = min(test.freedom for test in tests)
+    critical = float(stats.t.isf(LEVEL / len(tests) / 2, freedom))
+    found = optimize.brentq(lambda shift: stats.nct.sf(critical, freedom, shift) - POWER, 0, 20 * critical)
+    return error * float(found)
