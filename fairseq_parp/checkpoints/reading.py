@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import torch
 
 from fairseq_parp.checkpoints.archives import DamagedError, inspect
 from fairseq_parp.checkpoints.contents import require_fairseq
 from fairseq_parp.checkpoints.pickles import RefusedError
-from fairseq_parp.errors import CheckpointError, OneLineExit, absolute, first_line
-from fairseq_parp.plugin import load_plugin
-
-if TYPE_CHECKING:
-    from fairseq.data import Dictionary
-    from torch import nn
+from fairseq_parp.errors import CheckpointError, absolute, first_line
 
 _DICTIONARY = "fairseq.data.dictionary.Dictionary"
 
@@ -102,60 +94,3 @@ def _allowed(with_fairseq: bool) -> list[Any]:
     from fairseq.data.dictionary import Dictionary
 
     return [argparse.Namespace, Dictionary]
-
-
-@dataclass(frozen=True)
-class Finetuned:
-    """A finetuned CTC model, ready to decode.
-
-    Attributes:
-        model: in evaluation mode, on the CPU.
-        dictionary: fairseq's Dictionary of the labels; the blank is symbol 0.
-        labels: kind of labels, such as ``ltr``.
-        normalize: whether audio is to have zero mean and unit variance.
-        sample_rate: in Hz.
-    """
-
-    model: nn.Module
-    dictionary: Dictionary
-    labels: str
-    normalize: bool
-    sample_rate: int
-
-
-def load_finetuned(
-    path: str | Path, dictionary: str | Path | None = None, overrides: Mapping[str, str] | None = None
-) -> Finetuned:
-    """Load a finetuned checkpoint for decoding. Nothing is pruned.
-
-    The pretrained file is needed only where the checkpoint does not hold its config (``model.w2v_args``).
-
-    Args:
-        path: the checkpoint, of this plugin's task or of another one's.
-        dictionary: the labels' ``dict.ltr.txt``, in place of the checkpoint's.
-        overrides: by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
-
-    Raises:
-        CheckpointError: the file cannot be read, holds no CTC model or lacks a part that is named.
-        ConfigError, ManifestError: an override or the dictionary cannot be used.
-    """
-    from fairseq import checkpoint_utils
-
-    from fairseq_parp.checkpoints.finetuned import complete
-    from fairseq_parp.compat.no_eval import building
-
-    load_plugin()
-    try:
-        # fairseq prints a model whose pretrained weights it loads.
-        with building(), contextlib.redirect_stdout(io.StringIO()):
-            state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-            complete(state, path, dictionary, overrides or {})
-            (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
-    except OneLineExit as stop:
-        raise stop.error from None
-    except (FileNotFoundError, OSError) as error:
-        raise CheckpointError(absolute(path), str(error)) from None
-    if getattr(task.cfg, "labels", None) is None:
-        raise CheckpointError(absolute(path), f"holds {cfg.model._name}, which was not finetuned on labels")
-    model.eval()
-    return Finetuned(model, task.target_dictionary, task.cfg.labels, bool(task.cfg.normalize), task.cfg.sample_rate)

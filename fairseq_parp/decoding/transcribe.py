@@ -52,7 +52,7 @@ class Transcriber:
             MissingToolError, LanguageModelError: as :meth:`LanguageModel.searcher`.
         """
         # fairseq takes seconds to import, and whoever only imports this module need not have it.
-        from fairseq_parp.checkpoints import load_finetuned
+        from fairseq_parp.transcription.loading import load_finetuned
 
         self._finetuned = load_finetuned(checkpoint, dictionary, overrides)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

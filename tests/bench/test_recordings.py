@@ -9,12 +9,13 @@ import pytest
 import soundfile
 from tone_model import finetuned_on_tones, tones
 
-from fairseq_parp import checkpoints, cli
+from fairseq_parp import cli
 from fairseq_parp.bench import run
 from fairseq_parp.bench.beams import texts_of
 from fairseq_parp.bench.recordings import Recordings
 from fairseq_parp.decoding import GreedySearcher, LanguageModel
 from fairseq_parp.errors import ManifestError
+from fairseq_parp.transcription import loading
 
 TEXTS = ["AB-B|A", "B|AB|"]
 
@@ -22,7 +23,7 @@ TEXTS = ["AB-B|A", "B|AB|"]
 @pytest.fixture
 def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recordings:
     loaded = finetuned_on_tones()
-    monkeypatch.setattr(checkpoints, "load_finetuned", lambda _path: loaded)
+    monkeypatch.setattr(loading, "load_finetuned", lambda *_arguments: loaded)
     for name, text in zip("ab", TEXTS, strict=True):
         soundfile.write(tmp_path / f"{name}.wav", tones(16000, text), 16000)
     lengths = "".join(f"{name}.wav\t{3200 * len(text)}\n" for name, text in zip("ab", TEXTS, strict=True))

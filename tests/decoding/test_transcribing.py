@@ -16,19 +16,19 @@ import torch
 from fairseq.data import Dictionary
 from tone_model import finetuned_on_tones, tones
 
-from fairseq_parp import checkpoints
 from fairseq_parp.cli import transcribe as command
 from fairseq_parp.decoding import LanguageModel
 from fairseq_parp.decoding.audio import read_audio
 from fairseq_parp.decoding.transcribe import Transcriber, shortest_input, transcribe
 from fairseq_parp.errors import AudioError, ConfigError
+from fairseq_parp.transcription import loading
 
 
 @pytest.fixture
 def finetuned(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What every checkpoint loads as; a test may change it."""
     loaded = finetuned_on_tones()
-    monkeypatch.setattr(checkpoints, "load_finetuned", lambda _path: loaded)
+    monkeypatch.setattr(loading, "load_finetuned", lambda *_arguments: loaded)
     return loaded
 
 

@@ -12,9 +12,9 @@ import pytest
 import tiny
 import torch
 
-from fairseq_parp import checkpoints
 from fairseq_parp.decoding.scoring import score_file
 from fairseq_parp.report import report
+from fairseq_parp.transcription import loading
 
 
 def hypotheses(results: Path) -> dict[int, list[tuple[float, str]]]:
@@ -79,7 +79,7 @@ def test_greedy_equals_the_models_best_path(
     # One at a time: group normalisation in the feature encoder sees the padding of a batch.
     options = ["--beam", "1", "--batch-size", "1"]
     commands.generate(data, finetuned / "checkpoint_last.pt", tmp_path, *options)
-    loaded = checkpoints.load_finetuned(finetuned / "checkpoint_last.pt")
+    loaded = loading.load_finetuned(finetuned / "checkpoint_last.pt")
     for number in range(5):
         audio, _ = soundfile.read(data / f"test-{number}.flac", dtype="float32")
         with torch.no_grad():
@@ -112,7 +112,7 @@ def test_decoding_needs_neither_the_pretrained_file_nor_the_mask_nor_the_diction
     commands.generate(bare, checkpoint, tmp_path)
     assert len(hypotheses(tmp_path)) == 5
     assert report(checkpoint).prunable == before
-    assert checkpoints.load_finetuned(checkpoint).labels == "ltr"
+    assert loading.load_finetuned(checkpoint).labels == "ltr"
 
 
 def test_scores_of_the_results(commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path) -> None:

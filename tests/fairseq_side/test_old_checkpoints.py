@@ -15,6 +15,7 @@ import torch
 from fairseq_parp import checkpoints, cli
 from fairseq_parp.decoding.transcribe import Transcriber
 from fairseq_parp.errors import CheckpointError, ConfigError, ManifestError
+from fairseq_parp.transcription import loading
 
 State = dict[str, Any]
 
@@ -107,11 +108,11 @@ def test_a_dictionary_or_an_override_that_does_not_fit(state: State, tmp_path: P
     old = saved(state, tmp_path / "old.pt")
     (tmp_path / "dict.ltr.txt").write_text("A 1\nB 1\n")
     with pytest.raises(CheckpointError, match=r"finetuned on 9 symbols.*dict.ltr.txt has 6"):
-        checkpoints.load_finetuned(old, tmp_path / "dict.ltr.txt")
+        loading.load_finetuned(old, tmp_path / "dict.ltr.txt")
     with pytest.raises(ManifestError, match=r"nothing.txt"):
-        checkpoints.load_finetuned(old, tmp_path / "nothing.txt")
+        loading.load_finetuned(old, tmp_path / "nothing.txt")
     with pytest.raises(ConfigError, match=r"model.w2v_paths.*did you mean model.w2v_path"):
-        checkpoints.load_finetuned(old, overrides={"model.w2v_paths": "x"})
+        loading.load_finetuned(old, overrides={"model.w2v_paths": "x"})
 
 
 def test_fairseq_generate_takes_the_dictionary_of_the_data(
