@@ -42,7 +42,12 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
         verb = verbs.add_parser(name, help=summary, description=summary, **getattr(module, "PARSER", {}))
         if module:
             module.add_arguments(verb)
-    arguments = parser.parse_args(argv)
+    arguments, others = parser.parse_known_args(argv)
+    overrides = getattr(arguments, "overrides", None)  # argparse takes those before an option alone
+    if others and (overrides is None or any(word.startswith("-") for word in others)):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    if overrides is not None:
+        overrides += others
     return arguments.verb, arguments
 
 

@@ -48,3 +48,13 @@ def test_the_sweeps_train_as_long_as_the_scripts_where_they_freeze(capsys: pytes
     assert "optimization.max_update=12000" in train
     assert "task.pruning.interval=27" in train
     assert "model.freeze_finetune_updates=0" in train
+
+
+def test_overrides_stand_before_and_after_options(capsys: pytest.CaptureFixture[str]) -> None:
+    _, arguments = cli.parse(["experiment", "some.yaml", "seed=[3]", "--dry-run", "updates=[5]"])
+    assert (arguments.overrides, arguments.dry_run) == (["seed=[3]", "updates=[5]"], True)
+    with pytest.raises(SystemExit):
+        cli.parse(["experiment", "some.yaml", "--dry-run", "updates=[5]", "--no-such-option"])
+    with pytest.raises(SystemExit):
+        cli.parse(["report", "some.pt", "--json", "updates=[5]"])
+    assert capsys.readouterr().err.count("unrecognized arguments: ") == 2
