@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fairseq_parp.decoding.lattice import Lattice
 from fairseq_parp.decoding.pruning import USUAL_PRUNING, Pruning, prune_frames
@@ -23,14 +24,16 @@ from fairseq_parp.decoding.searcher import (
 
 _MULTIPLIER = 6364136223846793005  # Knuth's MMIX generator; any large odd number spreads the bits
 _DEAD = -1
+_NOWHERE = 1 << 40  # far past all candidates; times the number of symbols it is still an int64
 
 
 class _Frame(NamedTuple):
     """One frame of B utterances, and apart from it the M symbols of each that a prefix may grow by, ascending."""
 
     every: Tensor  # (B, C) log-probabilities
-    symbols: Tensor  # (B, M)
-    grow: Tensor  # (B, M) their log-probabilities; -inf where an utterance has fewer than M
+    labels: Tensor  # (B, 1 + M): -1, then the symbols
+    grow: Tensor  # (B, M) the symbols' log-probabilities; -inf where an utterance has fewer than M
+    place: Tensor  # (B, C) where a symbol is among the M; _NOWHERE where it is not
 
 
 class _Beams(NamedTuple):
@@ -47,6 +50,12 @@ class _Beams(NamedTuple):
     key: Tensor
     parent: Tensor  # the key of the prefix without that label; _DEAD for the empty prefix and without a prefix
 
+    def without(self, dead: Tensor) -> _Beams:
+        """Return the beams with some emptied, where ``dead`` (B, K) holds."""
+        changed = (self.ends_blank, NEVER), (self.ends_label, NEVER), (self.key, _DEAD), (self.parent, _DEAD)
+        blank, label, key, parent = (field.masked_fill(dead, value) for field, value in changed)
+        return _Beams(blank, label, self.last, key, parent)
+
 
 class _Step(NamedTuple):
     """Where the prefixes that survive a frame came from; each field is (B, K)."""
@@ -55,9 +64,21 @@ class _Step(NamedTuple):
     label: Tensor  # the label that was appended, or -1
 
 
-def _child(key: Tensor, label: Tensor) -> Tensor:
-    """Return the key of a prefix with one label more; int64 arithmetic wraps around."""
-    return key * _MULTIPLIER + label + 1
+class _Layout(NamedTuple):
+    """The order of the candidates: K prefixes left as they are, then K x M longer ones, then one that is impossible."""
+
+    first_longer: Tensor  # (K,) index of each beam's first longer candidate
+    origin: Tensor  # (K + K M,) the beam that a candidate comes from
+    column: Tensor  # (K + K M,) 0, or 1 + the place of the label appended
+    factor: Tensor  # (K + K M,) of the key: 1, or the multiplier
+
+
+@functools.lru_cache(maxsize=256)  # a few dozen pairs of sizes return all the time
+def _layout(beams: int, symbols: int, device: torch.device) -> _Layout:
+    beam = torch.arange(beams, device=device)
+    column = torch.cat((torch.zeros_like(beam), torch.arange(1, symbols + 1, device=device).repeat(beams)))
+    origin = torch.cat((beam, beam.repeat_interleave(symbols)))
+    return _Layout(beams + beam * symbols, origin, column, torch.where(column > 0, _MULTIPLIER, 1))
 
 
 @dataclass(frozen=True)
@@ -123,8 +144,10 @@ class PrefixBeamSearcher:
         most = possible.sum(-1).amax(0).clamp(min=1).tolist()
         symbols = (~possible).sort(dim=-1, stable=True).indices[..., : max(most, default=1)]
         grow = grow.gather(-1, symbols)
+        labels = pad(symbols, (1, 0), value=-1)
+        place = torch.where(possible, possible.cumsum(-1) - 1, _NOWHERE)
         for t, many in enumerate(most):
-            yield _Frame(frames[:, t], symbols[:, t, :many], grow[:, t, :many])
+            yield _Frame(frames[:, t], labels[:, t, : 1 + many], grow[:, t, :many], place[:, t])
 
     def _first(self, frames: Tensor) -> _Beams:
         """Return the beam before the first frame: the empty prefix."""
@@ -134,55 +157,55 @@ class PrefixBeamSearcher:
 
     def _advance(self, beams: _Beams, frame: _Frame) -> tuple[_Beams, _Step]:
         """Read one frame and keep the best prefixes, those left as they are and those one label longer."""
-        stay_blank, stay_label, longer = self._candidates(beams, frame)
-        many, symbols = longer.shape[1:]
-        candidates = torch.cat((torch.logaddexp(stay_blank, stay_label), longer.flatten(1)), 1)
-        ranks, index = (
-            kept[:, : self.beam] for kept in comparable(candidates).sort(dim=1, descending=True, stable=True)
-        )
-        alive = (ranks > NEVER) & (ranks >= ranks[:, :1] + self.pruning.beam_prune_logp * STEPS_PER_NAT)
-        room = max(1, int(alive.sum(1).max()))
+        layout = _layout(beams.key.size(1), frame.grow.size(1), beams.key.device)
+        ends_blank, ends_label = self._candidates(beams, frame, layout)
+        many = ends_blank.size(1)
+        ranks = comparable(ends_label)
+        ranks[:, :many] = comparable(torch.logaddexp(ends_blank, ends_label[:, :many]))
+        ranks, index = (kept[:, : self.beam] for kept in ranks.sort(dim=1, descending=True, stable=True))
+        least = ranks[:, :1] + self.pruning.beam_prune_logp * STEPS_PER_NAT
+        alive = ranks >= least.clamp_(min=torch.finfo(ranks.dtype).min)  # NEVER is below that
+        counts = alive.sum(1).tolist()
+        room = max(1, *counts)
         alive, index = alive[:, :room], index[:, :room]
-        stays, grown = index < many, (index - many).clamp(min=0)
-        origin = torch.where(stays, index, grown // symbols)
-        label = torch.where(stays, -1, frame.symbols.gather(1, grown % symbols))
-        ends_label = torch.where(stays, stay_label.gather(1, origin), candidates.gather(1, index))
-        key = beams.key.gather(1, origin)
+        origin, label = layout.origin.take(index), frame.labels.gather(1, layout.column.take(index))
+        stays, key = index < many, beams.key.gather(1, origin)
         kept = _Beams(
-            ends_blank=stay_blank.gather(1, origin).masked_fill(~(stays & alive), NEVER),
-            ends_label=ends_label.masked_fill(~alive, NEVER),
+            ends_blank=pad(ends_blank, (0, 1), value=NEVER).gather(1, index.clamp(max=many)),
+            ends_label=ends_label.gather(1, index),
             last=torch.where(stays, beams.last.gather(1, origin), label),
-            key=torch.where(stays, key, _child(key, label)).masked_fill(~alive, _DEAD),
-            parent=torch.where(stays, beams.parent.gather(1, origin), key).masked_fill(~alive, _DEAD),
+            key=key * layout.factor.take(index) + (label + 1),  # int64 arithmetic wraps around; -1 changes nothing
+            parent=torch.where(stays, beams.parent.gather(1, origin), key),
         )
-        return kept, _Step(origin, label)
+        return kept if min(counts) == room else kept.without(~alive), _Step(origin, label)
 
-    def _candidates(self, beams: _Beams, frame: _Frame) -> tuple[Tensor, Tensor, Tensor]:
+    def _candidates(self, beams: _Beams, frame: _Frame, layout: _Layout) -> tuple[Tensor, Tensor]:
         """Score every continuation by one frame.
 
         Returns:
-            (B, K) a prefix left as it is, ending in a blank; (B, K) the same, ending in its last
-            label; (B, K, M) a prefix with one label more, -inf where that is another beam already.
+            (B, K) a prefix left as it is, ending in a blank; (B, K + K M) the same, ending in its last label, and
+            then each prefix with one label more, -inf where that is another beam already.
         """
+        many, symbols = beams.key.size(1), frame.grow.size(1)
         total = torch.logaddexp(beams.ends_blank, beams.ends_label)
+        every = total.new_full((total.size(0), many + many * symbols + 1), NEVER)
+        torch.add(total[..., None], frame.grow[:, None], out=every[:, many:-1].unflatten(1, (many, symbols)))
+        emitted, place = (each.gather(1, beams.last) for each in (frame.every, frame.place))
         # The same label again is a new one only after a blank; otherwise it is the old one going on.
-        doubled = frame.symbols[:, None] == beams.last[..., None]
-        longer = torch.where(doubled, beams.ends_blank[..., None], total[..., None]) + frame.grow[:, None]
-        repeated = beams.ends_label + frame.every.gather(1, beams.last)
-        stay_label = torch.logaddexp(repeated, self._merge(beams, frame, longer))
-        return total + frame.every[:, self.blank, None], stay_label, longer
+        doubled = (layout.first_longer + place).clamp_(max=every.size(1) - 1)
+        every.scatter_(1, doubled, torch.where(place == _NOWHERE, NEVER, beams.ends_blank + emitted))
+        # What grows into a prefix that is a beam already is counted there.
+        grown = (many + _parents(beams) * symbols + place).clamp_(max=every.size(1) - 1)
+        torch.logaddexp(beams.ends_label + emitted, every.gather(1, grown), out=every[:, :many])
+        every.scatter_(1, grown, NEVER)
+        return total + frame.every[:, self.blank, None], every[:, :-1]
 
-    @staticmethod
-    def _merge(beams: _Beams, frame: _Frame, longer: Tensor) -> Tensor:
-        """Take out of ``longer`` what grows into a prefix that is a beam already; return it at that beam, (B, K)."""
-        grown = torch.full_like(beams.ends_label, NEVER)
-        same = beams.key[..., None] == beams.parent[:, None]
-        utterance, parent, child = same.nonzero(as_tuple=True)
-        pair, symbol = (frame.symbols[utterance] == beams.last[utterance, child, None]).nonzero(as_tuple=True)
-        utterance, parent, child = utterance[pair], parent[pair], child[pair]
-        grown[utterance, child] = longer[utterance, parent, symbol]
-        longer[utterance, parent, symbol] = NEVER
-        return grown
+
+def _parents(beams: _Beams) -> Tensor:
+    """Return for each prefix the beam that holds it without its last label, (B, K); _NOWHERE if none does."""
+    keys, order = beams.key.sort(1)
+    at = torch.searchsorted(keys, beams.parent).clamp_(max=keys.size(1) - 1)
+    return order.gather(1, at).masked_fill_(keys.gather(1, at) != beams.parent, _NOWHERE)
 
 
 @functools.cache
