@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Literal, NamedTuple
 from fairseq_parp.errors import MissingToolError
 
 Clock = Literal["cpu", "wall"]
+
+ENOUGH, MOST_RUNS = 0.5, 10
+"""CPU seconds of runs whose median is one measurement, and how many runs at most."""
 
 _TASKS = Path("/proc/self/task")
 
@@ -31,6 +35,19 @@ def measured(action: Callable[[], object]) -> Cost:
     wall, cpu = time.perf_counter(), cpu_seconds()
     action()
     return Cost(time.perf_counter() - wall, cpu_seconds() - cpu)
+
+
+def typical(prepare: Callable[[], object], action: Callable[[], object]) -> Cost:
+    """Return the median cost of as many runs of ``action`` as take ``ENOUGH`` CPU seconds, ``MOST_RUNS`` at most.
+
+    ``prepare`` runs unmeasured before each.
+    """
+    costs: list[Cost] = []
+    while len(costs) < MOST_RUNS and sum(cost.cpu for cost in costs) < ENOUGH:
+        prepare()
+        costs.append(measured(action))
+    wall, cpu = map(statistics.median, zip(*costs, strict=True))
+    return Cost(wall, cpu)
 
 
 def cpu_seconds() -> float:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from fairseq_parp.bench.cost import Clock, Cost, measured
+from fairseq_parp.bench.cost import Clock, Cost, typical
 
 RUNS, RUNS_OF_SLOW, SLOW = 5, 3, 5.0
-"""Runs of each side; fewer where one run of the peer takes more than so many seconds."""
+"""Measurements of each side; fewer where one of the peer takes more than so many seconds."""
 
 MOST_SPREAD = 0.2
 """The peer's spread above which a row is null."""
@@ -165,14 +165,12 @@ def unmeasured(name: str, bar: Bar, against: str, why: str, by: Judge = "cpu") -
 def in_turn(
     prepare: Callable[[], object], ours: Callable[[], object], peer: Callable[[], object]
 ) -> tuple[list[Cost], list[Cost]]:
-    """Measure peer and ours in turn, ``prepare`` unmeasured before each; ours has a warm-up run."""
+    """Measure peer and ours in turn; ``prepare`` runs unmeasured before each run, and ours has a warm-up run."""
     prepare()
     ours()
     mine: list[Cost] = []
     others: list[Cost] = []
     while len(mine) < (RUNS_OF_SLOW if others and min(others).wall > SLOW else RUNS):
-        prepare()
-        others.append(measured(peer))
-        prepare()
-        mine.append(measured(ours))
+        others.append(typical(prepare, peer))
+        mine.append(typical(prepare, ours))
     return mine, others

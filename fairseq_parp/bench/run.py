@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -66,6 +67,7 @@ def bench(only: str | None, path: Path, size: Size | None = None, recordings: Re
     with tqdm(chosen, unit="measurement") as progress:
         for job in progress:
             progress.set_description(job.names[0])
+            gc.collect()  # a training holds itself in cycles, with all its memory
             found = [row for row in job.run() if only is None or only in row.name]
             rows += found
             objects += [{**_without_nan(row), **machine, "load": load()} for row in found]

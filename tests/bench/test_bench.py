@@ -18,7 +18,7 @@ import torch
 from fairseq_parp import cli
 from fairseq_parp.bench import gpu, inference, run, weights
 from fairseq_parp.bench import rows as judged
-from fairseq_parp.bench.cost import Cost, measured
+from fairseq_parp.bench.cost import MOST_RUNS, Cost, measured, typical
 from fairseq_parp.bench.memory import transient_bytes
 from fairseq_parp.bench.reprune import PEERS, Stage
 from fairseq_parp.bench.rows import RUNS, Bar, compare, in_turn
@@ -148,7 +148,14 @@ def test_runs_are_paired_and_restored() -> None:
     done: list[str] = []
     ours, peer = in_turn(lambda: done.append("restore"), lambda: done.append("ours"), lambda: done.append("peer"))
     assert len(ours) == len(peer) == RUNS
-    assert done == ["restore", "ours"] + ["restore", "peer", "restore", "ours"] * RUNS
+    assert done == ["restore", "ours"] + (["restore", "peer"] * MOST_RUNS + ["restore", "ours"] * MOST_RUNS) * RUNS
+
+
+def test_one_measurement_is_the_median_of_half_a_cpu_second() -> None:
+    lengths = iter([0.2, 0.05, 0.3])
+    cost = typical(lambda: None, lambda: spin(next(lengths)))
+    assert 0.2 <= cost.cpu < 0.25
+    assert list(lengths) == []
 
 
 def test_the_two_trainings_begin_alike_and_only_ours_prunes(tmp_path: Path) -> None:
@@ -201,4 +208,4 @@ def test_the_row_of_the_gpu_runs_on_any_device_and_waits_for_it() -> None:
     waited: list[bool] = []
     row = gpu.on("cpu", TINY, lambda: waited.append(True))
     assert (row.runs, row.bar, row.unit) == (RUNS, 6.0, "s")
-    assert len(waited) == 2 + 4 * RUNS
+    assert len(waited) == 2 * (1 + 2 * MOST_RUNS * RUNS)
