@@ -18,6 +18,7 @@ from tqdm import tqdm
 from fairseq_parp.bench import words
 from fairseq_parp.bench.machine import facts, load
 from fairseq_parp.bench.plot import draw
+from fairseq_parp.bench.record import records_of, text_of
 from fairseq_parp.bench.recordings import Recordings
 from fairseq_parp.bench.rows import Job, Row
 from fairseq_parp.bench.weights import Size
@@ -43,7 +44,7 @@ def _others_quiet() -> Iterator[None]:
 
 @_others_quiet()
 def bench(only: str | None, path: Path, size: Size | None = None, recordings: Recordings | None = None) -> list[Row]:
-    """Measure all rows whose name contains ``only``; print them, and write ``path`` (JSON) and a PNG beside it.
+    """Measure all rows whose name contains ``only``; print them, and write ``path`` (JSON), TSV and PNG beside it.
 
     Args:
         only: part of the rows' names; None means all.
@@ -72,8 +73,9 @@ def bench(only: str | None, path: Path, size: Size | None = None, recordings: Re
             rows += found
             objects += [{**_without_nan(row), **machine, "load": load()} for row in found]
             write_whole(path, json.dumps(objects, indent=1).encode())  # what was measured stays, whatever comes
+            write_whole(path.with_suffix(".tsv"), text_of(records_of(rows, machine)).encode())
     print("\n".join(table(rows)))
-    print(f"written: {absolute(path)}")
+    print(f"written: {absolute(path)}\nwritten: {absolute(path.with_suffix('.tsv'))}")
     if measured := [row for row in rows if row.runs]:
         picture = path.with_suffix(".png")
         draw(measured, f"{machine['machine']}\n{machine['versions']}; load {machine['load']}", picture)

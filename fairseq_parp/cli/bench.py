@@ -21,7 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("outputs/bench.json"),
         metavar="FILE",
-        help="where the rows go, with a picture (.png) beside them (default: %(default)s)",
+        help="where the rows go, with records (.tsv) and a picture (.png) beside them (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="print worst and median of the runs recorded in FILE; measure nothing",
     )
     own = parser.add_argument_group("search over words on your own recordings, and nothing else")
     own.add_argument("--split", type=Path, metavar="FOLDER/SPLIT", help="recordings and their letters (.tsv, .ltr)")
@@ -33,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure; the status tells whether every bar was kept that could be judged."""
+    if arguments.table:
+        from fairseq_parp.bench.record import read, table
+
+        print("\n".join(table(read(arguments.table))))
+        return 0
     # Threads that wait for work must not use CPU time, which judges. OpenMP reads this when torch is imported.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     from fairseq_parp.bench.run import bench  # here, so that --help needs neither torch nor matplotlib
