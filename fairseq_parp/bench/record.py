@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -59,13 +60,12 @@ def read(path: Path) -> list[Record]:
         lines = list(csv.reader(path.read_text().splitlines(), delimiter="\t"))
     except (OSError, UnicodeError) as error:
         raise ConfigError("--table", str(path), f"cannot be read: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if number == 1 and line != list(Record._fields):
-            raise ConfigError("--table", f"{path}:1", f"must be the names of the fields: {' '.join(Record._fields)}")
-        if number > 1 and (len(line) != len(Record._fields) or not _is_number(line[Record._fields.index("ratio")])):
-            raise ConfigError(
-                "--table", f"{path}:{number}", f"must have {len(Record._fields)} fields, the ratio a number"
-            )
+    if lines[:1] != [list(Record._fields)]:
+        raise ConfigError("--table", f"{path}:1", f"must be the names of the fields: {' '.join(Record._fields)}")
+    for number, line in enumerate(lines[1:], 2):
+        if len(line) != len(Record._fields) or not _is_finite(Record(*line).ratio):
+            fields = f"must have {len(Record._fields)} fields, the ratio a finite number"
+            raise ConfigError("--table", f"{path}:{number}", fields)
     return [Record(*line) for line in lines[1:]]
 
 
@@ -91,9 +91,8 @@ def _bar(row: Row) -> str:
     return UNKNOWN if row.bar is None else f"{'≥' if row.faster else '≤'} {row.bar:g}"
 
 
-def _is_number(text: str) -> bool:
+def _is_finite(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True

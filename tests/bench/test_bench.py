@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from fairseq_parp.bench import gpu, inference, run, weights
 from fairseq_parp.bench import rows as judged
 from fairseq_parp.bench.cost import MOST_RUNS, Cost, measured, typical
 from fairseq_parp.bench.memory import transient_bytes
+from fairseq_parp.bench.record import read
 from fairseq_parp.bench.reprune import PEERS, Stage
 from fairseq_parp.bench.rows import RUNS, Bar, compare, in_turn
 from fairseq_parp.bench.trainings import Training, write_inputs
@@ -40,11 +42,24 @@ def test_every_row_is_measured_and_written(
     every = [job for name in run.MODULES for job in import_module(f"fairseq_parp.bench.{name}").jobs(TINY)]
     assert [row["name"] for row in written] == [name for job in every for name in job.names]
     assert {"name", "ours", "peer", "ratio", "bar", "holds", "why", "machine", "load"} <= set(written[0])
-    assert all((row.holds is None) == (row.why is not None or row.bar is None) for row in rows)
-    assert all(row.null == (row.why is not None) for row in rows)
+    assert all(row.null or row.bar is None for row in rows if row.holds is None)
+    assert all(row.why and row.holds is None for row in rows if row.null)
+    missed = [row.why for row in rows if row.holds is False and any(peer in row.name for peer in PEERS)]
+    assert missed
+    assert all(
+        re.fullmatch(r"the peer .* CPU time as \d+ copies .* leaves \d+\.\d\d copies .*", why or "") for why in missed
+    )
     waits = {"training, waiting for data", "saving at a re-prune, time", "saving between re-prunes, time"}
     assert {row.name for row in rows if row.by == "wall"} == waits | {"re-prune on a GPU"}
     assert (tmp_path / "new folder" / "rows.png").stat().st_size > 10_000
+    records = read(tmp_path / "new folder" / "rows.tsv")
+    assert [(one.row, one.by) for one in records] == [(row.name, row.by) for row in rows if row.runs]
+    assert all(
+        abs(float(one.ratio) / row.ratio - 1) < 0.01
+        for one, row in zip(records, (r for r in rows if r.runs), strict=True)
+    )
+    here = {(one.date, one.commit, one.machine) for one in records}
+    assert here == {(written[0]["date"], written[0]["commit"], written[0]["machine"])}
     shown = capsys.readouterr().out
     assert all(row.name in shown for row in rows)
 
