@@ -14,6 +14,9 @@ from typing import IO, Any, NamedTuple
 LIMIT = 8 << 20
 """Bytes of pickle, tensors not counted. The largest speech models need under 1 MiB, 100,000 symbols about 3."""
 
+DICTIONARY_LIMIT = LIMIT - (2 << 20)
+"""Bytes of pickle that a dictionary of labels may have, so that a checkpoint with it is read again."""
+
 MOST_OBJECTS = 400_000
 """How many containers, tensors and objects the pickle makes, each of far more memory than its bytes, and how many of
 the values that are a single byte there.
@@ -22,6 +25,12 @@ A model of 2 billion parameters with its optimizer needs about 150,000."""
 
 CLASSES = frozenset({"argparse.Namespace", "fairseq.data.dictionary.Dictionary"})
 """What fairseq's checkpoints hold beside tensors and plain values."""
+
+CONVERSION = (
+    "convert it once, if you trust the file, as this runs what is in it: state = torch.load(FILE, weights_only=False); "
+    'state["cfg"] = OmegaConf.to_container(state["cfg"], enum_to_str=True); torch.save(state, NEW)'
+)
+"""How to read a checkpoint whose ``cfg`` was saved as omegaconf's ``DictConfig``."""
 
 _PLAIN = frozenset({"collections.OrderedDict", "builtins.set", "torch.Size", "torch.device"})
 
@@ -152,6 +161,8 @@ class Scanner(pickle._Unpickler):
         kind = name.removesuffix("Storage")
         if module in ("torch", "torch.storage") and kind != name and kind in _ITEM_SIZES:
             return _StorageType(_ITEM_SIZES[kind])
+        if module.partition(".")[0] == "omegaconf":
+            raise RefusedError(f"its config is an object of omegaconf's; {CONVERSION}")
         raise RefusedError(
             f"its pickle asks for {full}; only tensors, argparse.Namespace, Dictionary and what "
             "torch.serialization.add_safe_globals was given are loaded"

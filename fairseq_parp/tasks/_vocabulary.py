@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 
 from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints.finetuned import dictionary_in, require_outputs
+from fairseq_parp.checkpoints.pickles import DICTIONARY_LIMIT
 from fairseq_parp.errors import ConfigError, ManifestError, absolute
 
 logger = logging.getLogger(__name__)
@@ -58,9 +60,15 @@ def read_dictionary(read: Callable[[], Any], folder: str, labels: str | None) ->
     """Return what ``read`` reads from the data folder.
 
     Raises:
-        ManifestError: the dictionary is not there or cannot be used.
+        ManifestError: the dictionary is not there or cannot be used, or is so large that no checkpoint would be read.
     """
+    file = f"{absolute(folder)}/dict.{labels}.txt"
     try:
-        return read()
+        dictionary = read()
     except (OSError, ValueError, RuntimeError) as error:
-        raise ManifestError([f"{absolute(folder)}/dict.{labels}.txt: {error}"]) from None
+        raise ManifestError([f"{file}: {error}"]) from None
+    size = len(pickle.dumps(dictionary, protocol=2))  # as torch.save writes it
+    if size > DICTIONARY_LIMIT:
+        allowed = f"{DICTIONARY_LIMIT:,} of the {size:,} bytes that it takes in a checkpoint are read again"
+        raise ManifestError([f"{file}: {len(dictionary):,} symbols are too many; only {allowed}"])
+    return dictionary

@@ -21,6 +21,7 @@ from fairseq_parp.sparsity import Sources
 from fairseq_parp.tasks._vocabulary import dictionary_of_checkpoint, labels_of_checkpoint, read_dictionary
 from fairseq_parp.training.fields import PruningFields
 from fairseq_parp.training.life_cycle import PruningLifeCycle
+from fairseq_parp.training.options import require_metric, require_updates
 from fairseq_parp.training.precision import require_unsharded
 from fairseq_parp.training.utterances import EveryUtterance, require_readable
 
@@ -123,6 +124,8 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
     def build_criterion(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
         """Build the criterion; whether it passes over infinite losses decides what labels are allowed."""
         self._zero_infinity = bool(getattr(cfg, "zero_infinity", False))
+        with one_line_errors():
+            require_metric(self.cfg, cfg._name)
         return super().build_criterion(cfg, *args, **kwargs)
 
     def get_batch_iterator(self, dataset: Any, max_tokens: int | None = None, **options: Any) -> Any:
@@ -130,7 +133,10 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
         if self.cfg.path and max_tokens == TEXT_MAX_TOKENS:
             max_tokens = max(SAFE_MAX_TOKENS, int(dataset.sizes.max(initial=0)))
         with one_line_errors():
-            return super().get_batch_iterator(dataset, max_tokens=max_tokens, **options)
+            batches = super().get_batch_iterator(dataset, max_tokens=max_tokens, **options)
+            if dataset is self.datasets.get(self._train_split):
+                require_updates(self.cfg, batches)
+            return batches
 
     # --- training ---------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from fairseq_parp.training.messages import (
     log_pruning,
     warn_if_frozen,
 )
+from fairseq_parp.training.options import require_options
 from fairseq_parp.training.precision import masters_after_resume, name_of, require_supported
 from fairseq_parp.training.randomness import derived
 from fairseq_parp.training.ranks import rank, require_same_mask
@@ -71,6 +72,7 @@ class PruningLifeCycle:
                 return super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
             config = read_config(_plain(self.cfg.pruning))
             require_supported(self.cfg)
+            require_options(self.cfg)
             if rank() == 0:
                 log_into(self.cfg.save_dir)
             model = super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]

@@ -197,6 +197,11 @@ CHECKPOINTS: dict[str, Builder] = {
     "memo at 2 billion": raw_pickle(lambda _mark: b"\x80\x02}r\xff\xff\xff\x7f0."),
     "operations without end": raw_pickle(lambda _mark: b"\x80\x02](" + b"N" * 3_000_000 + b"e."),
     "a pickle of 50 MB": raw_pickle(lambda _mark: b"\x80\x02]" + b"(" + b"N" * 50_000_000 + b"e."),
+    "sets without end": raw_pickle(lambda _mark: b"\x80\x02](" + b"\x8f" * 7_000_000 + b"e."),
+    "marks without end": raw_pickle(lambda _mark: b"\x80\x02" + b"(" * 7_000_000 + b"."),
+    "a text that an encoding doubles": raw_pickle(
+        lambda _mark: b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R."
+    ),
     "an empty pickle": raw_pickle(lambda _mark: b""),
     "a pickle that never stops": raw_pickle(lambda _mark: b"\x80\x02}"),
     "an empty stack": raw_pickle(lambda _mark: b"\x80\x02."),

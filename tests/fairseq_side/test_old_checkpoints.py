@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from fairseq.data import Dictionary
+from omegaconf import OmegaConf
 
 from fairseq_parp import checkpoints, cli
 from fairseq_parp.decoding.transcribe import Transcriber
 from fairseq_parp.errors import CheckpointError, ConfigError, ManifestError
+from fairseq_parp.tasks._vocabulary import read_dictionary
 from fairseq_parp.transcription import loading
 
 State = dict[str, Any]
@@ -140,11 +143,30 @@ def test_fairseq_generate_without_the_pretrained_file(
     assert "--model-overrides \"{'w2v_path': 'FILE'}\"" in done.last_line
 
 
-def test_large_vocabularies(state: State, tmp_path: Path) -> None:
-    from fairseq.data import Dictionary
+def test_a_config_that_is_an_object(state: State, data: Path, tmp_path: Path, expected: torch.Tensor) -> None:
+    old = saved(state, tmp_path / "old.pt", lambda s: s.update(cfg=OmegaConf.create(s["cfg"])))
+    with pytest.raises(CheckpointError, match=r"an object of omegaconf's; convert it once.*OmegaConf.to_container"):
+        Transcriber(old)
+    converted = torch.load(old, weights_only=False)
+    converted["cfg"] = OmegaConf.to_container(converted["cfg"], enum_to_str=True)
+    assert torch.equal(Transcriber(saved(converted, old)).log_probs(data / "test-0.flac"), expected)
 
-    large = Dictionary()
-    for number in range(40_000):
-        large.add_symbol(f"▁tok{number}", n=40_000 - number)
+
+def dictionary_of(symbols: int) -> Dictionary:
+    made = Dictionary()
+    made.symbols += [f"▁tok{number}" for number in range(symbols)]
+    made.count += range(symbols, 0, -1)
+    made.indices = {symbol: index for index, symbol in enumerate(made.symbols)}
+    return made
+
+
+def test_large_vocabularies(state: State, tmp_path: Path) -> None:
+    large = dictionary_of(40_000)
     old = saved(state, tmp_path / "old.pt", lambda s: s["task_state"].update(target_dictionary=large))
     assert checkpoints.read(old)["task_state"]["target_dictionary"].symbols == large.symbols
+    assert read_dictionary(lambda: large, "data", "ltr") is large
+
+
+def test_a_vocabulary_that_would_be_saved_and_then_refused() -> None:
+    with pytest.raises(ManifestError, match=r"data/dict.ltr.txt: 300,004 symbols are too many"):
+        read_dictionary(lambda: dictionary_of(300_000), "data", "ltr")

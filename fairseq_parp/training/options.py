@@ -1,0 +1,66 @@
+"""Options of fairseq's that are refused when a training starts; docs/training.md has the table of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any
+
+from fairseq_parp.errors import ConfigError
+
+CTC_METRICS = ("loss", "nll_loss", "uer", "wer", "raw_wer", "blank")
+"""What a CTC training validates."""
+
+_APART = "is not supported: the ranks' weights differ between two of its averages, and so would their masks"
+
+
+def require_options(task_cfg: Any) -> None:
+    """Check the options of the training that a task's config is part of.
+
+    Raises:
+        ConfigError: one of them would undo the pruning, or leave no checkpoint to resume from.
+    """
+    run = task_cfg._get_root()
+    if "checkpoint" not in run:  # a task on its own, whose config is part of no training's
+        return
+    if run.distributed_training.ddp_backend == "slowmo":
+        raise ConfigError("distributed_training.ddp_backend", "slowmo", _APART)
+    if run.optimization.use_bmuf:
+        raise ConfigError("optimization.use_bmuf", True, _APART)
+    if run.checkpoint.write_checkpoints_asynchronously:
+        allowed = "must be false: fairseq then writes no checkpoint_last.pt, and what it writes may be half a file"
+        raise ConfigError("checkpoint.write_checkpoints_asynchronously", True, allowed)
+
+
+def require_metric(task_cfg: Any, criterion: str) -> None:
+    """Check the metric that decides which checkpoint is best: fairseq looks it up after the first validation.
+
+    Raises:
+        ConfigError: a CTC training has no such metric.
+    """
+    run = task_cfg._get_root()
+    if criterion != "ctc" or "checkpoint" not in run or run.dataset.disable_validation:
+        return
+    metric = run.checkpoint.best_checkpoint_metric
+    if metric not in CTC_METRICS:
+        raise ConfigError("checkpoint.best_checkpoint_metric", metric, f"must be one of {', '.join(CTC_METRICS)}")
+
+
+def require_updates(task_cfg: Any, batches: Sized) -> None:
+    """Check that an epoch has an update, where what is left of its batches is skipped.
+
+    Args:
+        task_cfg: of the task.
+        batches: of an epoch, on one rank; counted only where it matters, as fairseq makes them for that.
+
+    Raises:
+        ConfigError: it has none; fairseq would end in a traceback.
+    """
+    run = task_cfg._get_root()
+    if "optimization" not in run or not getattr(run.optimization, "skip_remainder_batch", False):
+        return
+    most = max(run.optimization.update_freq)
+    if most > len(batches):
+        allowed = (
+            f"is more than the {len(batches)} batches of an epoch, and optimization.skip_remainder_batch skips the rest"
+        )
+        raise ConfigError("optimization.update_freq", list(run.optimization.update_freq), allowed)
