@@ -184,8 +184,10 @@ def absolute(path: str | PathLike[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return an exception's name and the first line of its text, for the inside of a message."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    if more and first.endswith(":"):  # as torch begins a list of what does not fit
+        first = f"{first} {more[0]}"
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 class OneLineExit(SystemExit):

@@ -13,6 +13,7 @@ from fairseq_parp.checkpoints.archives import DamagedError, inspect
 from fairseq_parp.checkpoints.contents import require_fairseq
 from fairseq_parp.checkpoints.pickles import RefusedError
 from fairseq_parp.errors import CheckpointError, absolute, first_line
+from fairseq_parp.kinds import no_checkpoint
 
 _DICTIONARY = "fairseq.data.dictionary.Dictionary"
 
@@ -54,15 +55,14 @@ def load(
     """
     shown = absolute(str(source) if name is None else name)
     if isinstance(source, (str, Path)):
-        if not Path(source).is_file():
-            raise CheckpointError(shown, "no such file")
+        if reason := no_checkpoint(source):
+            raise CheckpointError(shown, reason)
         with Path(source).open("rb") as file:
             return load(file, shown, with_fairseq=with_fairseq, require=require)
     try:
         inspect(source, shown, _names_of(torch.serialization.get_safe_globals()))
         with torch.serialization.safe_globals(_allowed(with_fairseq)):
             content = torch.load(source, map_location="cpu", weights_only=True)
-        require(content)
     except RefusedError as error:
         raise CheckpointError(shown, f"refused: {error}") from None
     except MemoryError:
@@ -70,6 +70,12 @@ def load(
     except Exception as error:  # a damaged file can fail in any way
         reason = str(error) if isinstance(error, DamagedError) else first_line(error)
         raise CheckpointError(shown, f"truncated, damaged or not a checkpoint ({reason})") from None
+    try:
+        require(content)
+    except RefusedError as error:
+        raise CheckpointError(shown, f"refused: {error}") from None
+    except ValueError as error:
+        raise CheckpointError(shown, str(error)) from None
     return content
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from fairseq_parp import __version__
-from fairseq_parp.errors import ParpError
+from fairseq_parp.errors import ParpError, absolute
 
 VERBS = {
     "bench": "measure speed and memory beside others on this machine: table, JSON and plot",
@@ -59,9 +59,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ParpError as error:
         print(f"fairseq-parp {verb}: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] == "fairseq_parp":
+            raise
+        reason = f"needs {error.name}, which is not installed; fairseq-parp doctor shows how to install it"
+        print(f"fairseq-parp {verb}: {reason}", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # whoever reads the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        named = error.filename2 or error.filename
+        where = f"{absolute(named)}: " if isinstance(named, str) else ""
+        print(f"fairseq-parp {verb}: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"fairseq-parp {verb}: interrupted", file=sys.stderr)
         return 130

@@ -17,6 +17,7 @@ from fairseq_parp.compat import (
     not_a_number,
     other_optimizer,
     safe_loading,
+    save_dir,
     scope,
     task_state,
     whole_saving,
@@ -30,6 +31,7 @@ def install() -> None:
     no_spans.install()
     other_optimizer.install()
     safe_loading.install()  # around other_optimizer: it words what that does not
+    save_dir.install()
     whole_saving.install()
     broadcast.install()
     cpu_overflow.install()

@@ -23,6 +23,7 @@ from fairseq_parp.checkpoints.archives import DamagedError
 from fairseq_parp.checkpoints.pickles import RefusedError
 from fairseq_parp.compat.scope import acting
 from fairseq_parp.errors import CheckpointError, OneLineExit, OptimizerError, absolute, first_line, one_line_errors
+from fairseq_parp.kinds import no_checkpoint
 
 
 class _TorchWithSafeLoad:
@@ -61,8 +62,8 @@ def install() -> None:
         if not acting():
             return _read(path, *args, **kwargs)
         with one_line_errors():
-            if "://" not in str(path) and not Path(path).is_file():
-                raise CheckpointError(absolute(path), "no such file")
+            if "://" not in str(path) and (reason := no_checkpoint(path)):
+                raise CheckpointError(absolute(path), reason)
             return _or_unusable(path, _read, path, *args, **kwargs)
 
     def _read(path: str, *args: Any, **kwargs: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from fairseq_parp.errors import AudioError, absolute
+from fairseq_parp.kinds import absent, kind_of
 
 
 def read_audio(path: str | Path, sample_rate: int, normalize: bool) -> Tensor:
@@ -36,15 +37,22 @@ def read_audio(path: str | Path, sample_rate: int, normalize: bool) -> Tensor:
     return layer_norm(source, source.shape) if normalize else source
 
 
+def _unreadable(path: str | Path, error: Exception) -> str:
+    other = kind_of(path)
+    if other and other != "an audio file":
+        return f"cannot be read as audio, it is {other}"
+    return f"cannot be read as audio ({getattr(error, 'error_string', error)})"
+
+
 def _read(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """Return (samples, channels) and the rate in Hz."""
     if not Path(path).is_file():
-        raise AudioError(absolute(path), "no such file")
+        raise AudioError(absolute(path), absent(path))
     try:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
     # A TypeError is soundfile's way to say that a headerless .raw file tells neither rate nor channels.
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise AudioError(absolute(path), f"cannot be read as audio ({error})") from error
+        raise AudioError(absolute(path), _unreadable(path, error)) from error
     if not len(wave):
         raise AudioError(absolute(path), "has no samples")
     return wave, int(rate)

@@ -10,10 +10,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from fairseq_parp.errors import ConfigError, absolute, first_line, unknown_key
+from fairseq_parp.errors import ConfigError, absolute, first_line, listing, unknown_key
 from fairseq_parp.experiments.base import BaseConfig, read_base
 from fairseq_parp.experiments.procedures import BASELINE, HOLDER, facts_of, known, takes
 from fairseq_parp.experiments.runs import PROTOCOLS, Run
+from fairseq_parp.kinds import absent
 from fairseq_parp.sparsity import read_config
 from fairseq_parp.sparsity.counting import exact
 
@@ -118,7 +119,7 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
 
 def _load(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
     if not file.is_file():
-        raise ConfigError("FILE", absolute(file), "no such file")
+        raise ConfigError("FILE", absolute(file), absent(file))
     try:
         merged = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
         content = OmegaConf.to_container(merged, resolve=True)
@@ -126,6 +127,9 @@ def _load(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
         raise ConfigError("FILE", absolute(file), f"cannot be read ({first_line(error)})") from None
     if not isinstance(content, dict):
         raise ConfigError("FILE", absolute(file), "must be a mapping of keys to values")
+    if content and not {"config", "data", "runs", "method", "sparsity"} & set(content):
+        reason = f"is no experiment, it has {listing(content)}; an experiment has config, data, method and others"
+        raise ConfigError("FILE", absolute(file), reason)
     return {str(key): value for key, value in content.items()}
 
 

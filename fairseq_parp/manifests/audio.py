@@ -13,6 +13,7 @@ import soundfile
 from tqdm import tqdm
 
 from fairseq_parp.errors import AudioError
+from fairseq_parp.kinds import absent
 from fairseq_parp.manifests.reading import Location
 
 RATE = 16_000
@@ -55,13 +56,22 @@ def read_header(location: Location) -> Header:
         with soundfile.SoundFile(_source(location)) as sound:
             header = Header(sound.frames, sound.samplerate, sound.channels)
             _require_numbers(location.file, sound)
-            sound.seek(max(0, sound.frames - 1))
-            sound.read(1)
+            _read_to_the_end(sound)
     except (OSError, TypeError, soundfile.SoundFileError) as error:  # TypeError: a headerless .raw
         known = Path(location.file).is_file()
-        reason = f"not readable as audio to its end ({_reason(error)})" if known else "no such file"
+        reason = f"not readable as audio to its end ({_reason(error)})" if known else absent(location.file)
         raise AudioError(location.file, reason) from None
     return header
+
+
+def _read_to_the_end(sound: soundfile.SoundFile) -> None:
+    """Read the last frame, or all of them where the format has no other way to it, as GSM."""
+    if sound.seekable():
+        sound.seek(max(0, sound.frames - 1))
+        sound.read(1)
+    else:
+        for _ in sound.blocks(1 << 20):
+            pass
 
 
 def _require_numbers(file: str, sound: soundfile.SoundFile) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from fairseq_parp import checkpoints
 from fairseq_parp.errors import MaskError, absolute
 from fairseq_parp.files import is_torch_saved
+from fairseq_parp.kinds import absent, kind_of
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.scope import in_paper_scope
 from fairseq_parp.sparsity.sharing import distinct, first_names
@@ -37,7 +38,10 @@ def read_mask(path: str | Path) -> MaskSet:
     """
     file = Path(path)
     if not file.is_file():
-        raise MaskError(f"no mask file at {absolute(file)}")
+        raise MaskError(f"no mask file at {absolute(file)}: {absent(file)}")
+    other = kind_of(file)
+    if other and "safetensors" not in other and "mask" not in other:
+        raise MaskError(f"{absolute(file)}: not a mask, but {other}; a mask is a {ANY_MASK}")
     if not is_torch_saved(file):
         return MaskSet.load(file)
     state = checkpoints.load(file, with_fairseq=False)

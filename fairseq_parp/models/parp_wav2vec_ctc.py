@@ -13,6 +13,7 @@ from fairseq.models.wav2vec.wav2vec2_asr import Wav2Vec2CtcConfig, Wav2VecCtc
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from fairseq_parp.checkpoints import read
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import (
     CheckpointError,
@@ -74,9 +75,8 @@ class ParpWav2VecCtc(Wav2VecCtc):
         except Exception as error:  # the file's config and tensors decide what is built: any of it can fail
             if cfg.w2v_path is None:
                 raise
-            raise CheckpointError(
-                absolute(cfg.w2v_path), f"not a pretrained wav2vec 2.0 ({first_line(error)})"
-            ) from error
+            reason = _finetuned(cfg.w2v_path) or f"not a pretrained wav2vec 2.0 ({first_line(error)})"
+            raise CheckpointError(absolute(cfg.w2v_path), reason) from error
 
     def get_normalized_probs(self, net_output: dict[str, Any], log_probs: bool) -> Tensor:
         """Return probabilities or log-probabilities (frames, utterances, symbols); count blanks in evaluation."""
@@ -84,6 +84,17 @@ class ParpWav2VecCtc(Wav2VecCtc):
         if not self.training:
             self.blank_frames = _count_blanks(probabilities, net_output["padding_mask"])
         return probabilities
+
+
+def _finetuned(path: str) -> str | None:
+    """Return what to do with a finetuned checkpoint that is named as the pretrained one; None if it is none."""
+    with contextlib.suppress(ParpError, KeyError, TypeError):
+        if str(read(path)["cfg"]["model"]["_name"]).endswith("ctc"):
+            return (
+                "is finetuned already, model.w2v_path takes a pretrained one; to go on from its weights: "
+                "checkpoint.finetune_from_model=FILE, and the pretrained one as model.w2v_path"
+            )
+    return None
 
 
 def _count_blanks(probabilities: Tensor, padding: Tensor | None) -> tuple[int, int]:

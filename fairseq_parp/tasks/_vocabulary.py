@@ -6,6 +6,7 @@ import logging
 import pickle
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -13,7 +14,8 @@ from omegaconf import DictConfig
 from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints.finetuned import dictionary_in, require_outputs
 from fairseq_parp.checkpoints.pickles import DICTIONARY_LIMIT
-from fairseq_parp.errors import ConfigError, ManifestError, absolute
+from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
+from fairseq_parp.manifests.checking import kinds_in
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,9 @@ def read_dictionary(read: Callable[[], Any], folder: str, labels: str | None) ->
     try:
         dictionary = read()
     except (OSError, ValueError, RuntimeError) as error:
-        raise ManifestError([f"{file}: {error}"]) from None
+        there = kinds_in(Path(folder))
+        others = f"; there are labels {listing(there)}: task.labels names one" if there and labels not in there else ""
+        raise ManifestError([f"{file}: {error}{others}"]) from None
     size = len(pickle.dumps(dictionary, protocol=2))  # as torch.save writes it
     if size > DICTIONARY_LIMIT:
         allowed = f"{DICTIONARY_LIMIT:,} of the {size:,} bytes that it takes in a checkpoint are read again"

@@ -71,3 +71,16 @@ def test_configs_are_listed_shown_and_copied(
     assert own == shipped
     assert main(["configs", "copy", "base_10m", "-o", "own.yaml"]) == 2
     assert "own.yaml': is there already" in capsys.readouterr().err
+
+
+def test_a_library_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "fairseq_parp.demo.run", raising=False)
+    monkeypatch.delitem(sys.modules, "fairseq_parp.demo.plot", raising=False)
+    monkeypatch.delitem(sys.modules, "fairseq_parp.figures", raising=False)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
+    assert capsys.readouterr().err == (
+        "fairseq-parp demo: needs matplotlib, which is not installed; fairseq-parp doctor shows how to install it\n"
+    )

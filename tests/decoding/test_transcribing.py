@@ -88,7 +88,7 @@ class TestBadInput:
             transcribe("a.pt", [tmp_path / name])
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(AudioError, match="no such file"):
+        with pytest.raises(AudioError, match="a folder; name a file in it"):
             transcribe("a.pt", [tmp_path])
 
     def test_empty(self, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ BAD_KEYS = {
     "normalize": (["task.normalize=true"], "task.normalize=True: the pretrained model has normalize=False"),
     "no data": (["task.data=nowhere"], "{cwd}/nowhere"),
     "no checkpoint": (["model.w2v_path=none.pt"], "{cwd}/none.pt: no such file"),
+    "labels": (["task.labels=wrd"], "; there are labels ltr: task.labels names one"),
+    "save_dir": (["checkpoint.save_dir=/proc/none"], "checkpoint.save_dir='/proc/none': cannot be written to (No such"),
     "no checkpoint named": (["model.w2v_path='???'"], "model.w2v_path='???': must be the path"),
     "no data named": (["task.data='???'"], "task.data='???': must be the folder of the manifests"),
     "sharded": (
@@ -149,7 +151,10 @@ def test_a_finetuned_checkpoint_is_no_pretrained_one(
     commands: tiny.Commands, data: Path, finetuned: Path, tmp_path: Path
 ) -> None:
     arguments = tiny.training(tmp_path, data, finetuned / "checkpoint_last.pt")
-    one_line(commands.train(tmp_path, arguments, expect=None), "checkpoint_last.pt: not a pretrained wav2vec 2.0")
+    one_line(
+        commands.train(tmp_path, arguments, expect=None),
+        "checkpoint_last.pt: is finetuned already, model.w2v_path takes",
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,16 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from fairseq_parp.errors import ManifestError
 from fairseq_parp.manifests import checking
+from fairseq_parp.manifests.audio import read_header
 from fairseq_parp.manifests.checking import check_folder, check_split, missing_files, require
 from fairseq_parp.manifests.ctc import ctc_fault, encoder_frames, frames_needed
+from fairseq_parp.manifests.reading import Location
 
 Edit = Callable[[Path], object]
 
@@ -264,3 +268,8 @@ def test_the_quick_check_is_quick(tmp_path: Path) -> None:
     start = time.process_time()
     require(tmp_path, "train", "ltr")
     assert time.process_time() - start < 1
+
+
+def test_a_format_without_a_way_to_its_end_is_read_whole(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000, subtype="GSM610")
+    assert read_header(Location(str(tmp_path / "a.wav"))).frames == 16_000

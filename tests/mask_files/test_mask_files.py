@@ -230,7 +230,7 @@ def bad(kind: str, path: Path) -> None:
         ("shapes", MaskError, r"a.weight_mask has shape \(2,\), a.weight_orig has \(3,\)"),
         ("no layers", MaskError, "no mask, and no Transformer or conformer layer whose zeros could be one"),
         ("a list", MaskError, "no mask, and no Transformer or conformer layer whose zeros could be one"),
-        ("text", MaskError, "not a safetensors file"),
+        ("text", MaskError, "not a mask, but a text file"),
         ("missing", MaskError, "no mask file at /"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fairseq_parp.errors import absolute
+from fairseq_parp.errors import MaskError, absolute
 from fairseq_parp.mask_files.applying import apply_mask
 from fairseq_parp.mask_files.reading import ANY_MASK, read_mask
 
@@ -19,6 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the sparse checkpoint."""
-    zeros = apply_mask(arguments.checkpoint, read_mask(arguments.mask), arguments.out)
+    mask = read_mask(arguments.mask)
+    try:
+        zeros = apply_mask(arguments.checkpoint, mask, arguments.out)
+    except MaskError as error:
+        raise MaskError(f"{absolute(arguments.mask)}: {error}") from None
     print(f"{zeros:,} weights are zero by the mask\nwritten to {absolute(arguments.out)}")
     return 0
