@@ -16,7 +16,7 @@ BAD_KEYS = {
     "interval": (["task.pruning.interval=0"], "task.pruning.interval=0: must be a whole number of updates >= 1"),
     "method": (
         ["task.pruning.method=magic"],
-        "task.pruning.method='magic': must be one of dense, fixed, mpi",
+        "task.pruning.method='magic': must be one of dense, fixed, ",
     ),
     "misspelt": (["+task.pruning.sparsty=0.5"], "task.pruning.sparsty=0.5: no such key; did you mean sparsity?"),
     "wrong type": (["task.pruning.sparsity=half"], "task.pruning.sparsity='half': must be a number in [0, 1)"),
