@@ -36,7 +36,7 @@ def magnitude_mask(
     shapes = {name: tuple(values.shape) for name, values in scores.items()}
     for share in build_allocation(allocation, exact(sparsity))(shapes, exact(sparsity)):
         ranking = Ranking(share.of(scores))
-        bits.update(ranking.sweep(ranking.cut(share.zeros, update)).bits)
+        bits.update(ranking.apply_threshold(ranking.threshold(share.zeros, update)).bits)
     return MaskSet({name: bits[name] for name in shapes}, shapes)
 
 

@@ -1,4 +1,4 @@
-"""Applying masks to tensors: zeroing what they drop, setting it aside, and putting it back."""
+"""Applying masks to tensors: zeroing what they drop, stashing it, and restoring it."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from fairseq_parp.sparsity import kernels
-from fairseq_parp.sparsity.kernels import Masked
+from fairseq_parp.sparsity.kernels import MaskChunk
 from fairseq_parp.sparsity.packing import ones
 
 
 def zeros(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """Count the zeros of each tensor."""
     kernel = kernels.choose(tensors.values())
-    found = kernel.look([kernel.flat(tensor) for tensor in tensors.values()], 1, 1, 0)
+    found = kernel.count_and_collect([kernel.flat(tensor) for tensor in tensors.values()], 1, 1, 0)
     return dict(zip(tensors, found.below.tolist(), strict=True))
 
 
-def drop(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> None:
+def apply_mask(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> None:
     """Zero ``tensors`` in place wherever the bits of the same name are 0."""
-    _drop(tensors, bits, {})
+    _apply_mask(tensors, bits, {})
 
 
-def set_aside(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def stash(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Zero like :func:`drop`, and return what each tensor had there: flat, in order; empty where all were zeros."""
-    aside = {name: tensor.new_empty(tensor.numel() - ones(bits[name])) for name, tensor in tensors.items()}
-    _drop(tensors, bits, aside)
+    stashed = {name: tensor.new_empty(tensor.numel() - ones(bits[name])) for name, tensor in tensors.items()}
+    _apply_mask(tensors, bits, stashed)
     # A slice would be saved with all its storage.
-    return {name: values if values.count_nonzero() else values.new_empty(0) for name, values in aside.items()}
+    return {name: values if values.count_nonzero() else values.new_empty(0) for name, values in stashed.items()}
 
 
-def put_back(tensors: Mapping[str, Tensor], aside: Mapping[str, Tensor]) -> None:
+def restore(tensors: Mapping[str, Tensor], stashed: Mapping[str, Tensor]) -> None:
     """Put values back where zeros are, in order; where a tensor has not as many zeros, it stays as it is.
 
     Args:
-        tensors: those of all names in ``aside``, and maybe others.
-        aside: what :func:`set_aside` returned, of the tensors' types and on their devices.
+        tensors: those of all names in ``stashed``, and maybe others.
+        stashed: what :func:`stash` returned, of the tensors' types and on their devices.
     """
-    counts = zeros({name: tensors[name] for name, values in aside.items() if len(values)})
-    fitting = [name for name, count in counts.items() if count == len(aside[name])]
+    counts = zeros({name: tensors[name] for name, values in stashed.items() if len(values)})
+    fitting = [name for name, count in counts.items() if count == len(stashed[name])]
     kernel = kernels.choose([tensors[name] for name in fitting])
-    kernel.fill([(kernel.flat(tensors[name]), kernel.flat(aside[name])) for name in fitting])
+    kernel.scatter([(kernel.flat(tensors[name]), kernel.flat(stashed[name])) for name in fitting])
 
 
-def _drop(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor], aside: Mapping[str, Tensor]) -> None:
+def _apply_mask(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor], stashed: Mapping[str, Tensor]) -> None:
     kernel = kernels.choose(tensors.values())
     pieces = []
     for name, tensor in tensors.items():
         if bits[name].numel() != -(-tensor.numel() // 8):
             raise ValueError(f"{bits[name].numel()} bytes of a mask for {tensor.numel()} weights of {name}")
         there = bits[name].to(tensor.device)
-        room = kernel.flat(aside[name]) if name in aside else None
-        pieces.append(Masked(kernel.flat(tensor), kernel.flat(there), room))
-    kernel.drop(pieces)
+        room = kernel.flat(stashed[name]) if name in stashed else None
+        pieces.append(MaskChunk(kernel.flat(tensor), kernel.flat(there), room))
+    kernel.apply_mask(pieces)

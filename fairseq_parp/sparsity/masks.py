@@ -21,7 +21,7 @@ from fairseq_parp.sparsity.packing import ones, pack_nonzero, unpack
 
 FORMAT = "fairseq_parp.mask.v1"
 
-MOST_HEADER = 4 << 20
+MAX_HEADER = 4 << 20
 """Bytes; a mask of 1,000 parameters has a header of 150 KiB."""
 
 
@@ -66,7 +66,7 @@ class MaskSet:
 
     def zero_(self, tensors: Mapping[str, Tensor]) -> None:
         """Zero ``tensors`` in place wherever the mask of the same name has a 0."""
-        masking.drop(tensors, self.bits)
+        masking.apply_mask(tensors, self.bits)
 
     def churn(self, other: MaskSet) -> int:
         """Return how many weights are on different sides in the two masks."""
@@ -185,7 +185,7 @@ def _require_short_header(path: Path) -> None:
     """Check the header's length, which the file begins with, before anyone makes room for it."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-    if length > min(MOST_HEADER, path.stat().st_size - 8):
+    if length > min(MAX_HEADER, path.stat().st_size - 8):
         raise MaskError(f"{absolute(path)}: not a safetensors file: its header would have {length} bytes")
 
 

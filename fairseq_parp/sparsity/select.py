@@ -1,10 +1,10 @@
 """The exact k smallest magnitudes over many tensors, without ever laying them side by side.
 
-A sample brackets the cut. One pass over all weights counts what lies below the bracket and collects the few keys
-inside it, among which the cut is selected exactly. Where the sample misled, a histogram of the part in which the cut
-must lie gives a new bracket, so that no input takes more than a few passes. A second pass zeroes, packs the mask and
-counts what changed sides. How the passes are done is a matter of :mod:`fairseq_parp.sparsity.kernels`; the result does
-not depend on it, on the sample or on the threads.
+A sample brackets the threshold. One pass over all weights counts the keys below the bracket and collects the few keys
+inside it, among which the threshold is selected exactly. Where the sample misled, a histogram of the part in which the
+threshold must lie gives a new bracket, so that no input takes more than a few passes. A second pass zeroes, packs the
+mask and counts the weights that changed sides. How the passes are done is a matter of
+:mod:`fairseq_parp.sparsity.kernels`; the result does not depend on it, on the sample or on the threads.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from torch import Tensor
 
 from fairseq_parp.errors import WeightsError
 from fairseq_parp.sparsity import kernels
-from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, Target
+from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, ThresholdChunk
 from fairseq_parp.sparsity.packing import room_for_bits
 
 SAMPLE = 1 << 18
 """Keys in a sample. More narrow the bracket, and take longer to fetch from all over the memory."""
 
 DEVIATIONS = 3
-"""Half the bracket's width, in standard deviations of the sample's rank: one sample in 370 misses the cut."""
+"""Half the bracket's width, in standard deviations of the sample's rank: one sample in 370 misses the threshold."""
 
-MOST_COLLECTED = 1 / 128
+MAX_COLLECTED = 1 / 128
 """Of all weights: more keys inside a bracket are not collected, but narrowed down."""
 
 SMALL = 1 << 16
@@ -37,7 +37,7 @@ SMALL = 1 << 16
 BINS = 1 << 16
 
 
-class Cut(NamedTuple):
+class Threshold(NamedTuple):
     """Where the k smallest magnitudes end: before this key at this position, keys first.
 
     So equal magnitudes go by order: parameter by parameter in the model's order, and within one by flat index.
@@ -50,8 +50,8 @@ class Cut(NamedTuple):
     key: int
     position: int
 
-    def or_zero(self) -> Cut:
-        """Return the cut that takes all zeros along, more than k if there are more: pruning a zero changes nothing."""
+    def include_zeros(self) -> Threshold:
+        """Return the threshold that includes all zeros, even more than k of them: pruning a zero changes nothing."""
         return max(self, _ZEROS)
 
     @property
@@ -60,11 +60,11 @@ class Cut(NamedTuple):
         return self > _ZEROS
 
 
-_ZEROS = Cut(1, 0)
+_ZEROS = Threshold(1, 0)
 """Behind all zeros."""
 
 
-class Swept(NamedTuple):
+class Selected(NamedTuple):
     """A mask's bits and how many weights it keeps, by parameter name, and how many of all changed sides."""
 
     bits: dict[str, Tensor]
@@ -80,14 +80,14 @@ class _Piece(NamedTuple):
 
 
 class Ranking:
-    """Tensors whose magnitudes are ranked together, as flat pieces; what :meth:`cut` finds is for :meth:`sweep`."""
+    """Tensors whose magnitudes are ranked together, as flat pieces: :meth:`threshold`, then :meth:`apply_threshold`."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self.tensors = tensors
         self.kernel = kernels.choose(tensors.values())
         self.pieces = _pieces(self.kernel, tensors)
 
-    def cut(self, k: int, update: int | None = None) -> Cut:
+    def threshold(self, k: int, update: int | None = None) -> Threshold:
         """Find where the ``k`` smallest magnitudes of all tensors together end.
 
         Args:
@@ -98,18 +98,21 @@ class Ranking:
             WeightsError: a value is NaN or infinite.
         """
         search = _Search(self.kernel, self.pieces, k)
-        cut = search.run()
+        threshold = search.run()
         if not search.finite:
             raise _not_finite(self.tensors, update)
-        return cut
+        return threshold
 
-    def sweep(
-        self, cut: Cut, weights: Mapping[str, Tensor] | None = None, before: Mapping[str, Tensor] | None = None
-    ) -> Swept:
-        """Make the mask that drops what lies below the cut.
+    def apply_threshold(
+        self,
+        threshold: Threshold,
+        weights: Mapping[str, Tensor] | None = None,
+        before: Mapping[str, Tensor] | None = None,
+    ) -> Selected:
+        """Make the mask that drops what lies below the threshold.
 
         Args:
-            cut: of these tensors as they are now.
+            threshold: of these tensors as they are now.
             weights: where given, zeros among them are dropped too; what is dropped becomes zero in them and in the
                 ranked tensors. They may be the same tensors.
             before: bits of an earlier mask by the same names, to count what changed sides.
@@ -122,23 +125,23 @@ class Ranking:
             name: flat(weights[name]) for name, tensor in self.tensors.items() if weights[name] is not tensor
         }  # fmt: skip
 
-        def target(piece: _Piece) -> Target:
+        def target(piece: _Piece) -> ThresholdChunk:
             stop = piece.start + len(piece.values)
             within, packed = slice(piece.start, stop), slice(piece.start // 8, -(-stop // 8))
             into = None if weights is None else others[piece.name][within] if piece.name in others else piece.values
-            split = min(max(cut.position - piece.position, 0), len(piece.values))
+            split = min(max(threshold.position - piece.position, 0), len(piece.values))
             old = None if earlier is None else earlier[piece.name][packed]
-            return Target(piece.values, into, split, masks[piece.name][packed], old)
+            return ThresholdChunk(piece.values, into, split, masks[piece.name][packed], old)
 
-        kept, churn = self.kernel.sweep([target(piece) for piece in self.pieces], cut.key)
+        kept, churn = self.kernel.apply_threshold([target(piece) for piece in self.pieces], threshold.key)
         totals = dict.fromkeys(bits, 0)
         for piece, count in zip(self.pieces, kept, strict=True):
             totals[piece.name] += count
-        return Swept(bits, totals, churn)
+        return Selected(bits, totals, churn)
 
 
 class _Search:
-    """The search for one cut. ``finite`` tells whether all keys that were seen are."""
+    """The search for one threshold. ``finite`` tells whether all keys that were seen are."""
 
     def __init__(self, kernel: Kernel, pieces: Sequence[_Piece], k: int) -> None:
         self.kernel, self.pieces, self.k = kernel, pieces, k
@@ -146,24 +149,24 @@ class _Search:
         self.size = sum(map(len, self.values))
         self.finite = True
 
-    def run(self) -> Cut:
-        """Return the cut; its key lies in [start, stop) all along, and ``less`` keys lie below ``start``."""
+    def run(self) -> Threshold:
+        """Return the threshold; its key lies in [start, stop) all along, and ``less`` keys lie below ``start``."""
         start, stop, less = 0, self.kernel.infinity, 0
         low, high = self._bracket()
         while True:
-            found = self._look(low, high)
+            found = self._count_and_collect(low, high)
             below, inside = int(found.below.sum()), int(found.inside.sum())
             if below == self.k or not self.finite:
-                return Cut(low, 0)
+                return Threshold(low, 0)
             if below < self.k <= below + inside:
                 if found.keys is not None:
                     return self._among(found, found.keys, self.k - below)
                 if high - low == 1:
-                    return self._cut_at(low, found.inside, self.k - below)
+                    return self._threshold_at(low, found.inside, self.k - below)
                 start, stop, less = low, high, below
             elif self.k < below:
                 if low == 1:
-                    return self._cut_at(0, found.below, self.k)
+                    return self._threshold_at(0, found.below, self.k)
                 stop = low
             else:
                 start, less = high, below + inside
@@ -171,7 +174,7 @@ class _Search:
             start, stop = low, high
 
     def _bracket(self) -> tuple[int, int]:
-        """Guess a range [low, high) of few keys that the cut's is among."""
+        """Guess a range [low, high) of few keys that the threshold's is among."""
         if self.k == 0:
             return 0, 0
         if self.size <= SMALL:
@@ -184,38 +187,38 @@ class _Search:
         sample.sort()  # numpy does that with vectors, and takes longer to partition at two places
         lowest = int(sample[first]) if first in edges else 0
         highest = int(sample[last]) if last in edges else self.kernel.infinity
-        if lowest == highest:  # many weights have this magnitude: one look counts them all
+        if lowest == highest:  # many weights have this magnitude: one pass counts them all
             return lowest, lowest + 1
         return lowest + (first in edges), highest
 
-    def _look(self, low: int, high: int) -> Found:
+    def _count_and_collect(self, low: int, high: int) -> Found:
         """Count what is below and inside [low, high), and collect what is inside."""
-        room = max(SMALL, int(self.size * MOST_COLLECTED)) if high - low > 1 else 0
-        found = self.kernel.look(self.values, low, high, room)
+        room = max(SMALL, int(self.size * MAX_COLLECTED)) if high - low > 1 else 0
+        found = self.kernel.count_and_collect(self.values, low, high, room)
         self.finite = self.finite and found.finite
         return found
 
     def _narrow(self, start: int, stop: int, less: int) -> tuple[int, int, int]:
-        """Return the part of [start, stop) that the cut's key is in, by a histogram, and the number of keys below."""
+        """Return the part of [start, stop) that holds the threshold's key, and the number of keys below it."""
         shift = max(0, (stop - start - 1).bit_length() - (BINS - 1).bit_length())
         sums = less + self.kernel.histogram(self.values, start, stop, shift).cumsum()
         place = int(np.searchsorted(sums, self.k))
         low = start + (place << shift)
         return low, min(stop, low + (1 << shift)), int(sums[place - 1]) if place else less
 
-    def _among(self, found: Found, keys: Keys, rank: int) -> Cut:
-        """Return the cut whose key is the ``rank``-th smallest (from 1) of those collected."""
+    def _among(self, found: Found, keys: Keys, rank: int) -> Threshold:
+        """Return the threshold whose key is the ``rank``-th smallest (from 1) of those collected."""
         key = np.partition(keys, rank - 1)[rank - 1]
         first, last = np.searchsorted(np.flatnonzero(keys == key), (found.starts, found.starts + found.inside))
-        return self._cut_at(int(key), last - first, rank - int(np.count_nonzero(keys < key)))
+        return self._threshold_at(int(key), last - first, rank - int(np.count_nonzero(keys < key)))
 
-    def _cut_at(self, key: int, equal: NDArray[np.int64], ties: int) -> Cut:
-        """Return the cut behind the first ``ties`` elements of a key, of which each piece has ``equal``."""
+    def _threshold_at(self, key: int, equal: NDArray[np.int64], ties: int) -> Threshold:
+        """Return the threshold behind the first ``ties`` elements of a key, of which each piece has ``equal``."""
         ends = np.cumsum(equal)
         which = int(np.searchsorted(ends, ties))
         piece = self.pieces[which]
-        within = self.kernel.find(piece.values, key, ties - int(ends[which] - equal[which]))
-        return Cut(key, piece.position + within + 1)
+        within = self.kernel.nth_position(piece.values, key, ties - int(ends[which] - equal[which]))
+        return Threshold(key, piece.position + within + 1)
 
 
 def _pieces(kernel: Kernel, tensors: Mapping[str, Tensor]) -> list[_Piece]:

@@ -233,10 +233,10 @@ class PruningSession:
         start = time.perf_counter()
         self._pruned_at = update
         before = None if self.mask is None else self.mask.bits
-        swept = [selection.apply(before) for selection in self._select(update)]
-        self.mask = self._mask({name: bits for part in swept for name, bits in part.bits.items()})
-        kept = {name: count for part in swept for name, count in part.kept.items()}
-        churn, milliseconds = sum(part.churn for part in swept), 1000 * (time.perf_counter() - start)
+        selected = [selection.apply(before) for selection in self._select(update)]
+        self.mask = self._mask({name: bits for part in selected for name, bits in part.bits.items()})
+        kept = {name: count for part in selected for name, count in part.kept.items()}
+        churn, milliseconds = sum(part.churn for part in selected), 1000 * (time.perf_counter() - start)
         self.record = PruneRecord(update, self.size, kept, churn, milliseconds)
         return self.record
 
@@ -246,8 +246,8 @@ class PruningSession:
 
     def mask_now(self, update: int) -> MaskSet:
         """Return the mask of the present weights, exactly k zeros in every share; nothing is zeroed."""
-        swept = [selection.mask() for selection in self._select(update, include_zeros=False)]
-        return self._mask({name: bits for part in swept for name, bits in part.bits.items()})
+        selected = [selection.mask() for selection in self._select(update, include_zeros=False)]
+        return self._mask({name: bits for part in selected for name, bits in part.bits.items()})
 
     def mask_of(self, weights: Mapping[str, Tensor], sparsity: Fraction) -> MaskSet:
         """Return the magnitude mask of other weights of the same names and shapes."""
@@ -305,7 +305,7 @@ class PruningSession:
         mask = self._mask({name: bits for each in selections for name, bits in each.mask().bits.items()})
         churn = 0 if self.mask is None else self.mask.churn(mask)
         self.mask = mask
-        self._stashed = masking.set_aside(self._weights(), mask.bits)
+        self._stashed = masking.stash(self._weights(), mask.bits)
         kept = {name: mask.size(name) - mask.zeros(name) for name in mask.bits}
         self.record = PruneRecord(self._pruned_at, self.size, kept, churn, 1000 * (time.perf_counter() - start))
         return self.record
@@ -321,14 +321,14 @@ class PruningSession:
             bits = {name: packed for part in found for name, packed in part.items()}
         weights = self._weights()
         # Where a master is kept whose rounded weight is zero, all that is dropped of that tensor is zero.
-        stashed = masking.set_aside({name: weights[name] for name in bits}, bits)
+        stashed = masking.stash({name: weights[name] for name in bits}, bits)
         self._stashed = {name: stashed.get(name, weight.new_empty(0)) for name, weight in weights.items()}
 
     def restore(self) -> None:
         """Put the stashed values back."""
         weights, stashed = self._weights(), self._stashed or {}
         # Resumed in a narrower precision, more weights may have become zero: then no value's place is known.
-        masking.put_back(weights, {name: values.to(weights[name]) for name, values in stashed.items()})
+        masking.restore(weights, {name: values.to(weights[name]) for name, values in stashed.items()})
         for parameter in map(self.parameters.__getitem__, stashed):
             if self._masters_stale and parameter.master is not None:
                 parameter.master.copy_(parameter.weight)

@@ -91,7 +91,7 @@ def _wrap_pruner(place: _Place) -> None:
 
         def chosen(tensors: Any) -> Any:
             kernel = copy.copy(choose(tensors))
-            sweep = kernel.sweep
+            sweep = kernel.apply_threshold
 
             def swept(targets: Any, key: int) -> Any:
                 nonlocal zeroed
@@ -104,7 +104,7 @@ def _wrap_pruner(place: _Place) -> None:
                 rest = sweep(targets[left:], key)
                 return tuple(one + other for one, other in zip(first, rest, strict=True))
 
-            kernel.sweep = swept  # type: ignore[method-assign]
+            kernel.apply_threshold = swept  # type: ignore[method-assign]
             return kernel
 
         kernels.choose = chosen

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fairseq_parp import native
 from fairseq_parp.sparsity import kernels
-from fairseq_parp.sparsity.kernels import Found, Masked, Target, piecewise
+from fairseq_parp.sparsity.kernels import Found, MaskChunk, ThresholdChunk, piecewise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.compiled import Compiled, levels
 
@@ -61,7 +61,7 @@ def test_look(kernel: Compiled, numpys: Arrays, size: int) -> None:
     for _ in range(20):
         low, high = chance.choice(some_keys(chance, values), 2)
         for most in (0, 5, size):
-            assert_same(*(each.look([values], int(low), int(high), most) for each in (kernel, numpys)))
+            assert_same(*(each.count_and_collect([values], int(low), int(high), most) for each in (kernel, numpys)))
 
 
 def assert_same(one: Found, other: Found) -> None:
@@ -90,9 +90,9 @@ def test_threads_share_pieces_and_find_all_keys(kernel: Compiled, numpys: Arrays
     for _ in range(100):
         pieces = [draw(chance, int(size)) for size in chance.integers(0, 3000, 17)]
         low, high = sorted(int(key) for key in chance.choice(some_keys(chance, np.concatenate(pieces)), 2))
-        inside = int(numpys.look(pieces, low, high, 0).inside.sum())
+        inside = int(numpys.count_and_collect(pieces, low, high, 0).inside.sum())
         for room in {0, 5, inside - 1, inside, inside + 1} - {-1}:
-            assert_same(*(each.look(pieces, low, high, room) for each in (kernel, numpys)))
+            assert_same(*(each.count_and_collect(pieces, low, high, room) for each in (kernel, numpys)))
         for step in (1, 7, 5000):
             assert np.array_equal(kernel.sample(pieces, step), numpys.sample(pieces, step))
 
@@ -107,16 +107,16 @@ def test_threads_sweep_each_piece_once(kernel: Compiled, numpys: Arrays) -> None
         ours, theirs = (
             [target_of(values.copy(), split) for values, split in zip(pieces, splits, strict=True)] for _ in range(2)
         )
-        assert kernel.sweep(ours, key) == numpys.sweep(theirs, key)
+        assert kernel.apply_threshold(ours, key) == numpys.apply_threshold(theirs, key)
         assert_same_after(ours, theirs)
 
 
-def target_of(values: NDArray[np.uint32], split: int, zero: bool = True, before: Any = None) -> Target:
+def target_of(values: NDArray[np.uint32], split: int, zero: bool = True, before: Any = None) -> ThresholdChunk:
     """Describe what a sweep does to a piece, with bits in which all still has to be written."""
-    return Target(values, values if zero else None, split, np.full(-(-values.size // 8), 255, np.uint8), before)
+    return ThresholdChunk(values, values if zero else None, split, np.full(-(-values.size // 8), 255, np.uint8), before)
 
 
-def assert_same_after(ours: list[Target], theirs: list[Target]) -> None:
+def assert_same_after(ours: list[ThresholdChunk], theirs: list[ThresholdChunk]) -> None:
     for one, other in zip(ours, theirs, strict=True):
         assert np.array_equal(one.values, other.values)
         assert np.array_equal(one.bits, other.bits)
@@ -126,10 +126,10 @@ def assert_same_after(ours: list[Target], theirs: list[Target]) -> None:
 @pytest.mark.parametrize("size", [1, 63, 64, 200, 33_000])
 def test_a_number_that_is_not_finite_is_seen_at_every_place(kernel: Compiled, bad: float, size: int) -> None:
     values = np.zeros(size, np.float32)
-    assert kernel.look([values.view(np.uint32)], 0, 1, 0).finite
+    assert kernel.count_and_collect([values.view(np.uint32)], 0, 1, 0).finite
     for place in {0, 1, size // 2, size - 65, size - 2, size - 1} & set(range(size)):
         values[place] = bad
-        assert not kernel.look([values.view(np.uint32)], 0, 1, 0).finite
+        assert not kernel.count_and_collect([values.view(np.uint32)], 0, 1, 0).finite
         values[place] = 0
 
 
@@ -143,7 +143,7 @@ def test_sweep(kernel: Compiled, numpys: Arrays, size: int, zero: bool) -> None:
         for split in {0, 1, 64, size // 2, size - 1, size} & set(range(size + 1)):
             for earlier in (before, None):
                 ours, theirs = ([target_of(values.copy(), split, zero, earlier)] for _ in range(2))
-                assert kernel.sweep(ours, key) == numpys.sweep(theirs, key)
+                assert kernel.apply_threshold(ours, key) == numpys.apply_threshold(theirs, key)
                 assert_same_after(ours, theirs)
 
 
@@ -152,14 +152,14 @@ def test_nothing_is_touched_beside_what_was_asked_for(kernel: Compiled) -> None:
     for size in (1, 8, 100, 1000):
         values, bits = np.full(size + 2, 7, np.uint32), np.full(-(-size // 8) + 2, 0b1010_1010, np.uint8)
         inner = values[1:-1]
-        kernel.sweep([Target(inner, inner, 0, bits[1:-1], None)], 8)
+        kernel.apply_threshold([ThresholdChunk(inner, inner, 0, bits[1:-1], None)], 8)
         assert values.tolist() == [7] + [0] * size + [7]
         assert bits.tolist() == [0b1010_1010] + [0] * (len(bits) - 2) + [0b1010_1010]
         aside = np.arange(1, size + 3, dtype=np.uint32)
-        kernel.fill([(inner, aside[1:-1])])
+        kernel.scatter([(inner, aside[1:-1])])
         assert values.tolist() == [7, *range(2, size + 2), 7]
         aside[:] = 7
-        kernel.drop([Masked(inner, bits[1:-1], aside[1:-1])])
+        kernel.apply_mask([MaskChunk(inner, bits[1:-1], aside[1:-1])])
         assert values.tolist() == [7] + [0] * size + [7]
         assert aside.tolist() == [7, *range(2, size + 2), 7]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fairseq_parp.sparsity import kernels, packing
-from fairseq_parp.sparsity.kernels import Masked, piecewise
+from fairseq_parp.sparsity.kernels import MaskChunk, piecewise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.tensors import Tensors
 
@@ -39,9 +39,9 @@ def test_one_of_equal_weights_is_found_in_any_chunk(kernel: kernels.Kernel, monk
     weights = torch.tensor([1.0, 2.0, -2.0] * 11)
     values, (key,) = kernel.flat(weights), kernel.sample([kernel.flat(torch.tensor([2.0]))], 1)
     expected = [place for place in range(33) if place % 3]
-    assert [kernel.find(values, key, rank) for rank in range(1, 23)] == expected
+    assert [kernel.nth_position(values, key, rank) for rank in range(1, 23)] == expected
     with pytest.raises(IndexError, match="1 weights too few have the key"):
-        kernel.find(values, key, 23)
+        kernel.nth_position(values, key, 23)
 
 
 def every_kernel() -> list[kernels.Kernel]:
@@ -67,14 +67,14 @@ def test_drop_and_fill(kernel: kernels.Kernel, aside: bool, monkeypatch: pytest.
     bits = [packing.pack(each) for each in kept]
     rooms = [torch.full([int((~each).sum())], -7.0) for each in kept]
     flat = kernel.flat
-    kernel.drop(
-        [Masked(flat(v), flat(b), flat(r) if aside else None) for v, b, r in zip(tensors, bits, rooms, strict=True)]
+    kernel.apply_mask(
+        [MaskChunk(flat(v), flat(b), flat(r) if aside else None) for v, b, r in zip(tensors, bits, rooms, strict=True)]
     )
     for each, keeps, was in zip(tensors, kept, before, strict=True):
         assert same(each, torch.where(keeps, was, torch.zeros(())))
     if aside:
         assert all(same(room, was[~keeps]) for room, was, keeps in zip(rooms, before, kept, strict=True))
-        kernel.fill([(flat(each), flat(room)) for each, room in zip(tensors, rooms, strict=True)])
+        kernel.scatter([(flat(each), flat(room)) for each, room in zip(tensors, rooms, strict=True)])
         assert all(same(each, was) for each, was in zip(tensors, before, strict=True))
 
 

@@ -28,13 +28,13 @@ def test_what_is_set_aside_comes_back(dtypes: list[torch.dtype]) -> None:
     tensors, kept = draw(dtypes)
     before = {name: tensor.clone() for name, tensor in tensors.items()}
     bits = {name: pack(keeps.flatten()) for name, keeps in kept.items()}
-    aside = masking.set_aside(tensors, bits)
+    aside = masking.stash(tensors, bits)
     assert masking.zeros(tensors) == {name: int((~keeps).sum()) for name, keeps in kept.items()}
     for name, tensor in tensors.items():
         assert torch.equal(tensor, before[name] * kept[name])
         assert torch.equal(aside[name], before[name][~kept[name]])
         assert aside[name].dtype == tensor.dtype
-    masking.put_back(tensors, aside)
+    masking.restore(tensors, aside)
     assert all(torch.equal(tensor, before[name]) for name, tensor in tensors.items())
 
 
@@ -43,42 +43,42 @@ def test_drop_takes_masks_of_more_than_it_is_given(dtypes: list[torch.dtype]) ->
     tensors, kept = draw(dtypes)
     del tensors["bias"]
     before = {name: tensor.clone() for name, tensor in tensors.items()}
-    masking.drop(tensors, {name: pack(keeps.flatten()) for name, keeps in kept.items()})
+    masking.apply_mask(tensors, {name: pack(keeps.flatten()) for name, keeps in kept.items()})
     assert all(torch.equal(tensor, before[name] * kept[name]) for name, tensor in tensors.items())
 
 
 def test_nothing_is_aside_where_nothing_was_displaced() -> None:
     tensors = {"zeros": torch.zeros(4), "others": torch.tensor([0.0, 1.0, 2.0, 3.0])}
-    aside = masking.set_aside(tensors, {name: torch.tensor([0b1100], dtype=torch.uint8) for name in tensors})
+    aside = masking.stash(tensors, {name: torch.tensor([0b1100], dtype=torch.uint8) for name in tensors})
     assert {name: values.tolist() for name, values in aside.items()} == {"zeros": [], "others": [0.0, 1.0]}
-    masking.put_back(tensors, {"others": aside["others"]})
+    masking.restore(tensors, {"others": aside["others"]})
     assert tensors["others"].tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_a_mask_of_another_length_is_not_applied() -> None:
     weights = torch.ones(9)
     with pytest.raises(ValueError, match="1 bytes of a mask for 9 weights of w"):
-        masking.drop({"w": weights}, {"w": torch.zeros(1, dtype=torch.uint8)})
+        masking.apply_mask({"w": weights}, {"w": torch.zeros(1, dtype=torch.uint8)})
     assert weights.all()
 
 
 def test_memory_that_is_not_contiguous_is_refused() -> None:
     weights = torch.ones(4, 4).t()
     with pytest.raises(ParpError, match="not contiguous"):
-        masking.drop({"w": weights[:, :2]}, {"w": torch.zeros(1, dtype=torch.uint8)})
+        masking.apply_mask({"w": weights[:, :2]}, {"w": torch.zeros(1, dtype=torch.uint8)})
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_zeros_of_both_signs_are_zeros(dtype: torch.dtype) -> None:
     tensors = {"w": torch.tensor([1.0, -0.0, 2.0, 0.0], dtype=dtype)}
     assert masking.zeros(tensors) == {"w": 2}
-    masking.put_back(tensors, {"w": torch.tensor([3.0, 4.0], dtype=dtype)})
+    masking.restore(tensors, {"w": torch.tensor([3.0, 4.0], dtype=dtype)})
     assert tensors["w"].tolist() == [1.0, 3.0, 2.0, 4.0]
 
 
 def test_values_of_which_there_are_not_as_many_are_not_put_back() -> None:
     tensors = {"more": torch.tensor([0.0, 0.0, 1.0]), "fewer": torch.tensor([0.0, 1.0]), "fits": torch.tensor([0.0])}
-    masking.put_back(tensors, {"more": torch.ones(1), "fewer": torch.ones(2), "fits": torch.ones(1)})
+    masking.restore(tensors, {"more": torch.ones(1), "fewer": torch.ones(2), "fits": torch.ones(1)})
     assert {name: tensor.tolist() for name, tensor in tensors.items()} == {
         "more": [0.0, 0.0, 1.0],
         "fewer": [0.0, 1.0],

@@ -22,9 +22,9 @@ INF, NAN = float("inf"), float("nan")
 pytestmark = pytest.mark.usefixtures("kernel")
 
 
-def zero_smallest(named: dict[str, Tensor], k: int) -> select.Swept:
+def zero_smallest(named: dict[str, Tensor], k: int) -> select.Selected:
     ranking = select.Ranking(named)
-    return ranking.sweep(ranking.cut(k).or_zero(), named)
+    return ranking.apply_threshold(ranking.threshold(k).include_zeros(), named)
 
 
 def pruned(tensors: list[list[float]], k: int, dtype: torch.dtype = torch.float32) -> list[list[float]]:
@@ -66,7 +66,7 @@ def test_golden(tensors: list[list[float]], k: int, expected: list[list[float]])
 def test_not_finite_names_the_parameter_and_changes_nothing(bad: float, k: int) -> None:
     named = {"fine": torch.ones(3), "layers.0.fc1.bias": torch.tensor([1.0, bad])}
     with pytest.raises(WeightsError, match=r"layers\.0\.fc1\.bias: 1 NaN or infinite value\(s\) at update 12"):
-        select.Ranking(named).cut(k, update=12)
+        select.Ranking(named).threshold(k, update=12)
 
 
 def test_largest_finite_is_not_infinite() -> None:
@@ -146,7 +146,7 @@ def test_many_weights_equal_a_stable_sort(case: str, share: float, monkeypatch: 
     k = int(share * 1_300_008)
     expected = by_stable_sort(list(tensors.values()), k)
     ranking = select.Ranking(tensors)
-    swept = ranking.sweep(ranking.cut(k).or_zero(), tensors, before)
+    swept = ranking.apply_threshold(ranking.threshold(k).include_zeros(), tensors, before)
     for ours, theirs, bits in zip(tensors.values(), expected, swept.bits.values(), strict=True):
         assert torch.equal(ours, theirs)
         assert torch.equal(bits, pack_nonzero(theirs))
@@ -157,7 +157,7 @@ def test_weights_of_another_type_are_zeroed_where_they_are_zero_already() -> Non
     masters = {"w": torch.tensor([1e-9, 3.0, -2.0, 1e-8, 4.0])}
     weights = {"w": masters["w"].half()}
     ranking = select.Ranking(masters)
-    swept = ranking.sweep(ranking.cut(1).or_zero(), weights)
+    swept = ranking.apply_threshold(ranking.threshold(1).include_zeros(), weights)
     assert masters["w"].tolist() == weights["w"].tolist() == [0.0, 3.0, -2.0, 0.0, 4.0]
     assert sum(swept.kept.values()) == 3
 
@@ -165,7 +165,7 @@ def test_weights_of_another_type_are_zeroed_where_they_are_zero_already() -> Non
 @pytest.mark.parametrize(("k", "displaces"), [(0, False), (1, False), (2, False), (3, True), (4, True)])
 def test_zeros_are_not_displaced(k: int, displaces: bool) -> None:
     ranking = select.Ranking({"w": torch.tensor([2.0, 0.0, 1e-45, -0.0])})
-    assert ranking.cut(k).or_zero().displaces is displaces
+    assert ranking.threshold(k).include_zeros().displaces is displaces
 
 
 def test_types_may_be_mixed() -> None:
@@ -180,7 +180,7 @@ def extra_memory(weights: dict[str, torch.Tensor]) -> int:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         tracemalloc.start()
         ranking = select.Ranking(weights)
-        ranking.sweep(ranking.cut(half).or_zero(), weights)
+        ranking.apply_threshold(ranking.threshold(half).include_zeros(), weights)
         arrays = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     peak = held = 0

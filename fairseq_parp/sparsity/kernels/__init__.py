@@ -30,7 +30,7 @@ INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Found(NamedTuple):
-    """What a look finds.
+    """What :meth:`Kernel.count_and_collect` returns.
 
     Attributes:
         below: how many keys of each piece lie below a range; int64.
@@ -47,14 +47,14 @@ class Found(NamedTuple):
     starts: NDArray[np.int64]
 
 
-class Target(NamedTuple):
-    """What a sweep does to a piece.
+class ThresholdChunk(NamedTuple):
+    """A piece to which a threshold is applied.
 
     Attributes:
         values: what ranks.
         weights: where given, zeros of it are dropped too, and what is dropped becomes zero in it and in ``values``.
             It may be ``values`` itself.
-        split: what has just the sweep's key and stands before this position is dropped.
+        split: weights of just the threshold's key are dropped where they stand before this position.
         bits: takes the mask, 1 where something is kept.
         before: the bits of an earlier mask.
     """
@@ -66,18 +66,18 @@ class Target(NamedTuple):
     before: Any | None
 
 
-class Masked(NamedTuple):
-    """A piece and its mask.
+class MaskChunk(NamedTuple):
+    """A piece to which a mask is applied.
 
     Attributes:
         values: what is masked.
         bits: the mask.
-        aside: room for what the mask drops, just as much as that takes; None where it is not wanted.
+        stashed: room for the dropped values, exactly as many as there are; None where they are not wanted.
     """
 
     values: Any
     bits: Any
-    aside: Any | None
+    stashed: Any | None
 
 
 class Kernel(ABC):
@@ -100,7 +100,7 @@ class Kernel(ABC):
         """Return every ``step``-th key, from the first one on, as an array in main memory."""
 
     @abstractmethod
-    def look(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
+    def count_and_collect(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
         """Count the keys below ``low`` and those inside, from ``low`` up to but not including ``high``.
 
         Args:
@@ -112,7 +112,7 @@ class Kernel(ABC):
         """Count ``(key - low) >> shift`` over the keys from ``low`` up to but not including ``high``."""
 
     @abstractmethod
-    def find(self, values: Any, key: int, rank: int) -> int:
+    def nth_position(self, values: Any, key: int, rank: int) -> int:
         """Return the position in a piece of the ``rank``-th (from 1) weight that has just that key.
 
         Raises:
@@ -120,7 +120,7 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def sweep(self, targets: Sequence[Target], key: int) -> tuple[list[int], int]:
+    def apply_threshold(self, targets: Sequence[ThresholdChunk], key: int) -> tuple[list[int], int]:
         """Drop what has a key below ``key``, and what has just that key and stands before a target's split.
 
         Returns:
@@ -128,11 +128,11 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def drop(self, pieces: Sequence[Masked]) -> None:
-        """Zero what the masks drop; what it was goes aside, in order."""
+    def apply_mask(self, pieces: Sequence[MaskChunk]) -> None:
+        """Zero what the masks drop; the dropped values are stashed, in order."""
 
     @abstractmethod
-    def fill(self, pieces: Sequence[tuple[Any, Any]]) -> None:
+    def scatter(self, pieces: Sequence[tuple[Any, Any]]) -> None:
         """Put values where zeros are: those of each piece, in order, where it has as many zeros."""
 
 

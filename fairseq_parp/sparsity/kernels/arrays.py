@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq_parp.sparsity import packing
-from fairseq_parp.sparsity.kernels import INTEGERS, Keys, Target
+from fairseq_parp.sparsity.kernels import INTEGERS, Keys, ThresholdChunk
 from fairseq_parp.sparsity.kernels.piecewise import Counts, Piecewise
 
 _POPCOUNT = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
@@ -32,7 +32,7 @@ class Arrays(Piecewise):
     def _keys_of(self, values: Any) -> Keys:
         return _keys(values)
 
-    def _look_at(self, values: Any, low: int, high: int, room: int) -> tuple[Counts, Keys | None]:
+    def _count_and_collect_in(self, values: Any, low: int, high: int, room: int) -> tuple[Counts, Keys | None]:
         keys = _keys(values)
         number = keys.dtype.type  # at a Python number, numpy would not let other threads run
         below, until = keys < number(low), keys < number(max(low, high))
@@ -47,7 +47,7 @@ class Arrays(Piecewise):
     def _places_of(self, values: Any, key: int) -> NDArray[np.int64]:
         return np.flatnonzero(_keys(values) == key)
 
-    def _sweep_one(self, target: Target, key: int) -> None:
+    def _apply_threshold_to(self, target: ThresholdChunk, key: int) -> None:
         values, weights, split, bits, _ = target
         keys = _keys(values)
         number = keys.dtype.type
@@ -61,18 +61,18 @@ class Arrays(Piecewise):
             np.multiply(values, kept, out=values)
         bits[:] = np.packbits(kept, bitorder="little")
 
-    def _drop_one(self, values: Any, bits: Any, aside: Any | None) -> int:
+    def _apply_mask_to(self, values: Any, bits: Any, stashed: Any | None) -> int:
         kept = np.unpackbits(bits, count=len(values), bitorder="little").view(np.bool_)
-        if aside is not None:
+        if stashed is not None:
             dropped = values[~kept]
-            aside[: len(dropped)] = dropped
+            stashed[: len(dropped)] = dropped
         np.multiply(values, kept, out=values)
         return len(values) - int(np.count_nonzero(kept))
 
-    def _fill_one(self, values: Any, aside: Any) -> int:
+    def _scatter_into(self, values: Any, stashed: Any) -> int:
         zeros = _keys(values) == 0
         count = int(np.count_nonzero(zeros))
-        values[zeros] = aside[:count]
+        values[zeros] = stashed[:count]
         return count
 
     def _ones(self, bits: NDArray[np.uint8]) -> int:

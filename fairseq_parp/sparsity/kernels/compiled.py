@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fairseq_parp.sparsity.kernels import Found, Keys, Masked, Target
+from fairseq_parp.sparsity.kernels import Found, Keys, MaskChunk, ThresholdChunk
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.piecewise import size, together
 
@@ -28,13 +28,17 @@ class Compiled(Arrays):
     def __init__(self, library: ctypes.CDLL, level: int | None = None) -> None:
         super().__init__(torch.float32)
         self.level = levels(library) - 1 if level is None else level
-        self._sample, self._look, self._sweep = library.parp_sample, library.parp_look, library.parp_sweep
+        self._sample, self._count_and_collect, self._apply_threshold = (
+            library.parp_sample,
+            library.parp_count_and_collect,
+            library.parp_apply_threshold,
+        )
         self._sample.argtypes = [_PLACE, _COUNT, _COUNT, _PLACE]
-        self._look.argtypes = [_PLACE, _PLACE, _INT, _KEY, _KEY, _PLACE, _PLACE, _COUNT]
-        self._sweep.argtypes = [_PLACE, _PLACE, _INT, _KEY]
-        self._drop, self._fill = library.parp_drop, library.parp_fill
-        self._drop.argtypes = [_PLACE, _COUNT, _PLACE, _PLACE]
-        self._fill.argtypes = [_PLACE, _COUNT, _PLACE]
+        self._count_and_collect.argtypes = [_PLACE, _PLACE, _INT, _KEY, _KEY, _PLACE, _PLACE, _COUNT]
+        self._apply_threshold.argtypes = [_PLACE, _PLACE, _INT, _KEY]
+        self._apply_mask, self._scatter = library.parp_apply_mask, library.parp_scatter
+        self._apply_mask.argtypes = [_PLACE, _COUNT, _PLACE, _PLACE]
+        self._scatter.argtypes = [_PLACE, _COUNT, _PLACE]
 
     def sample(self, pieces: Sequence[Any], step: int) -> Keys:
         """Take keys at a fixed distance, on one thread: more would take longer to start."""
@@ -43,24 +47,24 @@ class Compiled(Arrays):
         self._sample(_place(sampled), len(sampled), step, _place(keys))
         return keys
 
-    def look(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
+    def count_and_collect(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
         """Count and collect in one pass; see :class:`Kernel`."""
-        looked = _table("values size below inside finite start", [(_place(at), len(at), 0, 0, 0, 0) for at in pieces])
+        counted = _table("values size below inside finite start", [(_place(at), len(at), 0, 0, 0, 0) for at in pieces])
         found = np.empty(room, np.uint32)
 
         def work(*pieces: int) -> None:
             own = np.empty(room, np.uint32)  # what is not used of it takes no memory
-            self._look(*pieces, self.level, low, high, _place(found), _place(own), room)
+            self._count_and_collect(*pieces, self.level, low, high, _place(found), _place(own), room)
 
-        self._pass(looked, work)
-        total = int(looked["inside"].sum())
+        self._pass(counted, work)
+        total = int(counted["inside"].sum())
         keys = found[:total] if total <= room else None
-        return Found(looked["below"], looked["inside"], bool(looked["finite"].all()), keys, looked["start"])
+        return Found(counted["below"], counted["inside"], bool(counted["finite"].all()), keys, counted["start"])
 
-    def sweep(self, targets: Sequence[Target], key: int) -> tuple[list[int], int]:
+    def apply_threshold(self, targets: Sequence[ThresholdChunk], key: int) -> tuple[list[int], int]:
         """Zero, pack and compare in one pass, unless other weights than those that rank have a say."""
         if any(each.weights is not None and each.weights is not each.values for each in targets):
-            return super().sweep(targets, key)
+            return super().apply_threshold(targets, key)
         swept = _table(
             "values size split zero bits before kept churn",
             [
@@ -68,22 +72,22 @@ class Compiled(Arrays):
                 for values, weights, split, bits, before in targets
             ],
         )
-        self._pass(swept, lambda *pieces: self._sweep(*pieces, self.level, key))
+        self._pass(swept, lambda *pieces: self._apply_threshold(*pieces, self.level, key))
         return swept["kept"].tolist(), int(swept["churn"].sum())
 
-    def drop(self, pieces: Sequence[Masked]) -> None:
-        """Zero and set aside in one pass; see :class:`Kernel`."""
+    def apply_mask(self, pieces: Sequence[MaskChunk]) -> None:
+        """Zero and stash in one pass; see :class:`Kernel`."""
 
-        def one(piece: Masked) -> None:
-            self._drop(_place(piece.values), len(piece.values), _place(piece.bits), _place(piece.aside))
+        def one(piece: MaskChunk) -> None:
+            self._apply_mask(_place(piece.values), len(piece.values), _place(piece.bits), _place(piece.stashed))
 
         self._over(pieces, one, size(piece.values for piece in pieces))
 
-    def fill(self, pieces: Sequence[tuple[Any, Any]]) -> None:
-        """Find and fill zeros in one pass; see :class:`Kernel`."""
+    def scatter(self, pieces: Sequence[tuple[Any, Any]]) -> None:
+        """Find zeros and put values there in one pass; see :class:`Kernel`."""
 
         def one(piece: tuple[Any, Any]) -> None:
-            self._fill(_place(piece[0]), len(piece[0]), _place(piece[1]))
+            self._scatter(_place(piece[0]), len(piece[0]), _place(piece[1]))
 
         self._over(pieces, one, size(values for values, _ in pieces))
 
@@ -94,7 +98,7 @@ class Compiled(Arrays):
 
 
 def _table(names: str, rows: Sequence[tuple[int, ...]]) -> NDArray[Any]:
-    """Return what a pass is told of each piece, and then tells of it, as ``passes.cpp`` has it."""
+    """Return one row a piece: the inputs and outputs of a pass, in the layout of ``passes.cpp``."""
     return np.array(rows, [(name, np.int64) for name in names.split()])
 
 

@@ -331,7 +331,7 @@ struct Counts {
 // Count the keys below ``low``, and those from ``low`` up to but not including ``high``; tell whether all are finite.
 // ``found`` takes the keys inside, a piece's in order from its ``start`` on; where all together are more than it has
 // ``room`` for, they are only counted. ``own`` is as much room for this thread alone, where a piece's are collected.
-void parp_look(Counts *counts, Looked *pieces, int32_t level, uint32_t low, uint32_t high, uint32_t *found,
+void parp_count_and_collect(Counts *counts, Looked *pieces, int32_t level, uint32_t low, uint32_t high, uint32_t *found,
                uint32_t *own, int64_t room) {
     for (int64_t next; (next = counts->taken++) < counts->pieces;) {
         Looked &piece = pieces[next];
@@ -347,7 +347,7 @@ void parp_look(Counts *counts, Looked *pieces, int32_t level, uint32_t low, uint
 
 // Drop what has a key below ``key``, and what has just that key and stands before ``split``; make it zero if ``zero``.
 // ``bits`` takes the mask, ``before`` is an earlier one.
-void parp_sweep(Counts *counts, Swept *pieces, int32_t level, uint32_t key) {
+void parp_apply_threshold(Counts *counts, Swept *pieces, int32_t level, uint32_t key) {
     for (int64_t next; (next = counts->taken++) < counts->pieces;) {
         Swept &piece = pieces[next];
         Sweep at{piece.values, piece.size, key, piece.split, piece.zero != 0, piece.bits, piece.before, 0, 0};
@@ -358,7 +358,7 @@ void parp_sweep(Counts *counts, Swept *pieces, int32_t level, uint32_t key) {
 }
 
 // Make zero what ``bits`` drop; ``aside``, unless null, takes what it was, in order.
-void parp_drop(uint32_t *values, int64_t size, const uint8_t *bits, uint32_t *aside) {
+void parp_apply_mask(uint32_t *values, int64_t size, const uint8_t *bits, uint32_t *aside) {
     for (int64_t start = 0; start < size; start += WIDE) {
         const int64_t many = std::min(WIDE, size - start);
         uint64_t kept = 0;
@@ -372,7 +372,7 @@ void parp_drop(uint32_t *values, int64_t size, const uint8_t *bits, uint32_t *as
 }
 
 // Make the zeros among ``values`` what ``aside`` has, in order; it has as many.
-void parp_fill(uint32_t *values, int64_t size, const uint32_t *aside) {
+void parp_scatter(uint32_t *values, int64_t size, const uint32_t *aside) {
     for (int64_t start = 0; start < size; start += WIDE) {
         const int64_t many = std::min(WIDE, size - start);
         uint64_t word = many == WIDE ? Plain::below(values + start, 1) : below_singly(values + start, many, 1);

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fairseq_parp.sparsity import packing
-from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, Masked, Target
+from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, MaskChunk, ThresholdChunk
 
 WORTH_THREADS = 1 << 20
 """Weights from which on more than one thread is started."""
@@ -36,7 +36,7 @@ def together(work: Callable[[], None], threads: int, weights: int) -> None:
 
 
 class Counts(NamedTuple):
-    """What one look at one piece finds, as :class:`Found` has it for all of them."""
+    """The counts of one piece, as :class:`Found` has them for all pieces."""
 
     below: int
     inside: int
@@ -62,13 +62,13 @@ class Piecewise(Kernel):
         slices = [values[-position % step :: step] for values, position in zip(pieces, positions, strict=False)]
         return np.concatenate(self._over(slices, self._keys_of, size(pieces)))
 
-    def look(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
-        """Look at all pieces; see :class:`Kernel`. What is full gives no more room to those that follow."""
+    def count_and_collect(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
+        """Count and collect in all pieces; see :class:`Kernel`. Once the room is full, no more keys are collected."""
         lock, left = threading.Lock(), room
 
         def one(values: Any) -> tuple[Counts, Keys | None]:
             nonlocal left
-            counts, keys = self._look_at(values, low, high, max(0, left))
+            counts, keys = self._count_and_collect_in(values, low, high, max(0, left))
             with lock:
                 left -= counts.inside
             return counts, keys
@@ -92,7 +92,7 @@ class Piecewise(Kernel):
         self._over(pieces, one, size(pieces))
         return total
 
-    def find(self, values: Any, key: int, rank: int) -> int:
+    def nth_position(self, values: Any, key: int, rank: int) -> int:
         """Search one chunk after the other, for little memory; see :class:`Kernel`."""
         for start in range(0, len(values), packing.CHUNK):
             places = self._places_of(values[start : start + packing.CHUNK], key)
@@ -101,34 +101,34 @@ class Piecewise(Kernel):
             rank -= len(places)
         raise IndexError(f"{rank} weights too few have the key {key}")
 
-    def sweep(self, targets: Sequence[Target], key: int) -> tuple[list[int], int]:
-        """Sweep all pieces, then count bits; see :class:`Kernel`."""
-        self._over(targets, lambda target: self._sweep_one(target, key), size(each.values for each in targets))
+    def apply_threshold(self, targets: Sequence[ThresholdChunk], key: int) -> tuple[list[int], int]:
+        """Apply the threshold to all pieces, then count bits; see :class:`Kernel`."""
+        self._over(targets, lambda target: self._apply_threshold_to(target, key), size(each.values for each in targets))
         kept = [self._ones(target.bits) for target in targets]
         return kept, sum(self._ones(bits ^ before) for *_, bits, before in targets if before is not None)
 
-    def drop(self, pieces: Sequence[Masked]) -> None:
-        """Drop part by part, for little memory; see :class:`Kernel`."""
+    def apply_mask(self, pieces: Sequence[MaskChunk]) -> None:
+        """Apply the mask part by part, for little memory; see :class:`Kernel`."""
 
-        def one(piece: Masked) -> None:
-            values, bits, aside = piece
+        def one(piece: MaskChunk) -> None:
+            values, bits, stashed = piece
             taken = 0
             for start in range(0, len(values), self.piece):
                 part = values[start : start + self.piece]
-                taken += self._drop_one(
-                    part, bits[start // 8 : (start + self.piece) // 8], None if aside is None else aside[taken:]
+                taken += self._apply_mask_to(
+                    part, bits[start // 8 : (start + self.piece) // 8], None if stashed is None else stashed[taken:]
                 )
 
         self._over(pieces, one, size(piece.values for piece in pieces))
 
-    def fill(self, pieces: Sequence[tuple[Any, Any]]) -> None:
+    def scatter(self, pieces: Sequence[tuple[Any, Any]]) -> None:
         """Fill part by part, for little memory; see :class:`Kernel`."""
 
         def one(piece: tuple[Any, Any]) -> None:
-            values, aside = piece
+            values, stashed = piece
             taken = 0
             for start in range(0, len(values), self.piece):
-                taken += self._fill_one(values[start : start + self.piece], aside[taken:])
+                taken += self._scatter_into(values[start : start + self.piece], stashed[taken:])
 
         self._over(pieces, one, size(values for values, _ in pieces))
 
@@ -148,7 +148,7 @@ class Piecewise(Kernel):
     def _keys_of(self, values: Any) -> Keys: ...
 
     @abstractmethod
-    def _look_at(self, values: Any, low: int, high: int, room: int) -> tuple[Counts, Keys | None]: ...
+    def _count_and_collect_in(self, values: Any, low: int, high: int, room: int) -> tuple[Counts, Keys | None]: ...
 
     @abstractmethod
     def _histogram_of(self, values: Any, low: int, high: int, shift: int) -> NDArray[np.int64]: ...
@@ -157,15 +157,15 @@ class Piecewise(Kernel):
     def _places_of(self, values: Any, key: int) -> Any: ...
 
     @abstractmethod
-    def _sweep_one(self, target: Target, key: int) -> None: ...
+    def _apply_threshold_to(self, target: ThresholdChunk, key: int) -> None: ...
 
     @abstractmethod
-    def _drop_one(self, values: Any, bits: Any, aside: Any | None) -> int:
-        """Drop in one part; what it was goes to the first places aside. Return how many they are."""
+    def _apply_mask_to(self, values: Any, bits: Any, stashed: Any | None) -> int:
+        """Apply a mask to one part, stash the dropped values in the first places, and return their number."""
 
     @abstractmethod
-    def _fill_one(self, values: Any, aside: Any) -> int:
-        """Fill the zeros of one part from the first places aside; return how many they are."""
+    def _scatter_into(self, values: Any, stashed: Any) -> int:
+        """Fill the zeros of one part from the first stashed values, and return their number."""
 
     @abstractmethod
     def _ones(self, bits: Any) -> int: ...

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq_parp.sparsity import packing
-from fairseq_parp.sparsity.kernels import INTEGERS, Keys, Target
+from fairseq_parp.sparsity.kernels import INTEGERS, Keys, ThresholdChunk
 from fairseq_parp.sparsity.kernels.piecewise import Counts, Piecewise
 
 
@@ -40,7 +40,7 @@ class Tensors(Piecewise):
     def _keys_of(self, values: Tensor) -> Keys:
         return self._keys(values).cpu().numpy()
 
-    def _look_at(self, values: Tensor, low: int, high: int, room: int) -> tuple[Counts, Keys | None]:
+    def _count_and_collect_in(self, values: Tensor, low: int, high: int, room: int) -> tuple[Counts, Keys | None]:
         if not len(values):
             return Counts(0, 0, True), np.empty(0, np.int64)
         keys = self._keys(values)
@@ -56,7 +56,7 @@ class Tensors(Piecewise):
     def _places_of(self, values: Tensor, key: int) -> Tensor:
         return (self._keys(values) == key).nonzero()
 
-    def _sweep_one(self, target: Target, key: int) -> None:
+    def _apply_threshold_to(self, target: ThresholdChunk, key: int) -> None:
         values, weights, split, bits, _ = target
         keys = self._keys(values)
         kept = keys >= key + (split == len(values))
@@ -69,19 +69,19 @@ class Tensors(Piecewise):
             _keep(values, kept)
         bits.copy_(packing.pack(kept))
 
-    def _drop_one(self, values: Tensor, bits: Tensor, aside: Tensor | None) -> int:
+    def _apply_mask_to(self, values: Tensor, bits: Tensor, stashed: Tensor | None) -> int:
         kept = packing.unpack(bits, len(values))
         count = 0
-        if aside is not None:
+        if stashed is not None:
             dropped = values[~kept]
             count = len(dropped)
-            aside[:count] = dropped
+            stashed[:count] = dropped
         _keep(values, kept)
         return count
 
-    def _fill_one(self, values: Tensor, aside: Tensor) -> int:
+    def _scatter_into(self, values: Tensor, stashed: Tensor) -> int:
         places = (values == 0).nonzero()[:, 0]
-        values[places] = aside[: len(places)]
+        values[places] = stashed[: len(places)]
         return len(places)
 
     def _ones(self, bits: Tensor) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fairseq_parp.sparsity.parameter import PrunedParameter
 from fairseq_parp.sparsity.registry import Registry
-from fairseq_parp.sparsity.select import Swept
+from fairseq_parp.sparsity.select import Selected
 
 
 class Selection(Protocol):
@@ -19,10 +19,10 @@ class Selection(Protocol):
     def displaces(self) -> bool:
         """Whether zeroing would change any weight."""
 
-    def mask(self) -> Swept:
+    def mask(self) -> Selected:
         """Return the mask that leaves these weights out; nothing is zeroed."""
 
-    def apply(self, before: Mapping[str, Tensor] | None) -> Swept:
+    def apply(self, before: Mapping[str, Tensor] | None) -> Selected:
         """Zero these weights and their masters, and return the mask.
 
         Args:

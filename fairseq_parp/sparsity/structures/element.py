@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fairseq_parp.sparsity import masking
 from fairseq_parp.sparsity.parameter import PrunedParameter
-from fairseq_parp.sparsity.select import Ranking, Swept
+from fairseq_parp.sparsity.select import Ranking, Selected
 
 
 def select(
@@ -38,19 +38,19 @@ class ElementSelection:
         include_zeros: bool,
     ) -> None:
         self._parameters, self._ranking = parameters, Ranking(scores)
-        threshold = self._ranking.cut(k, update)
-        self._threshold = threshold.or_zero() if include_zeros else threshold
+        threshold = self._ranking.threshold(k, update)
+        self._threshold = threshold.include_zeros() if include_zeros else threshold
 
     @property
     def displaces(self) -> bool:
         """Whether a weight that is not zero lies below the threshold."""
         return self._threshold.displaces
 
-    def mask(self) -> Swept:
+    def mask(self) -> Selected:
         """Return the mask; nothing is zeroed."""
-        return self._ranking.sweep(self._threshold)
+        return self._ranking.apply_threshold(self._threshold)
 
-    def apply(self, before: Mapping[str, Tensor] | None) -> Swept:
+    def apply(self, before: Mapping[str, Tensor] | None) -> Selected:
         """Zero weights and masters below the threshold, and return the mask."""
         scores = self._ranking.tensors
         weights = {  # the same tensor, not only the same memory, where the weight itself is its score
@@ -58,15 +58,15 @@ class ElementSelection:
             else parameter.weight.detach()
             for name, parameter in self._parameters.items()
         }  # fmt: skip
-        swept = self._ranking.sweep(self._threshold, weights, before)
+        selected = self._ranking.apply_threshold(self._threshold, weights, before)
         masters = {
             name: parameter.ranked
             for name, parameter in self._parameters.items()
             if parameter.master is not None and not _same(scores[name], parameter.master)
         }
         if masters:
-            masking.drop(masters, swept.bits)
-        return swept
+            masking.apply_mask(masters, selected.bits)
+        return selected
 
 
 def _same(score: Tensor, tensor: Tensor) -> bool:
