@@ -88,6 +88,17 @@ class ExperimentFolderError(ParpError):
         self.file, self.was, self.asked = absolute(file), was, asked
 
 
+class ExperimentInputError(ParpError):
+    """A file that a step of an experiment has read has another content now."""
+
+    def __init__(self, file: str, step: str, then: str, now: str, record: str | PathLike[str]) -> None:
+        super().__init__(
+            f"{file} is not what step {step!r} has read: its SHA-256 was {then[:12]}, it is {now[:12]} "
+            f"({absolute(record)}); put the file back as it was, or name another --out"
+        )
+        self.file, self.step, self.then, self.now = file, step, then, now
+
+
 class RankError(ParpError):
     """Two ranks of one distributed training have different masks."""
 

@@ -22,6 +22,7 @@ def require_inputs(plan: Plan) -> None:
         ConfigError: a data folder or a pretrained checkpoint is not there, or no such launcher.
         MissingToolError: the launcher is not installed.
         ExperimentFolderError: the folder belongs to another experiment.
+        ExperimentInputError: a recipe, manifest or pretrained checkpoint has changed since a step read it.
     """
     for data in plan.experiment.sets.values():
         if not data.folder.is_dir():

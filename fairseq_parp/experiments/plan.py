@@ -15,6 +15,7 @@ from fairseq_parp.commands.words import generate_words, train_words
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.experiments.description import Experiment, TrainingSet
+from fairseq_parp.experiments.inputs import manifests, training_splits
 from fairseq_parp.experiments.procedures import BASELINE, HOLDER, facts_of
 from fairseq_parp.experiments.runs import Run
 from fairseq_parp.experiments.steps import Outcome, Step
@@ -112,7 +113,8 @@ class Plan:
         words = train_words(data.base.path, [*written, *self.experiment.settings])
         needs = tuple(step.name for step in (mask, start) if step is not None)
         product = self.out / "runs" / name / "checkpoint_last.pt"
-        return self._add(Step(f"train {name}", tuple(words), product, needs, run.updates, run.data))
+        reads = (data.base.path, data.checkpoint, *manifests(data.folder, data.base, training_splits(data.base)))
+        return self._add(Step(f"train {name}", tuple(words), product, needs, run.updates, run.data, reads))
 
     def _dense(self, run: Run) -> Step:
         """Add the dense run of another one's data, protocol, learning rate and seed."""
@@ -182,7 +184,8 @@ class Plan:
         product = self.out / "masks" / f"{name}.safetensors"
         words = ["python", str(PLUGIN), "mask", "make", str(checkpoint), "--sparsity", f"{sparsity:g}"]
         words += ["-o", str(product)]
-        return self._add(Step(f"mask {name}", tuple(words), product, () if trained is None else (trained.name,)))
+        needs, reads = ((trained.name,), ()) if trained else ((), (checkpoint,))
+        return self._add(Step(f"mask {name}", tuple(words), product, needs, reads=reads))
 
     def _decoding(self, run: Run, train: Step, tested: str) -> Step:
         """Add the decoding of a split of the run's own training set, or of ``NAME/SPLIT``, another one's."""
@@ -199,7 +202,8 @@ class Plan:
             cpu=bool(data.base.get("common.cpu", False)),
         )
         product = folder / f"generate-{split}.txt"
-        return self._add(Step(f"decode {run.name} {tested}", tuple(words), product, (train.name,)))
+        reads = manifests(self.experiment.sets[other or run.data].folder, data.base, [split])
+        return self._add(Step(f"decode {run.name} {tested}", tuple(words), product, (train.name,), reads=reads))
 
     def _set(self, run: Run) -> TrainingSet:
         return self.experiment.sets[run.data]

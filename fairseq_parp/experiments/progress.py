@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairseq_parp.errors import ExperimentFolderError
+from fairseq_parp.errors import ExperimentFolderError, ExperimentInputError
+from fairseq_parp.experiments.inputs import digests
 from fairseq_parp.experiments.steps import Step
 from fairseq_parp.files import write_whole
 
@@ -32,19 +33,26 @@ class Progress:
         return [step for step in steps if not self.finished(step)]
 
     def require_same(self, steps: Iterable[Step]) -> None:
-        """Check that what is there was made by the same commands.
+        """Check that what is there was made by the same commands from the same files.
 
         Raises:
             ExperimentFolderError: a step of that name was started with another command.
+            ExperimentInputError: a file that a step has read has another content now.
         """
         for step in steps:
-            was = self._read(step).get("words")
+            record = self._read(step)
+            was = record.get("words")
             if was is not None and list(was) != list(step.words):
                 raise ExperimentFolderError(self._file(step), *_first_difference(was, step.words))
+            for file, now in digests(step.reads if record else ()).items():
+                then = record.get("inputs", {}).get(file, "not recorded")
+                if then != now:
+                    raise ExperimentInputError(file, step.name, then, now, self._file(step))
 
     def write(self, step: Step, *, finished: bool) -> None:
-        """Write down that a step starts, or that it has ended well."""
-        content = {"words": list(step.words), "finished": finished}
+        """Write down that a step starts, with the content of what it reads, or that it has ended well."""
+        inputs = self._read(step).get("inputs") if finished else None
+        content = {"words": list(step.words), "inputs": inputs or digests(step.reads), "finished": finished}
         write_whole(self._file(step), json.dumps(content, indent=1).encode())
 
     def _file(self, step: Step) -> Path:

@@ -17,6 +17,7 @@ class Step:
         needs: names of the steps whose products it reads.
         updates: how many it trains; 0 for the others.
         data: name of the training set.
+        reads: files from outside the experiment; their content must stay.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Step:
     needs: tuple[str, ...]
     updates: int = 0
     data: str = ""
+    reads: tuple[Path, ...] = ()
 
     @property
     def file_name(self) -> str:

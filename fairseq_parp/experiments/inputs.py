@@ -1,0 +1,59 @@
+"""What a step reads from outside its experiment: the content counts, not the name.
+
+An experiment goes on where it stopped, days later. A recipe, manifest or pretrained checkpoint that has changed
+meanwhile would put runs of two experiments into one table, so every step records the SHA-256 of what it reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from fairseq_parp.experiments.base import BaseConfig
+
+ABSENT = "absent"
+
+_CHUNK = 1 << 20
+
+
+def digests(files: Iterable[Path]) -> dict[str, str]:
+    """Return the digest of each file by its absolute path: 64 hex digits, or ``absent``."""
+    return {str(file.absolute()): _digest(file.absolute()) for file in files}
+
+
+def manifests(folder: Path, base: BaseConfig, splits: Iterable[str]) -> tuple[Path, ...]:
+    """Return the files of a data folder that some splits are read from: manifests, labels and the dictionary."""
+    labels = base.get("task.labels", "ltr")
+    files = [f"{split.strip()}.{kind}" for split in splits for kind in ("tsv", labels)]
+    return tuple(folder / name for name in (*files, f"dict.{labels}.txt"))
+
+
+def training_splits(base: BaseConfig) -> list[str]:
+    """Return the splits that a recipe trains and validates on."""
+    subsets = base.get("dataset.train_subset", "train"), base.get("dataset.valid_subset", "valid")
+    return [split for subset in subsets for split in str(subset).split(",")]
+
+
+def _digest(file: Path) -> str:
+    if not file.is_file():
+        return ABSENT
+    found = file.stat()
+    return _sha256(file, found.st_size, found.st_mtime_ns)
+
+
+@cache
+def _sha256(file: Path, size: int, modified: int) -> str:  # noqa: ARG001 (the cache's key: a changed file is read again)
+    """Return the SHA-256 of a file; of a YAML that of its keys and values, so that comments may change."""
+    if file.suffix == ".yaml":
+        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,97 @@
+"""An experiment goes on only while the files that its steps have read keep their content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fairseq_parp.environment.paths import configs
+from fairseq_parp.errors import ExperimentInputError
+from fairseq_parp.experiments.description import read_experiment
+from fairseq_parp.experiments.plan import Plan
+from fairseq_parp.experiments.progress import Progress
+
+FILES = {
+    "speech/train.tsv": "/audio\na.flac\t1600\n",
+    "speech/train.ltr": "A B |\n",
+    "speech/valid.ltr": "B |\n",
+    "speech/dict.ltr.txt": "| 3\nB 2\nA 1\n",
+    "speech/test.tsv": "/audio\nb.flac\t1600\n",
+    "speech/test.ltr": "B |\n",
+    "model.pt": "weights",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder in which every step of a small experiment is finished."""
+    (tmp_path / "speech").mkdir()
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "mine.yaml").write_text((configs() / "small_10m.yaml").read_text())
+    (tmp_path / "try.yaml").write_text(
+        f"config: mine.yaml\ncheckpoint: {tmp_path / 'model.pt'}\ndata: {tmp_path / 'speech'}\n"
+        "runs: [{method: dense}, {method: parp, sparsity: 0.5}]\n"
+    )
+    plan = planned(tmp_path)
+    for step in plan.steps.values():
+        Progress(plan.out).write(step, finished=False)
+        Progress(plan.out).write(step, finished=True)
+    return tmp_path
+
+
+def planned(place: Path) -> Plan:
+    return Plan(read_experiment(place / "try.yaml"), place / "out")
+
+
+def go_on(place: Path) -> None:
+    plan = planned(place)
+    Progress(plan.out).require_same(plan.steps.values())
+
+
+def test_unchanged_files_and_changed_comments_are_the_same_experiment(place: Path) -> None:
+    go_on(place)
+    recipe = place / "mine.yaml"
+    recipe.write_text("# a remark\n" + recipe.read_text())
+    (place / "model.pt").write_text(FILES["model.pt"])
+    go_on(place)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_with_another_content_is_refused_by_name(place: Path, name: str) -> None:
+    (place / name).write_text(FILES[name].swapcase().replace("\t1600", "\t1700"))
+    with pytest.raises(ExperimentInputError, match=rf"{name} is not what step .* put the file back .* another --out"):
+        go_on(place)
+    (place / name).unlink()
+    with pytest.raises(ExperimentInputError, match=rf"{name} is not .* it is absent"):
+        go_on(place)
+
+
+def test_an_edited_recipe_is_refused_by_name(place: Path) -> None:
+    recipe = place / "mine.yaml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace("max_tokens: ", "max_tokens: 1"))
+    assert recipe.read_text() != text
+    with pytest.raises(ExperimentInputError, match=r"mine.yaml is not what step 'train dense-seed1' has read"):
+        go_on(place)
+
+
+def test_a_step_keeps_the_content_that_it_started_with(place: Path) -> None:
+    plan = planned(place)
+    step, progress = plan.trainings[0], Progress(plan.out)
+    progress.write(step, finished=False)
+    (place / "model.pt").write_text("other weights")
+    progress.write(step, finished=True)
+    with pytest.raises(ExperimentInputError, match=r"model.pt"):
+        progress.require_same([step])
+
+
+def test_a_record_without_contents_is_refused(place: Path) -> None:
+    for file in (place / "out" / "steps").glob("train_*.json"):
+        record = json.loads(file.read_text())
+        del record["inputs"]
+        file.write_text(json.dumps(record))
+    with pytest.raises(ExperimentInputError, match="its SHA-256 was not recorded"):
+        go_on(place)
