@@ -78,12 +78,15 @@ class ExperimentError(ParpError):
 
 
 class ExperimentFolderError(ParpError):
-    """The folder of an experiment holds what another experiment made."""
+    """The folder of an experiment holds what another experiment made.
 
-    def __init__(self, file: str | PathLike[str], was: str, asked: str) -> None:
+    Its runs, masks, decodings and rows of results depend on each other, so nothing less than the folder can be removed.
+    """
+
+    def __init__(self, file: str | PathLike[str], was: str, asked: str, folder: str | PathLike[str]) -> None:
         super().__init__(
-            f"{absolute(file)} belongs to another experiment: it says {was!r} where this one has {asked!r}; "
-            "name another --out, or remove what is there"
+            f"{absolute(file)} belongs to another experiment: it has {was!r} where this one has {asked!r}; "
+            f"name another --out, or remove the whole folder {absolute(folder)}"
         )
         self.file, self.was, self.asked = absolute(file), was, asked
 
@@ -91,10 +94,10 @@ class ExperimentFolderError(ParpError):
 class ExperimentInputError(ParpError):
     """A file that a step of an experiment has read has another content now."""
 
-    def __init__(self, file: str, step: str, then: str, now: str, record: str | PathLike[str]) -> None:
+    def __init__(self, file: str, step: str, then: str, now: str, folder: str | PathLike[str]) -> None:
         super().__init__(
-            f"{file} is not what step {step!r} has read: its SHA-256 was {then[:12]}, it is {now[:12]} "
-            f"({absolute(record)}); put the file back as it was, or name another --out"
+            f"{file} is not what step {step!r} has read: its SHA-256 was {then}, it is {now}; "
+            f"put the file back as it was, name another --out, or remove the whole folder {absolute(folder)}"
         )
         self.file, self.step, self.then, self.now = file, step, then, now
 

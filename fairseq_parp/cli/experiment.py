@@ -38,7 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
             "--jobs", arguments.jobs, f"from 1 to {most}: the cores of this machine, or jobs of a launcher"
         )
     plan = Plan(experiment, Path(absolute(arguments.out or Path("outputs") / experiment.name)))
-    left = Progress(plan.out).left(plan.steps.values())
+    progress = Progress(plan.out)
+    progress.require_same(plan.steps.values())
+    left = progress.left(plan.steps.values())
     if arguments.dry_run:
         print(print_commands(left, plan.out))
         print(f"\n{show(plan, cost_of(left, {}, arguments.jobs))}")

@@ -21,8 +21,6 @@ def require_inputs(plan: Plan) -> None:
     Raises:
         ConfigError: a data folder or a pretrained checkpoint is not there, or no such launcher.
         MissingToolError: the launcher is not installed.
-        ExperimentFolderError: the folder belongs to another experiment.
-        ExperimentInputError: a recipe, manifest or pretrained checkpoint has changed since a step read it.
     """
     for data in plan.experiment.sets.values():
         if not data.folder.is_dir():
@@ -30,7 +28,6 @@ def require_inputs(plan: Plan) -> None:
         if not data.checkpoint.is_file():
             raise ConfigError("checkpoint", str(data.checkpoint.absolute()), "no such file")
     require_launcher(plan.experiment.launcher)
-    Progress(plan.out).require_same(plan.steps.values())
 
 
 def conduct(plan: Plan, jobs: int, changed: Callable[[], None]) -> None:
@@ -43,6 +40,7 @@ def conduct(plan: Plan, jobs: int, changed: Callable[[], None]) -> None:
 
     Raises:
         ExperimentError: steps failed; what does not depend on them is done. Repeating the command goes on from there.
+        ExperimentInputError: a recipe, manifest or pretrained checkpoint was changed meanwhile.
     """
     progress = Progress(plan.out)
     left = {step.name: step for step in progress.left(plan.steps.values())}
@@ -63,6 +61,7 @@ def conduct(plan: Plan, jobs: int, changed: Callable[[], None]) -> None:
         for error in run_all(commands, jobs, started=started, ended=ended):
             tqdm.write(str(error))
             errors.append(error)
+    progress.require_same(plan.steps.values())
     if errors:
         rest = progress.left(plan.steps.values())
         raise ExperimentError(f"{len(errors)} command(s) failed, {len(rest)} steps are left; the first: {errors[0]}")

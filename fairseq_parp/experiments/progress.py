@@ -43,16 +43,16 @@ class Progress:
             record = self._read(step)
             was = record.get("words")
             if was is not None and list(was) != list(step.words):
-                raise ExperimentFolderError(self._file(step), *_first_difference(was, step.words))
+                raise ExperimentFolderError(self._file(step), *_first_difference(was, step.words), self.out)
             for file, now in digests(step.reads if record else ()).items():
                 then = record.get("inputs", {}).get(file, "not recorded")
                 if then != now:
-                    raise ExperimentInputError(file, step.name, then, now, self._file(step))
+                    raise ExperimentInputError(file, step.name, then, now, self.out)
 
     def write(self, step: Step, *, finished: bool) -> None:
-        """Write down that a step starts, with the content of what it reads, or that it has ended well."""
-        inputs = self._read(step).get("inputs") if finished else None
-        content = {"words": list(step.words), "inputs": inputs or digests(step.reads), "finished": finished}
+        """Write down that a step starts, or has ended well, with the content of what it read at its first start."""
+        inputs = self._read(step).get("inputs") or digests(step.reads)
+        content = {"words": list(step.words), "inputs": inputs, "finished": finished}
         write_whole(self._file(step), json.dumps(content, indent=1).encode())
 
     def _file(self, step: Step) -> Path:
@@ -65,7 +65,7 @@ class Progress:
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
-            raise ExperimentFolderError(file, "a file that cannot be read", "one of this project's") from None
+            raise ExperimentFolderError(file, "unreadable content", "a JSON object", self.out) from None
 
 
 def _first_difference(was: list[str], asked: Iterable[str]) -> tuple[str, str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from fairseq_parp import cli
 from fairseq_parp.environment.paths import configs
-from fairseq_parp.errors import ExperimentInputError
+from fairseq_parp.errors import ExperimentFolderError, ExperimentInputError
+from fairseq_parp.experiments.conduct import conduct
 from fairseq_parp.experiments.description import read_experiment
 from fairseq_parp.experiments.plan import Plan
 from fairseq_parp.experiments.progress import Progress
+from fairseq_parp.experiments.steps import Step
 
 FILES = {
     "speech/train.tsv": "/audio\na.flac\t1600\n",
@@ -62,7 +66,7 @@ def test_unchanged_files_and_changed_comments_are_the_same_experiment(place: Pat
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_with_another_content_is_refused_by_name(place: Path, name: str) -> None:
     (place / name).write_text(FILES[name].swapcase().replace("\t1600", "\t1700"))
-    with pytest.raises(ExperimentInputError, match=rf"{name} is not what step .* put the file back .* another --out"):
+    with pytest.raises(ExperimentInputError, match=rf"{name} is not what step .* put the file back as it was, name"):
         go_on(place)
     (place / name).unlink()
     with pytest.raises(ExperimentInputError, match=rf"{name} is not .* it is absent"):
@@ -83,6 +87,7 @@ def test_a_step_keeps_the_content_that_it_started_with(place: Path) -> None:
     step, progress = plan.trainings[0], Progress(plan.out)
     progress.write(step, finished=False)
     (place / "model.pt").write_text("other weights")
+    progress.write(step, finished=False)
     progress.write(step, finished=True)
     with pytest.raises(ExperimentInputError, match=r"model.pt"):
         progress.require_same([step])
@@ -95,3 +100,41 @@ def test_a_record_without_contents_is_refused(place: Path) -> None:
         file.write_text(json.dumps(record))
     with pytest.raises(ExperimentInputError, match="its SHA-256 was not recorded"):
         go_on(place)
+
+
+def test_a_file_that_changes_while_the_experiment_runs_is_refused_at_its_end(place: Path, tmp_path: Path) -> None:
+    read, product = tmp_path / "read", tmp_path / "product"
+    read.write_text("before")
+    program = f"from pathlib import Path; Path({str(read)!r}).write_text('after'); Path({str(product)!r}).touch()"
+    plan = planned(place)
+    plan.out = tmp_path / "other"
+    plan.steps = {"train x": Step("train x", ("python", "-c", program), product, (), reads=(read,))}
+    with pytest.raises(ExperimentInputError, match=r"read is not what step 'train x' has read"):
+        conduct(plan, 1, lambda: None)
+    assert Progress(plan.out).finished(plan.steps["train x"])
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_the_command_compares_before_it_shows_anything(
+    place: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    words = ["experiment", str(place / "try.yaml"), "--out", str(place / "out"), *options]
+    if options:
+        assert cli.main(words) == 0
+        assert "left: 2 trainings" in capsys.readouterr().out, "no product is there"
+    (place / "model.pt").write_text("other weights")
+    assert cli.main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "model.pt is not what step" in shown.err
+    assert f"remove the whole folder {place / 'out'}" in shown.err
+
+
+def test_without_the_folder_that_is_named_the_other_experiment_begins(place: Path) -> None:
+    description = place / "try.yaml"
+    description.write_text(description.read_text() + "lr: 0.02\n")
+    with pytest.raises(ExperimentFolderError, match=r"name another --out, or remove the whole folder (.*)$") as refused:
+        go_on(place)
+    shutil.rmtree(str(refused.value).rpartition("the whole folder ")[2])
+    go_on(place)
+    assert not (place / "out").exists()

@@ -7,12 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 import tiny
 import torch
 
 from fairseq_parp import checkpoints
+from fairseq_parp.experiments.results import write_results
 from fairseq_parp.sparsity.counting import zero_count
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
+
+from made_up import decode, row
 
 PAGE = tiny.ROOT / "docs" / "extending.md"
 
@@ -67,6 +73,48 @@ def test_a_real_training_with_method_criterion_and_allocation_from_outside(
         zeros = sum(int((tensor == 0).sum()) for tensor in weights)
         assert zeros == zero_count(sparsity, sum(map(torch.Tensor.numel, weights))), name
         assert all(bool(tensor.count_nonzero()) for tensor in biases), name
+
+
+def test_its_method_goes_through_an_experiments_plan(
+    packages: Path, data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "try.yaml").write_text(
+        f"config: small_10m\ncheckpoint: {pretrained}\ndata: {data}\nruns: [{{method: one_shot, sparsity: 0.5}}]\n"
+    )
+    command = ("fairseq_parp", "experiment", "try.yaml", "--dry-run")
+    done = run(packages, tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert "left: 1 trainings of 300 updates" in done.stdout
+    assert "# train one_shot-0.5-seed1\nfairseq-hydra-train" in done.stdout
+    assert "task.pruning.method=one_shot" in done.stdout
+    assert "# decode one_shot-0.5-seed1 test\nfairseq-generate" in done.stdout
+    without = run(tmp_path, tmp_path, *command)
+    assert without.returncode == 2
+    assert "runs[0].method='one_shot': must be one of dense, " in without.stderr
+
+
+def test_its_method_has_a_picture_and_a_verdict(packages: Path, tmp_path: Path) -> None:
+    """Three seeds: about twenty errors of dense, about half as many of PARP and of one_shot."""
+    errors = {("dense", 0.0): (20, 21, 19), ("parp", 0.5): (11, 10, 12), ("one_shot", 0.5): (10, 12, 11)}
+    made = [
+        decode(tmp_path, row(*setting, seed=seed), [count // 10 + (n < count % 10) for n in range(10)])
+        for setting, counts in errors.items()
+        for seed, count in enumerate(counts, start=1)
+    ]
+    write_results(tmp_path / "made.tsv", made)
+    done = run(packages, tmp_path, "fairseq_parp", "plot", "made.tsv")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("; ")[0] for line in done.stdout.splitlines() if line.startswith("- ")]
+    judged = {line.split(" on test")[0]: line.rsplit(": ", 1)[1] for line in lines}
+    assert judged == {
+        "- parp 0.5 against dense": "win",
+        "- one_shot 0.5 against dense": "win",
+        "- parp 0.5 against one_shot 0.5": "not significant",
+    }
+    assert all("3 paired seeds" in line for line in lines)
+    picture = matplotlib.image.imread(tmp_path / "made" / "error_rates.png")
+    own = (255 * picture[..., :3]).round() == (0x88, 0x22, 0x55)
+    assert own.all(axis=-1).any(), "no point has the colour of the method's facts"
 
 
 def test_without_the_package_its_names_are_refused(data: Path, pretrained: Path, tmp_path: Path) -> None:
