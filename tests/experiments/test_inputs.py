@@ -138,3 +138,16 @@ def test_without_the_folder_that_is_named_the_other_experiment_begins(place: Pat
     shutil.rmtree(str(refused.value).rpartition("the whole folder ")[2])
     go_on(place)
     assert not (place / "out").exists()
+
+
+def test_every_kind_of_step_refuses_what_it_has_read(place: Path) -> None:
+    """Experiments that share a folder share steps: a mask of an earlier one may be all that read the old weights."""
+    (place / "model.pt").write_text("other weights")
+    plan = planned(place)
+    refused = set()
+    for step in plan.steps.values():
+        try:
+            Progress(plan.out).require_same([step])
+        except ExperimentInputError as error:
+            refused.add(error.step)
+    assert refused == {"train dense-seed1", "train parp-0.5-every20-seed1", "mask mpi-0.5"}

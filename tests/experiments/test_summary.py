@@ -207,3 +207,20 @@ def test_a_joint_run_is_held_against_the_single_one_on_the_same_split(tmp_path: 
     told = bullets(summary([joint, single, other], tmp_path))
     assert [line.split(":")[0] for line in told] == ["trained on dutch against trained on joint"]
     assert "UER +" in told[0]
+
+
+def test_seeds_are_pairs_on_one_training_set_and_not_on_two(tmp_path: Path) -> None:
+    names = [(data, *system) for data in ("nl", "joint") for system in (("dense", 0.0), ("parp", 0.5))]
+    made = [
+        row(method, sparsity, run=f"{data}-{method}-{seed}", data=data, split="nl/test", seed=seed)
+        for data, method, sparsity in names
+        for seed in (1, 2, 3)
+    ]
+    text = summary([decode(tmp_path, each, (SOME, MORE, FEWER)[each.seed - 1]) for each in made], tmp_path)
+    across = "trained on joint against trained on nl"
+    assert [line.split(": UER")[0] for line in bullets(text)] == [
+        "parp 0.5 against dense on nl/test, 3 paired seeds",
+        "parp 0.5 against dense on nl/test, 3 paired seeds",
+        f"{across}: dense against dense on nl/test, 3 and 3 seeds",
+        f"{across}: parp 0.5 against parp 0.5 on nl/test, 3 and 3 seeds",
+    ]
