@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from fairseq_parp.decoding.language_model import LanguageModel
 from fairseq_parp.decoding.transcribe import Transcriber
+from fairseq_parp.errors import AudioError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,20 +32,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print ``path<TAB>text`` for each file as soon as it is known, for one file as for many."""
+    """Print ``path<TAB>text`` for each file as soon as it is known, for one file as for many.
+
+    The status is 1 where a file could not be read.
+    """
     lm = LanguageModel.if_named(arguments.lm, arguments.lexicon, arguments.lm_weight, arguments.word_score)
     transcriber = Transcriber(
         arguments.checkpoint, beam=arguments.beam, lm=lm, dictionary=arguments.dictionary,
         overrides=dict(arguments.override),
     )  # fmt: skip
-    texts = _texts(transcriber, arguments.files)
+    outcomes = _outcomes(transcriber, arguments.files)
     if arguments.json:
-        print(json.dumps([{"path": path, "text": text} for path, text in texts], ensure_ascii=False))
-        return 0
-    for path, text in texts:
-        tqdm.write(f"{path}\t{text}", file=sys.stdout)
-        sys.stdout.flush()
-    return 0
+        found = list(outcomes)
+        good = [{"path": path, "text": text} for path, text in found if isinstance(text, str)]
+        print(json.dumps(good, ensure_ascii=False))
+        return int(len(good) < len(found))
+    failed = 0
+    for path, text in outcomes:
+        failed += not isinstance(text, str)
+        if isinstance(text, str):
+            tqdm.write(f"{path}\t{text}", file=sys.stdout)
+            sys.stdout.flush()
+    return int(failed > 0)
 
 
 def _override(text: str) -> tuple[str, str]:
@@ -54,7 +63,20 @@ def _override(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _texts(transcriber: Transcriber, files: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Transcribe the files one by one; a bar on standard error if that is a terminal."""
+def _outcomes(transcriber: Transcriber, files: Sequence[str]) -> Iterator[tuple[str, str | AudioError]]:
+    """Transcribe the files one by one; a bar on standard error if that is a terminal.
+
+    A file that cannot be read is named on standard error and does not keep the others from being transcribed; so is
+    one without text.
+    """
     for path in tqdm(files, unit="file", disable=None if len(files) > 1 else True):
-        yield path, transcriber(path)
+        try:
+            text = transcriber(path)
+        except AudioError as error:
+            tqdm.write(f"fairseq-parp transcribe: {error}", file=sys.stderr)
+            yield path, error
+            continue
+        if not text:
+            note = "no text: the model emits only blanks here, as after a short training or in silence"
+            tqdm.write(f"note: {path}: {note}", file=sys.stderr)
+        yield path, text

@@ -132,6 +132,24 @@ def test_the_command_prints_a_line_per_file(tmp_path: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out) == [{"path": path, "text": text} for path, text in expected]
 
 
+@pytest.mark.usefixtures("finetuned")
+def test_a_bad_file_keeps_no_other_from_being_transcribed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, silent = str(tmp_path / "good.wav"), str(tmp_path / "silent.wav")
+    soundfile.write(good, tones(16000, "AB"), 16000)
+    soundfile.write(silent, np.zeros(16000), 16000)
+    (tmp_path / "bad.wav").write_text("no sound")
+    files = [good, str(tmp_path / "bad.wav"), silent, good]
+    assert run_command(*files) == 1
+    shown = capsys.readouterr()
+    assert shown.out == f"{good}\tAB\n{silent}\t\n{good}\tAB\n"
+    assert shown.err.splitlines() == [
+        f"fairseq-parp transcribe: {tmp_path}/bad.wav: cannot be read as audio, it is a text file",
+        f"note: {silent}: no text: the model emits only blanks here, as after a short training or in silence",
+    ]
+    assert run_command(*files, "--json") == 1
+    assert [found["text"] for found in json.loads(capsys.readouterr().out)] == ["AB", "", "AB"]
+
+
 def run_command(*words: str) -> int:
     parser = ArgumentParser()
     command.add_arguments(parser)
