@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from fairseq_parp.architectures.convolutions import convolutions
 from fairseq_parp.decoding.audio import read_audio
 from fairseq_parp.decoding.encoder import CTCModel, encode
-from fairseq_parp.decoding.generator import CTCGenerator, build_searcher
+from fairseq_parp.decoding.generator import build_searcher
 from fairseq_parp.decoding.language_model import BEAM, LanguageModel
+from fairseq_parp.decoding.windows import CONTEXT, SECONDS, windows
 from fairseq_parp.errors import AudioError, absolute
 
 
@@ -21,8 +23,8 @@ class Transcriber:
     """A finetuned model that is loaded once and transcribes any number of files.
 
     Files are decoded one at a time: in a batch, padding changes the output of models with group
-    normalisation (wav2vec 2.0 base), and a file's text would depend on its neighbours. A file is
-    decoded whole; the memory of self-attention grows with the square of its length.
+    normalisation (wav2vec 2.0 base), and a file's text would depend on its neighbours. A file of more than
+    40 s is encoded in windows that overlap, and decoded whole.
     """
 
     def __init__(
@@ -60,8 +62,7 @@ class Transcriber:
         self._shortest = shortest_input(self._finetuned.model)
         labels, default = self._finetuned.dictionary, BEAM if lm else 1
         beam = default if beam is None else beam
-        searcher = lm.searcher(labels, beam) if lm else build_searcher(labels.bos(), beam)
-        self._generator = CTCGenerator(searcher, frozenset())
+        self._searcher = lm.searcher(labels, beam) if lm else build_searcher(labels.bos(), beam)
 
     def __call__(self, path: str | Path) -> str:
         """Transcribe one file.
@@ -71,8 +72,9 @@ class Transcriber:
         Raises:
             AudioError: the file is missing or unreadable, or shorter than the model's first frame.
         """
-        best = self._generator.generate([cast(CTCModel, self._finetuned.model)], self._sample(path))[0][0]
-        return str(self.dictionary.string(best["tokens"], "letter" if self._finetuned.labels == "ltr" else None))
+        log_probs = self._encoded(path)[None]
+        ((best, *_),) = self._searcher.search(log_probs, torch.tensor([log_probs.size(1)]))
+        return str(self.dictionary.string(best.tokens, "letter" if self._finetuned.labels == "ltr" else None))
 
     @property
     def dictionary(self) -> Any:
@@ -87,15 +89,25 @@ class Transcriber:
             AudioError: as calling.
             DecodingError: the model's output is NaN.
         """
-        return encode([cast(CTCModel, self._finetuned.model)], self._sample(path))[0][0].cpu()
+        return self._encoded(path).cpu()
 
-    def _sample(self, path: str | Path) -> dict[str, Any]:
+    def _encoded(self, path: str | Path) -> Tensor:
+        """Return (T, C) log-probabilities on the model's device."""
         loaded = self._finetuned
         source = read_audio(path, loaded.sample_rate, loaded.normalize)
         if len(source) < self._shortest:
             needed = f"{self._shortest} samples at {loaded.sample_rate} Hz"
             raise AudioError(absolute(path), f"too short: {len(source)} samples, one encoder frame needs {needed}")
-        return {"net_input": {"source": source[None].to(self._device), "padding_mask": None}}
+        stride = math.prod(stride for _, stride in convolutions(loaded.model))
+        size, context = (seconds * loaded.sample_rate for seconds in (SECONDS, CONTEXT))
+        pieces = []
+        for window in windows(len(source), size, context, stride):
+            heard = source[None, window.start : window.end].to(self._device)
+            sample = {"net_input": {"source": heard, "padding_mask": None}}
+            with torch.no_grad():
+                found = encode([cast(CTCModel, loaded.model)], sample)[0][0]
+            pieces.append(found[window.first : window.last])
+        return torch.cat(pieces)
 
 
 def transcribe(

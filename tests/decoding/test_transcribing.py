@@ -150,6 +150,25 @@ def test_a_bad_file_keeps_no_other_from_being_transcribed(tmp_path: Path, capsys
     assert [found["text"] for found in json.loads(capsys.readouterr().out)] == ["AB", "", "AB"]
 
 
+def test_long_audio_is_stitched_without_loss(finetuned: SimpleNamespace, tmp_path: Path) -> None:
+    """140 seconds: the text, and every frame, are those of the whole; the model never sees more than a window."""
+    text = "".join(np.random.default_rng(1).choice(list("AB-|"), 700))
+    soundfile.write(tmp_path / "a.wav", tones(16000, text), 16000)
+    lengths: list[int] = []
+    forward = finetuned.model.forward
+    finetuned.model.forward = lambda source, padding_mask: (
+        lengths.append(source.size(1)), forward(source, padding_mask),
+    )[1]  # fmt: skip
+    transcriber = Transcriber("a.pt")
+    stitched = transcriber.log_probs(tmp_path / "a.wav")
+    assert lengths == [640_000, 640_000, 640_000, 640_000, 320_000]
+    whole = finetuned.model(source=read_audio(tmp_path / "a.wav", 16000, False)[None], padding_mask=None)
+    assert torch.equal(stitched, finetuned.model.get_normalized_probs(whole, True)[:, 0])
+    with_pauses = "".join(letter for letter, before in zip(text, f"-{text}", strict=False) if letter != before)
+    said = with_pauses.replace("-", "").replace("|", " ")
+    assert transcriber(tmp_path / "a.wav").split() == said.split()
+
+
 def run_command(*words: str) -> int:
     parser = ArgumentParser()
     command.add_arguments(parser)
