@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fairseq_parp.decoding.alone import each_alone
 from fairseq_parp.errors import ParpError
 
 
@@ -36,8 +38,14 @@ class CTCModel(Protocol):
         ...
 
 
-def encode(models: Sequence[CTCModel], sample: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+def encode(models: Sequence[CTCModel], sample: Mapping[str, Any], stock_batches: bool = False) -> tuple[Tensor, Tensor]:
     """Run the models on a sample and average their probabilities.
+
+    Args:
+        models: the ensemble; put into evaluation mode.
+        sample: fairseq's batch; ``net_input`` holds ``source`` (B, samples) and ``padding_mask``.
+        stock_batches: let the padding change the shorter utterances, as stock fairseq does; by default each has the
+            log-probabilities that it has alone, up to rounding.
 
     Returns:
         (B, T, C) float32 natural log-probabilities and (B,) frames of each utterance.
@@ -45,7 +53,7 @@ def encode(models: Sequence[CTCModel], sample: Mapping[str, Any]) -> tuple[Tenso
     Raises:
         DecodingError: the models disagree in frames or symbols, or an output is NaN.
     """
-    outputs = [_encode_one(model, sample["net_input"]) for model in models]
+    outputs = [_encode_one(model, sample["net_input"], stock_batches) for model in models]
     shapes = {tuple(log_probs.shape) for log_probs, _ in outputs}
     if len(shapes) > 1:
         raise DecodingError(
@@ -58,14 +66,15 @@ def encode(models: Sequence[CTCModel], sample: Mapping[str, Any]) -> tuple[Tenso
     return log_probs, outputs[0][1]
 
 
-def _encode_one(model: CTCModel, net_input: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+def _encode_one(model: CTCModel, net_input: Mapping[str, Any], stock_batches: bool) -> tuple[Tensor, Tensor]:
     """Return one model's (B, T, C) log-probabilities and the lengths (B,)."""
     model.eval()
     dtype = next(model.parameters()).dtype
     wanted = {name: value for name, value in net_input.items() if name != "prev_output_tokens"}
     # fairseq-generate --fp16 halves the model but not the audio.
     wanted["source"] = wanted["source"].to(dtype)
-    net_output = model(**wanted)
+    with each_alone(cast(nn.Module, model), wanted) if not stock_batches else contextlib.nullcontext():
+        net_output = model(**wanted)
     log_probs = model.get_normalized_probs(net_output, log_probs=True).float().transpose(0, 1)
     padding = net_output["padding_mask"]  # read only now: get_normalized_probs may lengthen it
     whole = torch.full((log_probs.size(0),), log_probs.size(1), device=log_probs.device)

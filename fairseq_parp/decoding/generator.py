@@ -51,10 +51,12 @@ class CTCGenerator:
     Attributes:
         searcher: finds the label sequences.
         symbols_to_strip_from_output: indices that fairseq leaves out of T-, H- and D- lines.
+        stock_batches: as in :func:`encode`.
     """
 
     searcher: Searcher
     symbols_to_strip_from_output: frozenset[int]
+    stock_batches: bool = False
 
     # Not inference_mode: fairseq-generate divides positional_scores in place, outside of it.
     @torch.no_grad()
@@ -84,7 +86,7 @@ class CTCGenerator:
         for name, given in (("prefix_tokens", prefix_tokens), ("constraints", constraints)):
             if given is not None:
                 raise ConfigError(name, "tensor", "CTC decoding takes none")
-        log_probs, lengths = encode(models, sample)
+        log_probs, lengths = encode(models, sample, self.stock_batches)
         return [[_in_fairseq_form(one) for one in best] for best in self.searcher.search(log_probs, lengths)]
 
 
@@ -101,13 +103,16 @@ def build_searcher(blank: int, beam: int, nbest: int = 1, pruning: Pruning = USU
     return GreedySearcher(blank) if beam == 1 else fastest_search()(blank, beam, nbest, pruning)
 
 
-def build_generator(dictionary: Dictionary, args: object, lm: LanguageModel | None = None) -> CTCGenerator:
+def build_generator(
+    dictionary: Dictionary, args: object, lm: LanguageModel | None = None, stock_batches: bool = False
+) -> CTCGenerator:
     """Make the generator that a task's ``build_generator`` returns.
 
     Args:
         dictionary: the task's target dictionary; ``<s>`` is the blank.
         args: fairseq's ``GenerationConfig``, or anything with some of its attributes.
         lm: language model; only words that it knows are found.
+        stock_batches: as in :func:`encode`.
 
     Raises:
         ConfigError: ``beam`` or ``nbest`` is out of range, or an option is set that CTC decoding
@@ -119,7 +124,7 @@ def build_generator(dictionary: Dictionary, args: object, lm: LanguageModel | No
     searcher = lm.searcher(dictionary, beam, nbest) if lm else build_searcher(dictionary.bos(), beam, nbest)
     # Only what Dictionary.string hides anyway. <unk> and <pad> stay visible: they are never in a
     # reference, so a model that emits them errs, and the error rate has to show it.
-    return CTCGenerator(searcher, frozenset({dictionary.bos(), dictionary.eos()}))
+    return CTCGenerator(searcher, frozenset({dictionary.bos(), dictionary.eos()}), stock_batches)
 
 
 def _in_fairseq_form(hypothesis: Hypothesis) -> FairseqHypothesis:

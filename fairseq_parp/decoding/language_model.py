@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fairseq_parp.decoding.lexicon import Dictionary as Labels
-from fairseq_parp.decoding.lexicon import Entry, Speller, read_lexicon, spelled_by_letters
+from fairseq_parp.decoding.lexicon import Entry, Speller, read_lexicon, shown_spellings, spelled_by_letters
 from fairseq_parp.decoding.lexicon_beam import Lexicon, LexiconBeamSearcher, import_flashlight
 from fairseq_parp.decoding.vocabulary import words_of
 from fairseq_parp.errors import ConfigError, LanguageModelError, listing
@@ -95,28 +95,51 @@ class LanguageModel:
         speller = Speller(dictionary)
         entries = self._entries(speller)
         words = list(dict.fromkeys(entry.word for entry in entries))
-        known = Lexicon(words, entries, self._load(words), len(dictionary.symbols), dictionary.bos(), speller.boundary)
+        model = self._load(words)
+        self._require_possible(model, words)
+        shown = shown_spellings(words, entries, speller)
+        known = Lexicon(words, entries, shown, model, len(dictionary.symbols), dictionary.bos(), speller.boundary)
         return LexiconBeamSearcher(known, beam, nbest, self.weight, self.word_score)
 
     def _entries(self, speller: Speller) -> list[Entry]:
         """Return the words that can be found: those that the lexicon spells and the language model knows."""
         known = words_of(self.path)
+        lost = []
         if self.lexicon is None:
-            entries, left = spelled_by_letters(known, speller)
-            why = "cannot be spelled in the model's labels"
+            entries, foreign = spelled_by_letters(known, speller)
         else:
-            every, words = read_lexicon(self.lexicon, speller), set(known)
+            every, foreign = read_lexicon(self.lexicon, speller)
+            words = set(known)
             entries = [entry for entry in every if entry.word in words]
-            left = list(dict.fromkeys(entry.word for entry in every if entry.word not in words))
-            why = f"of {self.lexicon} are unknown to it"
-        lost = f"{len(left)} words {why}: {listing(left)}"
+            if unknown := list(dict.fromkeys(entry.word for entry in every if entry.word not in words)):
+                lost.append(f"{len(unknown)} words of {self.lexicon} are unknown to it: {listing(unknown)}")
+        if foreign:
+            where = f" of {self.lexicon}" if self.lexicon else ""
+            lost.append(f"{len(foreign)} words{where} cannot be spelled in the model's labels: {listing(foreign)}")
         if not entries:
-            raise LanguageModelError(self.path, f"no word can be found, as {lost}")
-        if left:
-            logger.warning(f"{self.path}: {lost}; they will never be found")
+            raise LanguageModelError(self.path, f"no word can be found, as {' and '.join(lost)}")
+        for why in lost:
+            logger.warning(f"{self.path}: {why}; they will never be found")
         return entries
 
-    def _load(self, words: list[str]) -> object:
+    def _require_possible(self, model: Any, words: list[str]) -> None:
+        """Check that sentences can end and that words can be said: KenLM loads probabilities of 0.
+
+        Raises:
+            LanguageModelError: the end of a sentence or every word has probability 0.
+        """
+        if model.finish(model.start(True))[1] == -math.inf:
+            raise LanguageModelError(self.path, "the 1-gram </s> has probability 0 (-inf): no sentence could end")
+        start = model.start(False)
+        never = [word for number, word in enumerate(words) if model.score(start, number)[1] == -math.inf]
+        if len(never) == len(words):
+            raise LanguageModelError(self.path, f"every word has probability 0 (-inf): {listing(never)}")
+        if never:
+            logger.warning(
+                f"{self.path}: {len(never)} words have probability 0: {listing(never)}; they will never be found"
+            )
+
+    def _load(self, words: list[str]) -> Any:
         """Load the file into KenLM, which numbers words by their places; it writes a line or two to standard error."""
         from flashlight.lib.text.decoder.kenlm import KenLM
         from flashlight.lib.text.dictionary import Dictionary as Numbers

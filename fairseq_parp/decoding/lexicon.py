@@ -31,6 +31,10 @@ class Entry(NamedTuple):
     spelling: tuple[int, ...]
 
 
+class UnknownLabelError(ValueError):
+    """A spelling has a label that the model does not have."""
+
+
 class Speller:
     """Turns labels into symbol numbers."""
 
@@ -51,10 +55,11 @@ class Speller:
         """Return the numbers of a spelling.
 
         Raises:
-            ValueError: it does not end in its only word boundary, is nothing else, or has an unknown label.
+            UnknownLabelError: it has an unknown label.
+            ValueError: it does not end in its only word boundary, or is nothing else.
         """
         if unknown := [label for label in labels if label not in self._numbers]:
-            raise ValueError(f"not among the model's labels: {listing(dict.fromkeys(unknown))}")
+            raise UnknownLabelError(f"not among the model's labels: {listing(dict.fromkeys(unknown))}")
         if len(labels) < 2 or labels[-1] != BOUNDARY or BOUNDARY in labels[:-1]:
             raise ValueError(f"a spelling must be labels and then one {BOUNDARY}")
         return tuple(self._numbers[label] for label in labels)
@@ -71,31 +76,45 @@ def spelled_by_letters(words: Iterable[str], speller: Speller) -> tuple[list[Ent
     return entries, left
 
 
-def read_lexicon(path: str | Path, speller: Speller) -> list[Entry]:
+def shown_spellings(words: Iterable[str], entries: Iterable[Entry], speller: Speller) -> list[tuple[int, ...]]:
+    """Return the labels that each word is written in: its letters, or else the first of its spellings."""
+    shown = dict(reversed([(entry.word, entry.spelling) for entry in entries]))
+    shown.update((entry.word, entry.spelling) for entry in spelled_by_letters(shown, speller)[0])
+    return [shown[word] for word in words]
+
+
+def read_lexicon(path: str | Path, speller: Speller) -> tuple[list[Entry], list[str]]:
     """Read ``WORD SPELLING`` lines, separated by tabs or spaces, such as ``AN<TAB>A N |``.
 
     A line with a word alone is spelled by its letters, so that a list of words is a lexicon, too. Empty lines are
     passed over.
 
+    Returns:
+        The entries, and the words of the lines that are left out: they have a label that the model does not have.
+
     Raises:
-        LanguageModelError: no such file, not UTF-8 text, no words, or a line with a label that the model does not
-            have, without the word boundary at its end, or with a word and spelling that were there before.
+        LanguageModelError: no such file, not UTF-8 text, no words, or a line without the word boundary at its end, or
+            with a word and spelling that were there before.
     """
     entries: dict[Entry, int] = {}
+    left: list[str] = []
     for number, fields in _lines(path):
         at = f"{absolute(path)}:{number}"
         word, labels = fields[0], fields[1:] or [*fields[0], BOUNDARY]
         try:
             entry = Entry(word, speller.spell(labels))
+        except UnknownLabelError:
+            left.append(word)
+            continue
         except ValueError as error:
             raise LanguageModelError(at, f"{word}: {error}") from None
         if entry in entries:
             raise LanguageModelError(at, f"{word}: the same word and spelling as in line {entries[entry]}")
         entries[entry] = number
-    if not entries:
+    if not entries and not left:
         raise LanguageModelError(path, "has no words")
     _require_few_homographs(path, entries)
-    return list(entries)
+    return list(entries), left
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
@@ -110,7 +129,8 @@ def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 def _require_few_homographs(path: str | Path, entries: Iterable[Entry]) -> None:
     """Refuse what flashlight would silently drop."""
-    (spelling, most) = Counter(entry.spelling for entry in entries).most_common(1)[0]
-    if most > HOMOGRAPHS:
+    for spelling, most in Counter(entry.spelling for entry in entries).most_common(1):
+        if most <= HOMOGRAPHS:
+            return
         words = listing(entry.word for entry in entries if entry.spelling == spelling)
         raise LanguageModelError(path, f"{most} words of one spelling ({words}); {HOMOGRAPHS} are allowed")

@@ -26,6 +26,7 @@ class Lexicon:
     Attributes:
         words: each word once.
         entries: every spelling of every word.
+        shown: of each word the labels that it is written in, whatever spelling was found.
         model: flashlight's ``KenLM``, its scores log10.
         symbols: how many symbols there are.
         blank: number of the blank.
@@ -34,6 +35,7 @@ class Lexicon:
 
     words: Sequence[str]
     entries: Sequence[Entry]
+    shown: Sequence[tuple[int, ...]]
     model: Any
     symbols: int
     blank: int
@@ -42,7 +44,7 @@ class Lexicon:
 
 @dataclass(frozen=True)
 class LexiconBeamSearcher:
-    """Finds sequences of the lexicon's words; every hypothesis is their spellings, joined.
+    """Finds sequences of the lexicon's words; every hypothesis is the words as they are written, joined.
 
     A score is the log-probability of the best alignment, plus ``weight`` x log10 of the language model's
     probability of the sentence with its end, plus ``word_score`` for each word. (Prefix beam search without a
@@ -54,7 +56,8 @@ class LexiconBeamSearcher:
 
     The positional score of a label is that of the best alignment's frames from its start to the next label's
     start; frames before the first label count to it. A word's last label carries the word's language model
-    score and word score as well, the last one of all the end of the sentence.
+    score and word score as well, the last one of all the end of the sentence. Where the word was found by another
+    spelling than it is written in, its written labels share its score equally and its frames evenly.
 
     Attributes:
         lexicon: the words and the language model.
@@ -110,7 +113,24 @@ class LexiconBeamSearcher:
             positional.index_add_(0, owner, frames.gather(1, path[:, None])[:, 0].double())
             positional[owner[ends]] += self._word_scores(words[ends].tolist())
             positional[-1] += result.score - positional.sum()
-        return Hypothesis(path[at], result.score, positional, at)
+        return self._as_written(Hypothesis(path[at], result.score, positional, at), words[at])
+
+    def _as_written(self, found: Hypothesis, words: Tensor) -> Hypothesis:
+        """Replace spellings by the words' own; ``words`` (N,) has a word at its last label, below 0 elsewhere."""
+        ends = (words >= 0).nonzero()[:, 0] + 1
+        sizes = ends.diff(prepend=ends.new_zeros(1)).tolist()
+        parts = [part.split(sizes) for part in (found.tokens, found.positional_scores, found.frames)]
+        written: list[tuple[Tensor, Tensor, Tensor]] = []
+        for number, tokens, scores, frames in zip(words[ends - 1].tolist(), *parts, strict=True):
+            own = torch.tensor(self.lexicon.shown[number])
+            if not torch.equal(own, tokens):
+                scores = (scores.sum() / len(own)).repeat(len(own))
+                frames = torch.linspace(int(frames[0]), int(frames[-1]), len(own)).long()
+            written.append((own, scores, frames))
+        if not written:
+            return found
+        tokens, scores, frames = (torch.cat(part) for part in zip(*written, strict=True))
+        return Hypothesis(tokens, found.score, scores, frames)
 
     def _word_scores(self, words: Sequence[int]) -> Tensor:
         """Return what each word of a sentence adds to its score, without the sentence's end."""

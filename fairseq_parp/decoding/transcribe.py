@@ -22,9 +22,7 @@ from fairseq_parp.errors import AudioError, absolute
 class Transcriber:
     """A finetuned model that is loaded once and transcribes any number of files.
 
-    Files are decoded one at a time: in a batch, padding changes the output of models with group
-    normalisation (wav2vec 2.0 base), and a file's text would depend on its neighbours. A file of more than
-    40 s is encoded in windows that overlap, and decoded whole.
+    Files are decoded one at a time. A file of more than 40 s is encoded in windows that overlap, and decoded whole.
     """
 
     def __init__(
@@ -126,8 +124,11 @@ def transcribe(
 
 
 def shortest_input(model: nn.Module) -> int:
-    """Return the fewest samples that give one encoder frame: 400 for the usual feature extractor."""
-    samples = 1
+    """Return the fewest samples that a model takes, 400 for the usual feature extractor: those of one encoder frame.
+
+    With ``crop_seq_to_multiple`` they are those of so many frames.
+    """
+    samples = max((getattr(module, "crop_seq_to_multiple", 1) for module in model.modules()), default=1)
     for kernel, stride in reversed(convolutions(model)):
         samples = (samples - 1) * stride + kernel
     return samples

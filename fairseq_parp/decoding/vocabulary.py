@@ -7,11 +7,12 @@ import mmap
 import re
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import dropwhile, takewhile
 from pathlib import Path
 
-from fairseq_parp.errors import LanguageModelError
+from fairseq_parp.errors import LanguageModelError, listing
 
 SPECIAL = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})
 """What stands among a language model's words and is none."""
@@ -28,8 +29,8 @@ def words_of(path: str | Path) -> list[str]:
     """Return the words of an ARPA file (plain or gzip) or of a binary made by KenLM, without ``SPECIAL``.
 
     Raises:
-        LanguageModelError: no such file, neither format, no words, not UTF-8, or a binary that is cut off or
-            was built without its words (``build_binary -v``).
+        LanguageModelError: no such file, neither format, no words, a word twice, not UTF-8, or a binary that is cut
+            off or was built without its words (``build_binary -v``).
     """
     try:
         with Path(path).open("rb") as file:
@@ -43,6 +44,8 @@ def words_of(path: str | Path) -> list[str]:
     found = [word for word in decoded if word not in SPECIAL]
     if not found:
         raise LanguageModelError(path, "no language model that can be read here: neither ARPA nor a KenLM binary")
+    if repeated := [word for word, count in Counter(decoded).items() if count > 1]:
+        raise LanguageModelError(path, f"more than one 1-gram of {listing(repeated)}; keep one of each")
     return found
 
 

@@ -69,6 +69,22 @@ def unalignable(
     return shown(manifest.file, _ctc_faults(manifest, read_labels(Path(folder) / f"{split}.{labels}"), convolutions))
 
 
+def require_long_enough(folder: str | PathLike[str], split: str, shortest: int) -> None:
+    """Check by the manifest that a model can take every utterance; no audio is opened.
+
+    Raises:
+        ManifestError: an utterance has fewer than ``shortest`` samples.
+    """
+    manifest = read_manifest(Path(folder) / f"{split}.tsv")
+    short = ((entry.line, entry) for entry in manifest.entries if entry.frames < shortest)
+    faults = [
+        (line, f"{e.path}: too short: {e.frames} samples, the model needs {shortest}; leave it out")
+        for line, e in short
+    ]
+    if faults:
+        raise ManifestError(shown(manifest.file, faults))
+
+
 def check_split(
     folder: str | PathLike[str],
     split: str,

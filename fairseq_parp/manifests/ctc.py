@@ -36,8 +36,10 @@ def frames_needed(labels: Sequence[str]) -> int:
 def ctc_fault(frames: int, labels: Sequence[str], convolutions: Sequence[tuple[int, int]] = CONVOLUTIONS) -> str | None:
     """Return why ``labels`` cannot be aligned to ``frames`` samples of audio; None if they can."""
     needed, given = frames_needed(labels), encoder_frames(frames, convolutions)
-    if needed <= given:
+    if needed <= given > 0:
         return None
+    if not needed:
+        return f"{frames} samples give no encoder frame, leave the utterance out"
     return (
         f"{len(labels)} labels need {needed} encoder frames for CTC, {frames} samples give {given}; "
         "the text is longer than the audio, leave the utterance out"

@@ -1,5 +1,6 @@
 """The task ``parp_finetuning``: fairseq's training events in, calls of the core out."""
 
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -14,8 +15,12 @@ from fairseq_parp.architectures.convolutions import convolutions
 from fairseq_parp.checkpoints.finetuned import require_encoder
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.decoding import CTCGenerator, LanguageModel, build_generator
+from fairseq_parp.decoding.alone import each_alone
+from fairseq_parp.decoding.lexicon import BOUNDARY
+from fairseq_parp.decoding.transcribe import shortest_input
+from fairseq_parp.decoding.validation import take_language_model, word_decoder
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing, one_line_errors
-from fairseq_parp.manifests.checking import require, unalignable
+from fairseq_parp.manifests.checking import require, require_long_enough, unalignable
 from fairseq_parp.mask_files.first import sources_of
 from fairseq_parp.sparsity import Sources
 from fairseq_parp.tasks._vocabulary import dictionary_of_checkpoint, labels_of_checkpoint, read_dictionary
@@ -41,7 +46,12 @@ SAFE_MAX_TOKENS = 1_280_000
 
 @dataclass
 class ParpFinetuningConfig(PruningFields, AudioFinetuningConfig):
-    """fairseq's ``audio_finetuning``, one key more for training and four for decoding."""
+    """fairseq's ``audio_finetuning``, one key more for training, one for validation and decoding, four for decoding."""
+
+    stock_batches: bool = field(
+        default=False,
+        metadata={"help": "validate and decode as stock fairseq, where a batch's padding changes its utterances"},
+    )
 
     # For fairseq-generate. Its own --lm-path is for models that fairseq trained, and its --lm-weight goes with that.
     # Optional, as fairseq makes no argument of "str | None".
@@ -56,6 +66,7 @@ class ParpFinetuningConfig(PruningFields, AudioFinetuningConfig):
 
     # Read from another group of the config; not for users to set.
     path: Any = II("common_eval.path")  # noqa: RUF009 (a string)
+    post_process: Any = II("common_eval.post_process")  # noqa: RUF009 (a string)
 
 
 @register_task("parp_finetuning", dataclass=ParpFinetuningConfig)
@@ -69,6 +80,7 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
         self._train_split = ""
         self._zero_infinity = False
         self._convolutions: list[tuple[int, int]] = []
+        self._shortest = 1
 
     @classmethod
     def setup_task(cls, cfg: ParpFinetuningConfig, **kwargs: Any) -> "ParpFinetuningTask":
@@ -102,6 +114,7 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
         with one_line_errors():
             if getattr(cfg, "multi_corpus_keys", None) is None and not getattr(cfg, "binarized_dataset", False):
                 require(self.cfg.data, split, cfg.labels, symbols=list(self.target_dictionary.symbols))
+                require_long_enough(self.cfg.data, split, self._shortest)
                 if self._convolutions:
                     self._check_lengths(split, cfg.labels)
         super().load_dataset(split, task_cfg, **kwargs)
@@ -126,7 +139,11 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
         self._zero_infinity = bool(getattr(cfg, "zero_infinity", False))
         with one_line_errors():
             require_metric(self.cfg, cfg._name)
-        return super().build_criterion(cfg, *args, **kwargs)
+            cfg, lm = take_language_model(cfg)
+            criterion = super().build_criterion(cfg, *args, **kwargs)
+            if lm is not None:
+                criterion.w2l_decoder = word_decoder(lm, self.target_dictionary)
+        return criterion
 
     def get_batch_iterator(self, dataset: Any, max_tokens: int | None = None, **options: Any) -> Any:
         """Return fairseq's iterator; fairseq-generate's batch size for text becomes one for audio."""
@@ -146,6 +163,7 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
             with one_line_errors():
                 require_encoder(model_cfg, self.cfg.path.split(":")[0], MODEL_OVERRIDES)
         model = super().build_model(model_cfg, from_checkpoint)
+        self._shortest = max(self._shortest, shortest_input(model))
         if not from_checkpoint:
             self._convolutions = convolutions(model)
         return model
@@ -171,8 +189,10 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
         """Validate on one batch; the logging output counts blank frames."""
         with one_line_errors():
             require_readable(sample)
-        loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
-        blank, frames = getattr(getattr(model, "module", model), "blank_frames", (0, 0))
+        alone = contextlib.nullcontext() if self.cfg.stock_batches else each_alone(model, sample["net_input"])
+        with one_line_errors(), alone:
+            loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
+        blank, frames = getattr(model, "blank_frames", (0, 0))  # fairseq's distributed wrappers pass it on
         return loss, sample_size, {**logging_output, "_blank_frames": blank, "_frames": frames}
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
@@ -189,8 +209,11 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
         """Return the CTC decoder that fairseq-generate calls: greedy for ``--beam 1``, else a beam search."""
         cfg = self.cfg
         with one_line_errors():
+            if cfg.post_process == "letter" and BOUNDARY not in self.target_dictionary.symbols:
+                allowed = f"the labels have no word boundary {BOUNDARY}, so symbols would run together; leave it out"
+                raise ConfigError("post_process", cfg.post_process, allowed)
             lm = LanguageModel.if_named(cfg.kenlm_model, cfg.lexicon, cfg.kenlm_weight, cfg.word_score)
-            return build_generator(self.target_dictionary, args, lm)
+            return build_generator(self.target_dictionary, args, lm, cfg.stock_batches)
 
     def inference_step(
         self, generator: Any, models: Any, sample: Any, prefix_tokens: Any = None, constraints: Any = None

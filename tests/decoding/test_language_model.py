@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import logging
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,9 @@ from fairseq_parp.errors import ConfigError, LanguageModelError, MissingToolErro
 pytestmark = ngram.NEEDS_FLASHLIGHT
 
 ARPA = ngram.arpa().encode()
+
+
+NEVER = re.sub(rb"-\S+(\t[AB]+)", rb"-inf\1", ARPA.replace(b"-0.3\t<s> AB", b"-inf\t<s> AB"))
 
 
 def write(path: Path, content: bytes | str) -> Path:
@@ -73,6 +77,27 @@ def test_words_that_the_language_model_does_not_know_are_never_found(
     assert "lexicon.txt are unknown to it: BB; they will never be found" in caplog.text
 
 
+def test_words_of_probability_0_are_named(caplog: pytest.LogCaptureFixture, arpa: Path) -> None:
+    write(arpa, ARPA.replace(b"-0.8\tA\t", b"-inf\tA\t"))
+    with caplog.at_level(logging.WARNING):
+        assert "A" in words_found(arpa)
+    assert "1 words have probability 0: A; they will never be found" in caplog.text
+
+
+def test_lines_of_a_lexicon_with_other_labels_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, arpa: Path
+) -> None:
+    lexicon = write(tmp_path / "lexicon.txt", "AB\nA\tQ X |\nÄ\nBA\t<s> A |\nAA\tA A |\n")
+    with caplog.at_level(logging.WARNING):
+        assert words_found(arpa, lexicon) == ["AB", "AA"]
+    assert f"3 words of {lexicon} cannot be spelled in the model's labels: A, Ä, BA; they will never" in caplog.text
+    write(lexicon, "Q\nBB\n")
+    with pytest.raises(
+        LanguageModelError, match=r"no word can be found, as 1 words .* unknown to it: BB and 1 words .*Q"
+    ):
+        words_found(arpa, lexicon)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -88,6 +113,10 @@ def test_words_that_the_language_model_does_not_know_are_never_found(
         ("bytes.arpa", ARPA.replace(b"-0.8", b"\xff\xfe"), "KenLM cannot load it"),
         ("start.arpa", ARPA.replace(b"<s>", b"ABA"), "KenLM cannot load it .*missing <s>"),
         ("latin.arpa", ARPA.replace(b"\tA\t", b"\t\xc4\t"), "a word is not UTF-8 text"),
+        ("end.arpa", ARPA.replace(b"-1.0\t</s>", b"-inf\t</s>"), "1-gram </s> has probability 0"),
+        ("ends.arpa", ARPA.replace(b"\tAA\t", b"\t</s>\t"), "more than one 1-gram of </s>; keep one"),
+        ("twice.arpa", ARPA.replace(b"\tAA\t", b"\tA\t"), "more than one 1-gram of A; keep one"),
+        ("never.arpa", NEVER, r"every word has probability 0 .-inf.: A, AB"),
         ("cut.bin", ngram.BINARY[:100], "KenLM binary without its words"),
         ("no_words.bin", ngram.BINARY[: ngram.BINARY.rfind(b"<unk>")], "KenLM binary without its words"),
         ("few_words.bin", ngram.BINARY[:-3], "KenLM binary without its words"),
@@ -117,9 +146,6 @@ def test_a_folder_is_no_language_model(tmp_path: Path) -> None:
         ("A\t|\n", r"lexicon.txt:1: A: a spelling must be"),
         ("A\tA | |\n", r"lexicon.txt:1: A: a spelling must be"),
         ("A\t| A |\n", r"lexicon.txt:1: A: a spelling must be"),
-        ("\nQ\tQ X |\n", r"lexicon.txt:2: Q: not among the model's labels: Q, X"),
-        ("A\t<s> A |\n", r"lexicon.txt:1: A: not among the model's labels: <s>"),
-        ("Q\n", r"lexicon.txt:1: Q: not among the model's labels: Q"),
         ("A\tA |\nA A |\n", r"lexicon.txt:2: A: the same word and spelling as in line 1"),
         ("A\nA\tA |\n", r"lexicon.txt:2: A: the same word and spelling as in line 1"),
         ("".join(f"A{n}\tA |\n" for n in range(7)), "7 words of one spelling .A0, A1, .* 6 are allowed"),
@@ -136,7 +162,8 @@ def test_a_bad_lexicon_names_its_line(tmp_path: Path, arpa: Path, content: bytes
 
 def test_spaces_tabs_and_empty_lines_of_a_lexicon(tmp_path: Path) -> None:
     path = write(tmp_path / "lexicon.txt", "AB\tA B |\n\nBA B A |\r\n  AA   A\tA  |\nA")
-    entries = read_lexicon(path, Speller(ngram.LETTERS))
+    entries, left = read_lexicon(path, Speller(ngram.LETTERS))
+    assert left == []
     assert [word for word, _ in entries] == ["AB", "BA", "AA", "A"]
     assert [spelling for _, spelling in entries] == [(2, 3, 1), (3, 2, 1), (2, 2, 1), (2, 1)]
 

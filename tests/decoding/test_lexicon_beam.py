@@ -184,6 +184,26 @@ def test_spellings_that_two_words_share_are_found_once(tmp_path: Path, arpa: Pat
     assert found[0] == "AB|"
 
 
+def test_a_word_is_written_as_itself_whatever_spelling_was_found(tmp_path: Path, arpa: Path) -> None:
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("BA\tB A |\nBA\tA A B |\nA\tB |\nAB\tA B |\n")
+    (best,) = decode(LanguageModel(arpa, lexicon, 0, 0).searcher(ngram.LETTERS, 50), peaked("-AAB||-B|", 0.99))
+    assert words(best) == ("AB", "A")
+    (best,) = decode(LanguageModel(arpa, lexicon, 0, 0).searcher(ngram.LETTERS, 50), peaked("A-AB|-B|", 0.99))
+    assert words(best) == ("BA", "A")
+    assert best.frames.tolist() == [0, 2, 4, 6, 7]
+    assert float(best.positional_scores.sum()) == pytest.approx(best.score)
+    assert len(set(best.positional_scores[:3].tolist())) == 1
+
+
+def test_a_word_that_its_letters_cannot_spell_is_written_as_its_first_spelling(tmp_path: Path) -> None:
+    lm, lexicon = tmp_path / "lm.arpa", tmp_path / "lexicon.txt"
+    lm.write_text(ngram.arpa().replace("\tBA\t", "\tÄ\t").replace("BA", "Ä"))
+    lexicon.write_text("Ä\tB A |\nÄ\tB B |\n")
+    best = decode(LanguageModel(lm, lexicon, 0, 0).searcher(ngram.LETTERS, 50), peaked("B-B|", 0.99))[0]
+    assert words(best) == ("BA",)
+
+
 def test_special_symbols_are_never_found(arpa: Path) -> None:
     dictionary = Dictionary()
     for symbol in "|AB":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shutil
 from pathlib import Path
 
 import ngram_oracle as ngram
+import numpy as np
 import pytest
+import soundfile
 import tiny
 import torch
 
@@ -76,9 +79,7 @@ def test_greedy_equals_the_models_best_path(
 ) -> None:
     import soundfile
 
-    # One at a time: group normalisation in the feature encoder sees the padding of a batch.
-    options = ["--beam", "1", "--batch-size", "1"]
-    commands.generate(data, finetuned / "checkpoint_last.pt", tmp_path, *options)
+    commands.generate(data, finetuned / "checkpoint_last.pt", tmp_path, "--beam", "1")
     loaded = loading.load_finetuned(finetuned / "checkpoint_last.pt")
     for number in range(5):
         audio, _ = soundfile.read(data / f"test-{number}.flac", dtype="float32")
@@ -135,3 +136,51 @@ def test_a_frozen_start_is_warned_of(commands: tiny.Commands, data: Path, pretra
     keys = ["optimization.max_update=4", "model.freeze_finetune_updates=3"]
     done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
     assert "model.freeze_finetune_updates=3: the Transformer does not train for 3 updates" in done.out
+
+
+def test_audio_of_less_than_a_frame_is_one_line(
+    commands: tiny.Commands, finetuned: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    data = tiny.make_corpus(tmp_path / "data", {"train": 9, "valid": 3, "test": 3})
+    for split in ("valid", "test"):
+        soundfile.write(data / f"{split}-1.flac", np.zeros(399), 16000)
+        rows = (data / f"{split}.tsv").read_text().splitlines()
+        rows[2] = f"{split}-1.flac\t399"
+        (data / f"{split}.tsv").write_text("\n".join(rows) + "\n")
+    why = "-1.flac: too short: 399 samples, the model needs 400; leave it out"
+    done = commands.generate(data, finetuned / "checkpoint_last.pt", tmp_path, expect=1)
+    assert done.last_line == f"fairseq_parp: {data}/test.tsv:3: test{why}"
+    done = commands.train(tmp_path, tiny.training(tmp_path / "run", data, pretrained), expect=1)
+    assert done.last_line == f"fairseq_parp: {data}/valid.tsv:3: valid{why}"
+
+
+def test_phones_are_not_joined_to_one_symbol(commands: tiny.Commands, pretrained: Path, tmp_path: Path) -> None:
+    data = tiny.make_corpus(tmp_path / "data", {"train": 9, "valid": 3, "test": 3})
+    (data / "dict.ltr.txt").write_text("".join(f"{symbol} 10\n" for symbol in tiny.LETTERS))
+    for split in ("train", "valid", "test"):
+        labels = data / f"{split}.ltr"
+        labels.write_text(labels.read_text().replace(" |", ""))
+    keys = ["optimization.max_update=2", "checkpoint.save_interval_updates=2"]
+    commands.train(tmp_path, tiny.training(tmp_path / "run", data, pretrained, *keys))
+    done = commands.generate(data, tmp_path / "run" / "checkpoint_last.pt", tmp_path, expect=1)
+    assert "post_process='letter': the labels have no word boundary |" in done.last_line
+
+
+@ngram.NEEDS_FLASHLIGHT
+@pytest.mark.parametrize("old", [False, True])
+def test_a_recipe_may_name_a_language_model_for_validation(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, old: bool
+) -> None:
+    lm, lexicon = ngram.write_arpa(tmp_path / "lm.arpa"), tmp_path / "lexicon.txt"
+    lexicon.write_text("AB\n")
+    named = [f"+criterion.wer_kenlm_model={lm}", f"+criterion.wer_lexicon={lexicon}", "+criterion.wer_word_score=50"]
+    args = f"+criterion.wer_args=\"('{lm}','{lexicon}',2.0,50.0)\""
+    keys = ["optimization.max_update=2", "checkpoint.save_interval_updates=2", *([args] if old else named)]
+    done = commands.train(tmp_path, tiny.training(tmp_path / "run", data, pretrained, *keys))
+    valid = json.loads(re.findall(r"\{.*valid_wer.*\}", done.out)[-1])
+    assert float(valid["valid_raw_wer"]) <= 100 < float(valid["valid_wer"])  # so many more words are said
+    if old:
+        done = commands.train(
+            tmp_path, tiny.training(tmp_path / "run", data, pretrained, "+criterion.wer_args=lm"), expect=1
+        )
+        assert "criterion.wer_args='lm': must be a tuple" in done.last_line
