@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+
 from fairseq_parp.plugin import load_plugin
 
 METRICS = ["loss", "c_errors", "c_total", "w_errors", "w_total", "_blank_frames", "_frames"]
