@@ -25,7 +25,7 @@ from fairseq_parp.bench.weights import Size
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.files import write_whole
 
-MODULES = ("imports", "reprune", "gpu", "training", "generation", "beams", "words", "inference")
+MODULES = ("imports", "reprune", "gpu", "training", "generation", "batches", "beams", "words", "inference")
 """The modules of rows, in the order of the table."""
 
 
