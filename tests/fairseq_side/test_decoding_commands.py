@@ -178,7 +178,7 @@ def test_a_recipe_may_name_a_language_model_for_validation(
     keys = ["optimization.max_update=2", "checkpoint.save_interval_updates=2", *([args] if old else named)]
     done = commands.train(tmp_path, tiny.training(tmp_path / "run", data, pretrained, *keys))
     valid = json.loads(re.findall(r"\{.*valid_wer.*\}", done.out)[-1])
-    assert float(valid["valid_raw_wer"]) <= 100 < float(valid["valid_wer"])  # so many more words are said
+    assert float(valid["valid_wer"]) > float(valid["valid_raw_wer"])  # a word score of 50 finds many more words
     if old:
         done = commands.train(
             tmp_path, tiny.training(tmp_path / "run", data, pretrained, "+criterion.wer_args=lm"), expect=1
