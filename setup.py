@@ -21,6 +21,7 @@ EXTRAS = {
         'flashlight-text; python_version < "3.13"',  # no wheel for newer ones
         'hydra-submitit-launcher; python_version >= "3.11"',
         "hypothesis",
+        "import-linter",
         "mypy",
         "pre-commit",
         "pytest",

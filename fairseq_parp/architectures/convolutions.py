@@ -12,3 +12,14 @@ def convolutions(model: nn.Module) -> list[tuple[int, int]]:
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv1d) and "feature_extractor" in name.split(".")
     ]
+
+
+def shortest_input(model: nn.Module) -> int:
+    """Return the fewest samples that a model takes, 400 for the usual feature extractor: those of one encoder frame.
+
+    With ``crop_seq_to_multiple`` they are those of so many frames.
+    """
+    samples = max((getattr(module, "crop_seq_to_multiple", 1) for module in model.modules()), default=1)
+    for kernel, stride in reversed(convolutions(model)):
+        samples = (samples - 1) * stride + kernel
+    return samples

@@ -10,9 +10,9 @@ from tqdm import tqdm
 from fairseq_parp.bench.emissions import Emissions
 from fairseq_parp.decoding import LanguageModel
 from fairseq_parp.decoding.lexicon import BOUNDARY, Speller
-from fairseq_parp.decoding.transcribe import Transcriber
 from fairseq_parp.manifests.checking import require
 from fairseq_parp.manifests.reading import read_labels, read_manifest
+from fairseq_parp.transcription.transcriber import Transcriber
 
 
 @dataclass(frozen=True)

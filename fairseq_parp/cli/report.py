@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from fairseq_parp.cli.tables import line, table
-from fairseq_parp.report import Report, report
+from fairseq_parp.mask_files.report import Report, report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

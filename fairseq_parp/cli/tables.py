@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fairseq_parp.report import Count
+from fairseq_parp.mask_files.report import Count
 
 
 def line(count: Count) -> str:

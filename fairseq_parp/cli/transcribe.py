@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from tqdm import tqdm
 
 from fairseq_parp.decoding.language_model import LanguageModel
-from fairseq_parp.decoding.transcribe import Transcriber
 from fairseq_parp.errors import AudioError
+from fairseq_parp.transcription.transcriber import Transcriber
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,8 +20,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
+from fairseq_parp.commands.signals import signals_wait
 from fairseq_parp.errors import MissingToolError, ParpError, absolute
-from fairseq_parp.signals import signals_wait
 
 _RECORD = re.compile(r"\[(train_inner|valid)\]\[INFO\] - (\{.*\})")
 _POLL_SECONDS = 0.5

@@ -21,7 +21,7 @@ from fairseq_parp.demo.plot import Curve, draw
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.manifests.table import write_table
-from fairseq_parp.report import Report, report
+from fairseq_parp.mask_files.report import Report, report
 
 CONFIGS = configs()
 PRETRAINED = Path(__file__).with_name("pretrained.pt")

@@ -11,13 +11,12 @@ from fairseq.tasks.audio_finetuning import AudioFinetuningConfig, AudioFinetunin
 from omegaconf import II, OmegaConf
 
 from fairseq_parp import compat
-from fairseq_parp.architectures.convolutions import convolutions
+from fairseq_parp.architectures.convolutions import convolutions, shortest_input
 from fairseq_parp.checkpoints.finetuned import require_encoder
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.decoding import CTCGenerator, LanguageModel, build_generator
 from fairseq_parp.decoding.alone import each_alone
 from fairseq_parp.decoding.lexicon import BOUNDARY
-from fairseq_parp.decoding.transcribe import shortest_input
 from fairseq_parp.decoding.validation import take_language_model, word_decoder
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing, one_line_errors
 from fairseq_parp.manifests.checking import require, require_long_enough, unalignable

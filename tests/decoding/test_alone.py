@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.decoding import alone
 from fairseq_parp.decoding.alone import each_alone
-from fairseq_parp.decoding.transcribe import shortest_input
 from fairseq_parp.errors import AudioError
 
 SMALL = {

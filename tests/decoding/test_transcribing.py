@@ -16,12 +16,13 @@ import torch
 from fairseq.data import Dictionary
 from tone_model import finetuned_on_tones, tones
 
+from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.cli import transcribe as command
 from fairseq_parp.decoding import LanguageModel
-from fairseq_parp.decoding.audio import read_audio
-from fairseq_parp.decoding.transcribe import Transcriber, shortest_input, transcribe
 from fairseq_parp.errors import AudioError, ConfigError
 from fairseq_parp.transcription import loading
+from fairseq_parp.transcription.audio import read_audio
+from fairseq_parp.transcription.transcriber import Transcriber, transcribe
 
 
 @pytest.fixture

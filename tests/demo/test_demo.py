@@ -9,7 +9,7 @@ from fairseq_parp.demo import run
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, draw
 from fairseq_parp.errors import ConfigError
-from fairseq_parp.report import Count, Report, Zeros
+from fairseq_parp.mask_files.report import Count, Report, Zeros
 
 
 def result(method: str, zeros: int, errors: int) -> run.Result:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 
 # fairseq's own defaults are the released base model's config; what is not a default is named here.
 BASE = {

@@ -16,7 +16,7 @@ import tiny
 import torch
 
 from fairseq_parp.decoding.scoring import score_file
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 from fairseq_parp.transcription import loading
 
 

@@ -15,7 +15,7 @@ import tiny
 from test_training import compare
 
 from fairseq_parp.mask_files.making import make_mask
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 from fairseq_parp.sparsity.counting import zero_count
 
 METHODS = ["dense", "parp", "parp_p", "mpi", "rp", "fixed"]

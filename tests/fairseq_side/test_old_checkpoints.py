@@ -15,10 +15,10 @@ from fairseq.data import Dictionary
 from omegaconf import OmegaConf
 
 from fairseq_parp import checkpoints, cli
-from fairseq_parp.decoding.transcribe import Transcriber
 from fairseq_parp.errors import CheckpointError, ConfigError, ManifestError
 from fairseq_parp.tasks._vocabulary import read_dictionary
 from fairseq_parp.transcription import loading
+from fairseq_parp.transcription.transcriber import Transcriber
 
 State = dict[str, Any]
 

@@ -15,7 +15,7 @@ import torch
 from test_training import compare
 
 from fairseq_parp import checkpoints
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 from fairseq_parp.sparsity.counting import zero_count
 
 PRECISIONS = {

@@ -12,7 +12,7 @@ import torch
 from test_training import compare
 
 from fairseq_parp import checkpoints
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 from fairseq_parp.sparsity.counting import zero_count
 
 # One rank with update_freq 2 sees what two ranks see together; randomness is drawn rank by rank, so it is off.

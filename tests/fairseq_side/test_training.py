@@ -13,7 +13,7 @@ import tiny
 import torch
 
 from fairseq_parp import checkpoints
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 from fairseq_parp.sparsity.counting import zero_count
 
 

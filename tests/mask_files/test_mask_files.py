@@ -18,7 +18,7 @@ from fairseq_parp.errors import CheckpointError, MaskError, ScopeError
 from fairseq_parp.mask_files.applying import apply_mask
 from fairseq_parp.mask_files.making import make_mask
 from fairseq_parp.mask_files.reading import read_mask
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 from fairseq_parp.sparsity import MaskSet, find_parameters
 from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.magnitude import magnitude_mask

@@ -29,7 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fairseq_side")]
 import tiny  # noqa: E402
 
 from fairseq_parp.errors import CheckpointError  # noqa: E402
-from fairseq_parp.report import report  # noqa: E402
+from fairseq_parp.mask_files.report import report  # noqa: E402
 from fairseq_parp.sparsity.counting import zero_count  # noqa: E402
 
 SPARSITY = 0.5

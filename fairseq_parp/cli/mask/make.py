@@ -8,7 +8,7 @@ from pathlib import Path
 from fairseq_parp.cli.tables import line
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.mask_files.making import CRITERIA, make_mask
-from fairseq_parp.report import zeros_of
+from fairseq_parp.mask_files.report import zeros_of
 from fairseq_parp.sparsity.allocation import ALLOCATIONS
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from fairseq_parp.cli.tables import line, table
 from fairseq_parp.errors import absolute
 from fairseq_parp.mask_files.reading import ANY_MASK, read_mask
-from fairseq_parp.report import zeros_of
+from fairseq_parp.mask_files.report import zeros_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from fairseq_parp.commands.running import records
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_number, panels
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import Names, group, trainings
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,11 +22,11 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
+from fairseq_parp.commands.signals import signals_wait
 from fairseq_parp.errors import ConfigError, ManifestError, MissingToolError
 from fairseq_parp.files import write_whole
 from fairseq_parp.manifests.audio import RATE
 from fairseq_parp.manifests.checking import missing_files
-from fairseq_parp.signals import signals_wait
 
 
 class Clip(NamedTuple):

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fairseq_parp.architectures.convolutions import convolutions
-from fairseq_parp.decoding.audio import read_audio
+from fairseq_parp.architectures.convolutions import convolutions, shortest_input
 from fairseq_parp.decoding.encoder import CTCModel, encode
 from fairseq_parp.decoding.generator import build_searcher
 from fairseq_parp.decoding.language_model import BEAM, LanguageModel
 from fairseq_parp.decoding.windows import CONTEXT, SECONDS, windows
 from fairseq_parp.errors import AudioError, absolute
+from fairseq_parp.transcription.audio import read_audio
 
 
 class Transcriber:
@@ -121,14 +121,3 @@ def transcribe(
     """Return the text of each audio file; arguments and errors are those of :class:`Transcriber`."""
     transcriber = Transcriber(checkpoint, beam=beam, lm=lm, device=device, dictionary=dictionary, overrides=overrides)
     return [transcriber(path) for path in files]
-
-
-def shortest_input(model: nn.Module) -> int:
-    """Return the fewest samples that a model takes, 400 for the usual feature extractor: those of one encoder frame.
-
-    With ``crop_seq_to_multiple`` they are those of so many frames.
-    """
-    samples = max((getattr(module, "crop_seq_to_multiple", 1) for module in model.modules()), default=1)
-    for kernel, stride in reversed(convolutions(model)):
-        samples = (samples - 1) * stride + kernel
-    return samples
