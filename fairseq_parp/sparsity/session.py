@@ -17,16 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairseq_parp.errors import ConfigError, MaskError, ResumeError, first_line
+from fairseq_parp.errors import ConfigError, MaskError, first_line
 from fairseq_parp.sparsity import masking
 from fairseq_parp.sparsity.allocation import Share, build_allocation
-from fairseq_parp.sparsity.config import PREFIX, PruningConfig, frozen
+from fairseq_parp.sparsity.config import PREFIX, PruningConfig
 from fairseq_parp.sparsity.counting import written_sparsity
 from fairseq_parp.sparsity.criteria import CRITERIA, Moment
-from fairseq_parp.sparsity.masks import MaskSet, require_bits
+from fairseq_parp.sparsity.masks import MaskSet
 from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.sparsity.parameter import PrunedParameter
 from fairseq_parp.sparsity.scope import find_parameters
+from fairseq_parp.sparsity.state import require_fitting, require_same_run
 from fairseq_parp.sparsity.structures import STRUCTURES, Selection
 from fairseq_parp.sparsity.upgrade import MARKER, VERSION, upgraded_state
 
@@ -386,8 +387,8 @@ class PruningSession:
         """
         try:
             state = upgraded_state(saved)
-            self._require_same_run(state)
-            self._require_fitting(state)
+            require_same_run(self.config, self.parameters, state)
+            require_fitting(self._weights(), state)
             if (pruned_at := int(state["pruned_at"])) < 0:
                 raise ValueError(f"pruned_at={pruned_at}")
             mask = self._mask({name: state["mask"][name].to(self._device(name)) for name in self.parameters})
@@ -398,25 +399,6 @@ class PruningSession:
         self._pruned_at = pruned_at
         self._stashed = dict(state["stashed"])
         self._masters_stale = True
-
-    def _require_same_run(self, state: Mapping[str, Any]) -> None:
-        defaults = PruningConfig()
-        saved = {key: frozen(value) for key, value in state["config"].items()}
-        for key, value in self.config.identity().items():
-            was = saved.get(key, getattr(defaults, key, None))
-            if was != value:
-                raise ResumeError(f"{PREFIX}.{key}", was, value)
-        if set(state["mask"]) != set(self.parameters):
-            raise ResumeError(f"{PREFIX}.scope", f"{len(state['mask'])} parameters", f"{len(self.parameters)} others")
-
-    def _require_fitting(self, state: Mapping[str, Any]) -> None:
-        weights = self._weights()
-        for name, weight in weights.items():
-            require_bits("the checkpoint", name, state["mask"][name], tuple(weight.shape))
-        zeros = masking.zeros(weights)
-        for name, values in state["stashed"].items():
-            if values.dim() != 1 or values.numel() not in (0, zeros[name]):
-                raise MaskError(f"the checkpoint has {values.numel()} stashed values of {name} for {zeros[name]} zeros")
 
     # --- within ------------------------------------------------------------------------------------------------------
 
