@@ -58,6 +58,18 @@ class CheckpointError(ParpError):
         self.path, self.reason = fspath(path), reason
 
 
+class UnreadableCheckpointError(CheckpointError):
+    """A file is missing, damaged or no checkpoint, or would run code when loaded: only another file helps."""
+
+
+class DictionaryError(ParpError):
+    """A dictionary of labels is not the one that a checkpoint was trained with."""
+
+    def __init__(self, where: str, path: str, difference: str, way_out: str) -> None:
+        super().__init__(f"{where}: another dictionary than {path} was trained with: {difference}; {way_out}")
+        self.where, self.path, self.difference = where, path, difference
+
+
 class OptimizerError(CheckpointError):
     """A resumed run's optimizer cannot take over what the checkpoint's had."""
 
@@ -65,10 +77,10 @@ class OptimizerError(CheckpointError):
 class ResumeError(ParpError):
     """A run is resumed with settings other than those it was started with."""
 
-    def __init__(self, key: str, saved: object, asked: object) -> None:
+    def __init__(self, key: str, saved: object, asked: object, way_out: str = "") -> None:
         super().__init__(
             f"{key}: the checkpoint was trained with {saved!r}, this command asks for {asked!r}; "
-            "repeat the original command, or choose another checkpoint.save_dir"
+            f"repeat the original command, or {way_out or 'choose another checkpoint.save_dir'}"
         )
         self.key, self.saved, self.asked = key, saved, asked
 
@@ -197,11 +209,17 @@ def absolute(path: str | PathLike[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return an exception's name and the first line of its text, for the inside of a message."""
-    first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    if more and first.endswith(":"):  # as torch begins a list of what does not fit
-        first = f"{first} {more[0]}"
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    """Return an exception's name and the first line of its text, for the inside of a message.
+
+    A line that only announces the next ones is passed over.
+
+    >>> first_line(RuntimeError("Error(s) in loading state_dict for Linear:\\n\\tsize mismatch for weight"))
+    'RuntimeError: size mismatch for weight'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].endswith(":"):
+        del lines[0]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 class OneLineExit(SystemExit):

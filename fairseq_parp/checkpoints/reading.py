@@ -12,7 +12,7 @@ import torch
 from fairseq_parp.checkpoints.archives import DamagedError, inspect
 from fairseq_parp.checkpoints.contents import require_fairseq
 from fairseq_parp.checkpoints.pickles import RefusedError
-from fairseq_parp.errors import CheckpointError, absolute, first_line
+from fairseq_parp.errors import UnreadableCheckpointError, absolute, first_line
 from fairseq_parp.kinds import no_checkpoint
 
 _DICTIONARY = "fairseq.data.dictionary.Dictionary"
@@ -26,7 +26,7 @@ def read(source: str | Path | IO[bytes], name: str | None = None, *, with_fairse
     """Read a fairseq checkpoint on the CPU, old (``args`` Namespace) or new (``cfg``) style.
 
     Raises:
-        CheckpointError: as :func:`load`; or the file holds something else than a fairseq checkpoint.
+        UnreadableCheckpointError: as :func:`load`; or the file holds something else than a fairseq checkpoint.
     """
     return dict(load(source, name, with_fairseq=with_fairseq, require=require_fairseq))
 
@@ -51,12 +51,12 @@ def load(
         require: raises what is wrong with the content.
 
     Raises:
-        CheckpointError: no such file; truncated, changed or not a checkpoint; one that would run code.
+        UnreadableCheckpointError: no such file; truncated, changed or not a checkpoint; one that would run code.
     """
     shown = absolute(str(source) if name is None else name)
     if isinstance(source, (str, Path)):
         if reason := no_checkpoint(source):
-            raise CheckpointError(shown, reason)
+            raise UnreadableCheckpointError(shown, reason)
         with Path(source).open("rb") as file:
             return load(file, shown, with_fairseq=with_fairseq, require=require)
     try:
@@ -64,18 +64,18 @@ def load(
         with torch.serialization.safe_globals(_allowed(with_fairseq)):
             content = torch.load(source, map_location="cpu", weights_only=True)
     except RefusedError as error:
-        raise CheckpointError(shown, f"refused: {error}") from None
+        raise UnreadableCheckpointError(shown, f"refused: {error}") from None
     except MemoryError:
         raise
     except Exception as error:  # a damaged file can fail in any way
         reason = str(error) if isinstance(error, DamagedError) else first_line(error)
-        raise CheckpointError(shown, f"truncated, damaged or not a checkpoint ({reason})") from None
+        raise UnreadableCheckpointError(shown, f"truncated, damaged or not a checkpoint ({reason})") from None
     try:
         require(content)
     except RefusedError as error:
-        raise CheckpointError(shown, f"refused: {error}") from None
+        raise UnreadableCheckpointError(shown, f"refused: {error}") from None
     except ValueError as error:
-        raise CheckpointError(shown, str(error)) from None
+        raise UnreadableCheckpointError(shown, str(error)) from None
     return content
 
 

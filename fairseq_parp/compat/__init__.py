@@ -15,7 +15,7 @@ from fairseq_parp.compat import (
     no_eval,
     no_spans,
     not_a_number,
-    other_optimizer,
+    resuming,
     safe_loading,
     save_dir,
     scope,
@@ -29,8 +29,8 @@ def install() -> None:
     nested_args.install()
     no_eval.install()
     no_spans.install()
-    other_optimizer.install()
-    safe_loading.install()  # around other_optimizer: it words what that does not
+    safe_loading.install()
+    resuming.install()
     save_dir.install()
     whole_saving.install()
     broadcast.install()

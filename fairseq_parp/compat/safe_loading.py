@@ -12,18 +12,31 @@ from __future__ import annotations
 import contextlib
 import functools
 import pickle
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from fairseq_parp import checkpoints
-from fairseq_parp.checkpoints.archives import DamagedError
-from fairseq_parp.checkpoints.pickles import RefusedError
+from fairseq_parp.checkpoints.fitting import Trained, require_alike
 from fairseq_parp.compat.scope import acting
-from fairseq_parp.errors import CheckpointError, OneLineExit, OptimizerError, absolute, first_line, one_line_errors
+from fairseq_parp.errors import (
+    CheckpointError,
+    OneLineExit,
+    ParpError,
+    UnreadableCheckpointError,
+    absolute,
+    first_line,
+    one_line_errors,
+)
 from fairseq_parp.kinds import no_checkpoint
+
+Check = Callable[[str, Mapping[str, Any]], None]
+"""Raises what is wrong with a checkpoint, given its path and its content."""
+
+_checks: list[Check] = []
+
+_ENSEMBLE = "models of an ensemble need the same outputs: leave one of them out"
 
 
 class _TorchWithSafeLoad:
@@ -51,7 +64,6 @@ class _TorchWithSafeLoad:
 def install() -> None:
     """Wrap ``load_checkpoint_to_cpu``, which all of fairseq's loading goes through, and what uses its result."""
     from fairseq import checkpoint_utils
-    from fairseq.trainer import Trainer
 
     original = checkpoint_utils.load_checkpoint_to_cpu
     if hasattr(original, "mended_by_parp"):
@@ -63,8 +75,11 @@ def install() -> None:
             return _read(path, *args, **kwargs)
         with one_line_errors():
             if "://" not in str(path) and (reason := no_checkpoint(path)):
-                raise CheckpointError(absolute(path), reason)
-            return _or_unusable(path, _read, path, *args, **kwargs)
+                raise UnreadableCheckpointError(absolute(path), reason)
+            state = or_unusable(path, _read, path, *args, **kwargs)
+            for check in _checks:
+                check(path, state)
+            return state
 
     def _read(path: str, *args: Any, **kwargs: Any) -> Any:
         checkpoint_utils.torch = _TorchWithSafeLoad(path)
@@ -76,14 +91,23 @@ def install() -> None:
     load_checkpoint_to_cpu.mended_by_parp = True  # type: ignore[attr-defined]
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
     checkpoint_utils.load_model_ensemble_and_task = _ensemble(checkpoint_utils.load_model_ensemble_and_task)
-    Trainer.load_checkpoint = _resuming(Trainer.load_checkpoint)
 
 
-def _or_unusable(path: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+@contextlib.contextmanager
+def checking(check: Check) -> Iterator[None]:
+    """Let ``check`` see every checkpoint that fairseq reads meanwhile, before it is used."""
+    _checks.append(check)
+    try:
+        yield
+    finally:
+        _checks.remove(check)
+
+
+def or_unusable(path: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call; whatever fails there fails for what the file holds, as nothing else has been done yet."""
     try:
         return call(*args, **kwargs)
-    except (CheckpointError, MemoryError):
+    except (ParpError, MemoryError):
         raise
     except OneLineExit as stop:
         raise stop.error from None
@@ -97,50 +121,14 @@ def _ensemble(original: Callable[..., Any]) -> Callable[..., Any]:
     def load_model_ensemble_and_task(filenames: list[str], *args: Any, **kwargs: Any) -> Any:
         if not acting():
             return original(filenames, *args, **kwargs)
-        with one_line_errors():
-            return _or_unusable(", ".join(filenames), original, filenames, *args, **kwargs)
+        first: list[tuple[str, Trained]] = []
+
+        def check(path: str, state: Mapping[str, Any]) -> None:
+            if path in filenames and state.get("task_state"):
+                first.append((path, Trained.of(state)))
+                require_alike(first[0][1], absolute(first[0][0]), first[-1][1], path, _ENSEMBLE)
+
+        with one_line_errors(), checking(check):
+            return or_unusable(", ".join(filenames), original, filenames, *args, **kwargs)
 
     return load_model_ensemble_and_task
-
-
-def _resuming(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def load_checkpoint(trainer: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
-        if not acting():
-            return original(trainer, filename, *args, **kwargs)
-        with one_line_errors():
-            try:
-                extra = _or_unusable(filename, original, trainer, filename, *args, **kwargs)
-                _require_position(filename, extra)
-            except OptimizerError:  # no older checkpoint would fit better
-                raise
-            except CheckpointError as error:
-                raise CheckpointError(error.path, error.reason + _way_out(Path(error.path))) from error
-            return extra
-
-    return load_checkpoint
-
-
-def _require_position(filename: str, extra: Any) -> None:
-    position = extra["train_iterator"] if extra is not None else {}
-    for key in ("epoch", "iterations_in_epoch"):
-        value = position.get(key, 0)
-        if type(value) is not int or not 0 <= value < 1 << 40:
-            raise CheckpointError(absolute(filename), f"extra_state.train_iterator.{key}={value!r} is no position")
-
-
-def _way_out(damaged: Path) -> str:
-    """Name the newest whole checkpoint beside a damaged one, and how to resume from it: only the user may go back."""
-    others = sorted(damaged.parent.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for other in others:
-        if other != damaged and _is_whole(other):
-            return f"; {other.name} is whole: checkpoint.restore_file={absolute(other)} resumes from there"
-    return "; no whole checkpoint lies beside it"
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        checkpoints.require_whole(path)
-    except (OSError, DamagedError, RefusedError, ValueError, EOFError):
-        return False
-    return True

@@ -47,8 +47,10 @@ def install() -> None:
         return
     for name in ("train_step", "valid_step", "load_checkpoint", "save_checkpoint"):
         setattr(Trainer, name, _scoped(getattr(Trainer, name), lambda trainer, *_a, **_k: trainer))
-    save, load = checkpoint_utils.save_checkpoint, checkpoint_utils.load_model_ensemble_and_task
-    checkpoint_utils.save_checkpoint = _scoped(save, lambda _cfg, trainer, *_a, **_k: trainer)
+    for name in ("load_checkpoint", "save_checkpoint"):
+        wrapped = _scoped(getattr(checkpoint_utils, name), lambda _cfg, trainer, *_a, **_k: trainer)
+        setattr(checkpoint_utils, name, wrapped)
+    load = checkpoint_utils.load_model_ensemble_and_task
     checkpoint_utils.load_model_ensemble_and_task = _scoped(load, lambda _f, _o=None, task=None, *_a, **_k: task)
 
 

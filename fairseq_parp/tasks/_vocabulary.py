@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints.finetuned import dictionary_in, require_outputs
+from fairseq_parp.checkpoints.fitting import SETTINGS, Trained, require_alike
 from fairseq_parp.checkpoints.pickles import DICTIONARY_LIMIT
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
 from fairseq_parp.manifests.checking import kinds_in
@@ -56,6 +57,24 @@ def labels_of_checkpoint(path: str) -> str:
     if not labels:
         raise ConfigError("labels", labels, f"{absolute(path)} names no labels; give --labels")
     return str(labels)
+
+
+def require_trained_alike(cfg: Any, dictionary: Any, path: str, state: Mapping[str, Any]) -> None:
+    """Compare the labels and the audio settings of a training with those of the checkpoint that it starts from.
+
+    Raises:
+        ConfigError, DictionaryError: they differ.
+    """
+    saved = Trained.of(state)
+    if saved.symbols is None:
+        logger.warning(f"{absolute(path)} has no dictionary, so that the order of its labels could not be compared")
+    folder = getattr(cfg, "target_dictionary", None) or cfg.data
+    way_out = (
+        f"a data folder keeps the old one with --dictionary {absolute(path)} (fairseq-parp manifest table --help), "
+        "or start from a model that was not finetuned"
+    )
+    asked = Trained(list(dictionary.symbols), {key: getattr(cfg, key) for key in SETTINGS})
+    require_alike(asked, f"{absolute(folder)}/dict.{cfg.labels}.txt", saved, path, way_out)
 
 
 def read_dictionary(read: Callable[[], Any], folder: str, labels: str | None) -> Any:

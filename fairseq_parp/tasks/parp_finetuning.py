@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -22,8 +23,14 @@ from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing, o
 from fairseq_parp.manifests.checking import require, require_long_enough, unalignable
 from fairseq_parp.mask_files.first import sources_of
 from fairseq_parp.sparsity import Sources
-from fairseq_parp.tasks._vocabulary import dictionary_of_checkpoint, labels_of_checkpoint, read_dictionary
+from fairseq_parp.tasks._vocabulary import (
+    dictionary_of_checkpoint,
+    labels_of_checkpoint,
+    read_dictionary,
+    require_trained_alike,
+)
 from fairseq_parp.training.fields import PruningFields
+from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.life_cycle import PruningLifeCycle
 from fairseq_parp.training.options import require_metric, require_updates
 from fairseq_parp.training.precision import require_unsharded
@@ -77,6 +84,7 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
     def __init__(self, cfg: ParpFinetuningConfig) -> None:
         super().__init__(cfg)
         self._train_split = ""
+        self._batches: Any = None
         self._zero_infinity = False
         self._convolutions: list[tuple[int, int]] = []
         self._shortest = 1
@@ -152,7 +160,12 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
             batches = super().get_batch_iterator(dataset, max_tokens=max_tokens, **options)
             if dataset is self.datasets.get(self._train_split):
                 require_updates(self.cfg, batches)
+                self._batches = batches
             return batches
+
+    def training_data(self) -> TrainingData:
+        """Return what the run trains on, for its checkpoints."""
+        return TrainingData.of(self.datasets[self._train_split], self._batches, self.cfg.seed)
 
     # --- training ---------------------------------------------------------------------------------------------
 
@@ -201,6 +214,12 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
         if frames:
             blank = sum(log["_blank_frames"] for log in logging_outputs)
             metrics.log_scalar("blank", float(blank / frames), float(frames), round=4)
+
+    # --- checkpoints ------------------------------------------------------------------------------------------
+
+    def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
+        """Compare the labels and the audio settings of a checkpoint with those of the training that starts from it."""
+        require_trained_alike(self.cfg, self.target_dictionary, path, state)
 
     # --- decoding ---------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import LossError, MaskError, WeightsError, one_line_errors
 from fairseq_parp.memory import peak_megabytes
 from fairseq_parp.sparsity import PruneRecord, PruningSession, Sources, read_config
+from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.masters import loss_scale, master_weights, overflowed, restore, state_of
 from fairseq_parp.training.messages import (
     CollapseWarning,
@@ -62,6 +63,13 @@ class PruningLifeCycle:
     def mask_sources(self, model: Any) -> Sources:  # noqa: ARG002
         """Return where first masks come from; a task whose encoder can be built anew gives fresh weights."""
         return Sources()
+
+    def training_data(self) -> TrainingData | None:
+        """Return what the run trains on, which its checkpoints name; None for a task that cannot name it."""
+        return None
+
+    def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
+        """Compare a checkpoint that the training starts from with what it asks for, before anything of it is used."""
 
     # --- building ----------------------------------------------------------------------------------------------------
 
@@ -201,6 +209,8 @@ class PruningLifeCycle:
             "pruning": self.session.state_dict(),
             "precision": name_of(self.cfg),
         }
+        if (data := self.training_data()) is not None:
+            state["data"] = data._asdict()
         if self._optimizer is not None and not self.cfg.no_save_optimizer_state:
             state["optimizer"] = state_of(self._optimizer)
         return {type(self).__name__: state}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from fairseq.data import BaseWrapperDataset
 from torch import Tensor
 
 from fairseq_parp.errors import AudioError, ConfigError, one_line_errors
+from fairseq_parp.training.identity import digest
 
 
 class EveryUtterance(BaseWrapperDataset):
@@ -36,8 +38,23 @@ class EveryUtterance(BaseWrapperDataset):
             return f"utterance {index}"
         kept = (line for line in itertools.count() if line not in skipped)
         line = next(itertools.islice(kept, int(index), None)) + 2
-        name = names[index] if isinstance(names, list) else names[index].as_py()
-        return f"{self.manifest}:{line} ({self._audio.text_compressor.decompress(name)})"
+        return f"{self.manifest}:{line} ({self._path(index)})"
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A digest of every utterance's path, length and labels, as far as the dataset knows them."""
+        return digest(self._described())
+
+    def _described(self) -> Iterator[str]:
+        names, labels = getattr(self._audio, "fnames", None), getattr(self.dataset, "get_label", None)
+        for index in range(len(self)):
+            name = "" if names is None else self._path(index)
+            yield f"{name}\t{self.num_tokens(index)}\t{'' if labels is None else labels(index).strip()}"
+
+    def _path(self, index: int) -> str:
+        """Return the path of an utterance's audio, as the manifest has it."""
+        name = self._audio.fnames[index]
+        return str(self._audio.text_compressor.decompress(name if isinstance(name, (str, bytes)) else name.as_py()))
 
     def __getitem__(self, index: int) -> Any:
         """Return an utterance; what cannot be read comes back as :class:`Unreadable`.

@@ -1,0 +1,75 @@
+"""Whether a checkpoint's labels and audio settings are those of the training or of the ensemble that loads it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fairseq_parp.errors import ConfigError, DictionaryError, absolute, listing
+
+SETTINGS = ("labels", "normalize", "sample_rate")
+"""Keys of the task that a model is trained for, beside its dictionary."""
+
+SPECIALS = 4
+"""Symbols that fairseq puts in front of every dictionary."""
+
+
+class Trained(NamedTuple):
+    """What a model was trained on: ``symbols`` in the order of its outputs, None where a file has none; settings."""
+
+    symbols: Sequence[str] | None
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Trained:
+        """Return what a checkpoint says; keys that it lacks are not in ``settings``."""
+        dictionary = (state.get("task_state") or {}).get("target_dictionary")
+        settings = state["args"] if state.get("args") is not None else (state.get("cfg") or {}).get("task") or {}
+        values = vars(settings) if isinstance(settings, Namespace) else settings
+        return cls(getattr(dictionary, "symbols", None), {key: values[key] for key in SETTINGS if key in values})
+
+
+def require_alike(asked: Trained, where: str, saved: Trained, path: str, way_out: str) -> None:
+    """Compare what a model meets with what it was trained on.
+
+    Args:
+        asked: the dictionary and the settings to be used.
+        where: the file or the folder that they come from, for messages.
+        saved: those of a checkpoint.
+        path: its file.
+        way_out: what to do about another dictionary.
+
+    Raises:
+        ConfigError: a setting differs.
+        DictionaryError: the dictionaries differ in symbols or in their order.
+    """
+    for key, value in saved.settings.items():
+        if key in asked.settings and asked.settings[key] != value:
+            allowed = f"{absolute(path)} was trained with {value!r}; what goes together has one value"
+            raise ConfigError(f"task.{key}", asked.settings[key], allowed)
+    if asked.symbols is None or saved.symbols is None:
+        return
+    if found := difference(asked.symbols, saved.symbols):
+        raise DictionaryError(where, absolute(path), found, way_out)
+
+
+def difference(asked: Sequence[str], saved: Sequence[str]) -> str:
+    """Return how a dictionary differs from a checkpoint's, "" if it does not; lines count as in ``dict.ltr.txt``.
+
+    >>> difference(["<s>", "<pad>", "</s>", "<unk>", "A", "B"], ["<s>", "<pad>", "</s>", "<unk>", "B", "A"])
+    "the same 2 symbols in another order: line 1 is 'A', there 'B'; line 2 is 'B', there 'A'"
+    """
+    added = [repr(symbol) for symbol in asked if symbol not in set(saved)]
+    lacking = [repr(symbol) for symbol in saved if symbol not in set(asked)]
+    if added or lacking:
+        counts = f"{len(asked) - SPECIALS} symbols, there {len(saved) - SPECIALS}"
+        return f"{counts}: it adds {listing(added) or 'none'} and lacks {listing(lacking) or 'none'}"
+    moved = [
+        f"line {line} is {here!r}, there {there!r}"
+        for line, (here, there) in enumerate(zip(asked, saved, strict=True), start=1 - SPECIALS)
+        if here != there
+    ]
+    more = f"; and {len(moved) - 3} more" if len(moved) > 3 else ""
+    order = f"the same {len(asked) - SPECIALS} symbols in another order: {'; '.join(moved[:3])}{more}"
+    return order if moved else ""
