@@ -143,7 +143,7 @@ def test_reset_dataloader_starts_epoch_1_and_keeps_all_else(train: Train, finetu
     keys = ["checkpoint.reset_dataloader=true", "optimization.max_update=10"]
     refused = "sparsity: the checkpoint was trained with 0.5, this command asks for 0.7"
     train(*keys, "task.pruning.sparsity=0.7", last="checkpoint_5_9.pt", refused=refused)
-    # the displaced values come back: where nothing is learnt the next checkpoint displaces the same
+    # the stashed values come back: where nothing is learnt the next checkpoint stashes the same
     keys = ["checkpoint.reset_dataloader=true", "optimization.lr=[0.0]", "checkpoint.save_interval_updates=1"]
     done = train(*keys, "optimization.max_update=11", last="checkpoint_5_9.pt")
     assert "first mask" not in done.out
@@ -151,8 +151,8 @@ def test_reset_dataloader_starts_epoch_1_and_keeps_all_else(train: Train, finetu
     saved = finetuned / "checkpoint_5_9.pt", tmp_path / "run" / "checkpoint_1_10.pt"
     before, after = (state_of(path)["extra_state"]["ParpFinetuningTask"] for path in saved)
     assert after["updates"] == 10
-    assert any(len(values) for values in before["pruning"]["displaced"].values())
-    assert differences(after["pruning"]["displaced"], before["pruning"]["displaced"]) == []
+    assert any(len(values) for values in before["pruning"]["stashed"].values())
+    assert differences(after["pruning"]["stashed"], before["pruning"]["stashed"]) == []
 
 
 def test_reset_optimizer_counts_from_0_also_for_a_finished_run(train: Train, tmp_path: Path) -> None:
