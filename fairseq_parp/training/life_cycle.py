@@ -31,6 +31,7 @@ from fairseq_parp.training.options import require_options
 from fairseq_parp.training.precision import masters_after_resume, name_of, require_supported
 from fairseq_parp.training.randomness import derived
 from fairseq_parp.training.ranks import rank, require_same_mask
+from fairseq_parp.training.resuming import start
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,10 @@ class PruningLifeCycle:
 
     def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
         """Compare a checkpoint that the training starts from with what it asks for, before anything of it is used."""
+
+    def start_from(self, cfg: Any, trainer: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Load the checkpoint to start from; as :func:`fairseq_parp.training.resuming.start`."""
+        return start(cfg, trainer, options)
 
     # --- building ----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from test_training import compare, differences, logged
 from test_whole_checkpoints import flipped
 
 from fairseq_parp import checkpoints, cli
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 
 Train = Callable[..., tiny.Done]
 

@@ -1,0 +1,141 @@
+"""A training starts from a checkpoint that is whole and fits, or ends before it overwrites any."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairseq_parp import checkpoints
+from fairseq_parp.compat.safe_loading import Check, checking, or_unusable
+from fairseq_parp.errors import (
+    CheckpointError,
+    ConfigError,
+    OptimizerError,
+    ParpError,
+    UnreadableCheckpointError,
+    absolute,
+)
+from fairseq_parp.training.identity import batches_from
+from fairseq_parp.training.starting import Start, choose, require_something_left
+
+_REPEAT = "repeat the original command, or go on with a new optimizer by checkpoint.reset_optimizer=true;"
+
+_NEW_RUN = "checkpoint.finetune_from_model={path} starts a new run from its weights, in another checkpoint.save_dir"
+
+
+def start(cfg: Any, trainer: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Load what there is to start from; return the checkpoint's extra state, None if there is none, and the batches.
+
+    What each ``reset_*`` means is in docs/training.md.
+    """
+    from fairseq import checkpoint_utils
+
+    task, start = trainer.task, choose(cfg, trainer.checkpoint_suffix)
+    new_optimizer = start.weights_only or cfg.reset_optimizer
+    extra = _load(cfg, trainer, start, new_optimizer)
+    if new_optimizer:  # fairseq gives the model the checkpoint's count of updates, whatever is reset
+        trainer.model.set_num_updates(trainer.get_num_updates())
+    goes_on = extra is not None and not start.weights_only
+    if goes_on:
+        require_something_left(start, trainer.get_num_updates(), trainer.cfg.optimization.max_update)
+        if "best" in extra and not (cfg.reset_optimizer or cfg.reset_meters):
+            checkpoint_utils.save_checkpoint.best = extra["best"]
+    saved = extra[type(task).__name__] if goes_on else {}
+    position = extra["train_iterator"] if goes_on and not cfg.reset_dataloader else None
+    batches = batches_from(trainer, position, saved.get("data"), **options)
+    if goes_on:
+        task.set_checkpoint_dict(_without_optimizer(saved) if new_optimizer else saved)
+    trainer.lr_step(batches.epoch)
+    return extra, batches
+
+
+def _load(cfg: Any, trainer: Any, start: Start, new_optimizer: bool) -> Any:
+    def check(path: str, state: Mapping[str, Any]) -> None:
+        if not start.weights_only:
+            _require_resumable(path, state, type(trainer.task).__name__, new_optimizer)
+        trainer.task.require_fitting(path, state)
+
+    def load() -> Any:
+        try:
+            return trainer.load_checkpoint(start.path, *resets, reset_meters=start.weights_only or cfg.reset_meters)
+        except (AssertionError, ValueError) as error:
+            if reason := _misfit(str(error)):
+                path = absolute(start.path)
+                raise OptimizerError(path, f"{reason}; {_REPEAT} {_NEW_RUN.format(path=path)}") from error
+            raise
+
+    resets = (new_optimizer, start.weights_only or cfg.reset_lr_scheduler, _overrides(cfg.optimizer_overrides))
+    try:
+        with checking(check):
+            return or_unusable(start.path, load)
+    except UnreadableCheckpointError as error:
+        raise CheckpointError(error.path, error.reason + _way_out(start, check)) from error
+
+
+def _require_resumable(path: str, state: Mapping[str, Any], task: str, new_optimizer: bool) -> None:
+    """Check that a checkpoint holds all that its run needs to go on.
+
+    Raises:
+        UnreadableCheckpointError: its place in the epoch is none.
+        CheckpointError: it lacks the state of the pruning or of the optimizer.
+    """
+    extra = state.get("extra_state") or {}
+    position = extra.get("train_iterator") or {}
+    for key in ("epoch", "iterations_in_epoch"):
+        value = position.get(key, 0)
+        if type(value) is not int or not 0 <= value < 1 << 40:
+            reason = f"extra_state.train_iterator.{key}={value!r} is no position"
+            raise UnreadableCheckpointError(absolute(path), reason)
+    if "pruning" not in (extra.get(task) or {}):
+        lacks = "holds no state of a pruning to resume (crash.pt and other tasks' checkpoints never do)"
+        raise CheckpointError(absolute(path), f"{lacks}; {_NEW_RUN.format(path=absolute(path))}")
+    if not new_optimizer and state.get("last_optimizer_state") is None:
+        lacks = "holds no state of an optimizer to resume (checkpoint.no_save_optimizer_state leaves it out)"
+        raise CheckpointError(
+            absolute(path), f"{lacks}; checkpoint.reset_optimizer=true goes on with a new one from update 0"
+        )
+
+
+def _without_optimizer(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's state for a new optimizer: updates count from 0; fp32 masters are weights, and stay."""
+    optimizer = {"optimizer": {**saved["optimizer"], "scaler": {}}} if "optimizer" in saved else {}
+    return {**saved, "updates": 0, "micro_batch": (-1, 0), **optimizer}
+
+
+def _overrides(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise ConfigError("checkpoint.optimizer_overrides", text, "must be a dictionary in Python's notation") from None
+
+
+def _way_out(start: Start, check: Check) -> str:
+    """Name the newest checkpoint beside a damaged one that this command can start from: only the user may go back."""
+    damaged = Path(start.path)
+    key, does = ("finetune_from_model", "starts") if start.weights_only else ("restore_file", "resumes")
+    others = sorted(damaged.parent.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for other in others:
+        if other != damaged and _fits(other, check):
+            return f"; {other.name} is whole: checkpoint.{key}={absolute(other)} {does} from there"
+    return "; no whole checkpoint that fits lies beside it"
+
+
+def _fits(path: Path, check: Check) -> bool:
+    try:
+        check(str(path), checkpoints.read(path))
+    except ParpError:
+        return False
+    return True
+
+
+def _misfit(message: str) -> str:
+    """Say in words why the optimizer cannot take over its state; "" for any other error."""
+    classes = re.search(r"(\w+) does not match; .* (\w+) vs (\w+)$", message, flags=re.DOTALL)
+    if classes:
+        return f"its {classes[1].lower()} is {classes[2]}, that of this run {classes[3]} (another precision?)"
+    if "parameter group" in message:
+        return "its optimizer holds other tensors than that of this run (flat fp16 masters, or not?)"
+    return ""
