@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 class ParpError(Exception):
@@ -112,6 +117,20 @@ class ExperimentInputError(ParpError):
             f"put the file back as it was, name another --out, or remove the whole folder {absolute(folder)}"
         )
         self.file, self.step, self.then, self.now = file, step, then, now
+
+
+class FolderInUseError(ParpError):
+    """Another process trains into the folder that this run would save into."""
+
+    @classmethod
+    def of(cls, folder: str | PathLike[str], holder: Mapping[str, object]) -> FolderInUseError:
+        """Name the process that holds the folder, its host and its start, as far as its lock file names them."""
+        process = f"process {holder['process']} on {holder.get('host')}" if "process" in holder else "another process"
+        since = f" since {holder['started']}" if "started" in holder else ""
+        return cls(
+            f"checkpoint.save_dir={absolute(folder)} is in use: {process} has been training into it{since}; "
+            "wait until it ends, end it, or choose another checkpoint.save_dir"
+        )
 
 
 class RankError(ParpError):
@@ -235,10 +254,35 @@ class OneLineExit(SystemExit):
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn a :class:`ParpError` into :class:`OneLineExit`, unless HYDRA_FULL_ERROR=1 asks for a traceback."""
+    """Turn a :class:`ParpError` into :class:`OneLineExit`, unless HYDRA_FULL_ERROR=1 asks for a traceback.
+
+    In a job of hydra's sweep (``-m``) it becomes hydra's own one-line exception: an exit would end the whole sweep,
+    and a launcher such as submitit's could not unpickle an exception of this plugin.
+    """
     try:
         yield
     except ParpError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
+        if hydra_of_sweep() is not None:
+            logger.error(str(error))  # hydra reports the first failed job only
+            from hydra.errors import CompactHydraException
+
+            raise CompactHydraException(f"fairseq_parp: {error}") from error
         raise OneLineExit(error) from error
+
+
+def hydra_of_sweep() -> Any:
+    """Return the node ``hydra`` of the config where this process runs a job of a sweep; None elsewhere."""
+    module = sys.modules.get("hydra.core.hydra_config")  # commands that need no fairseq run without hydra
+    config = None if module is None else module.HydraConfig.instance().cfg
+    if config is None:
+        return None
+    from omegaconf import OmegaConf
+
+    return None if OmegaConf.is_missing(config.hydra.job, "num") else config.hydra
+
+
+def error_of(stop: BaseException) -> ParpError | None:
+    """Return the typed error that :func:`one_line_errors` turned into ``stop``; None for any other exception."""
+    return stop.__cause__ if isinstance(stop.__cause__, ParpError) else None

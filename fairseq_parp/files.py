@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -31,21 +32,22 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def writing_whole(path: str | Path, temporary: str | Path | None = None) -> Iterator[IO[bytes]]:
+def writing_whole(path: str | Path, ending: str = "") -> Iterator[IO[bytes]]:
     """Open a file that takes the name ``path`` at once, when the block ends without an error.
 
     It is written under another name in the same folder and goes to the disk (fsync) before it is renamed; the
-    folder goes to the disk after. Until then, and where anything fails, what stood under ``path`` stays.
+    folder goes to the disk after. Until then, and where anything fails, what stood under ``path`` stays. No other
+    process, on this or another host, uses that name. A killed process leaves the file behind.
 
     Args:
         path: the name to take; its folder is made where it is missing.
-        temporary: the other name; by default one that no other process uses, which a killed process leaves behind.
+        ending: what the other name ends in, so that files left behind can be found.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    written = Path(temporary) if temporary else target.with_name(f".{target.name}.{os.getpid()}")
+    written = target.with_name(f".{target.name}.{secrets.token_hex(8)}{ending}")
     try:
-        with io.BufferedWriter(_Outgoing(written, "w")) as file:
+        with io.BufferedWriter(_Outgoing(written, "x")) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

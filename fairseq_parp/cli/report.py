@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from fairseq_parp.cli.tables import line, table
 from fairseq_parp.mask_files.report import Report, report
@@ -30,10 +31,18 @@ def render(found: Report) -> str:
         f"checkpoint  {found.path}",
         f"updates     {'not stated' if found.updates is None else found.updates}",
         f"pruning     {asked}",
+        *_reached(found.run),
         f"prunable    {line(found.prunable)}",
         f"all of it   {line(found.model)}",
     ]
     return "\n".join([*head, "", *table("layer", found.zeros.layers), "", *table("kind", found.zeros.kinds)])
+
+
+def _reached(run: Mapping[str, Any]) -> list[str]:
+    if not isinstance(run.get("reached"), float) or not isinstance(run.get("asked"), float):
+        return []
+    ended = f"; ended by {run['ended']}" if run.get("ended") else ""
+    return [f"sparsity    {run['reached']:.4g} reached of {run['asked']:.4g} asked{ended}"]
 
 
 def _asked(pruning: Mapping[str, object]) -> str:

@@ -26,6 +26,7 @@ from fairseq_parp.errors import (
     ParpError,
     UnreadableCheckpointError,
     absolute,
+    error_of,
     first_line,
     one_line_errors,
 )
@@ -112,6 +113,8 @@ def or_unusable(path: str, call: Callable[..., Any], *args: Any, **kwargs: Any) 
     except OneLineExit as stop:
         raise stop.error from None
     except Exception as error:
+        if (known := error_of(error)) is not None:
+            raise known from None
         cause = error.__context__ if isinstance(error.__context__, Exception) else error
         raise CheckpointError(absolute(path), f"does not fit this command ({first_line(cause)})") from error
 

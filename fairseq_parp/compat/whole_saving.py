@@ -8,6 +8,7 @@ and a write that fails is tried three times on the same open file, with tracebac
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -22,8 +23,8 @@ from fairseq_parp.files import writing_whole
 
 logger = logging.getLogger(__name__)
 
-TEMPORARY = ".saving.pt.tmp"
-"""One name for all checkpoints of a folder: what a killed run left is overwritten by the next save."""
+UNFINISHED = ".saving.pt.tmp"
+"""What the name of a checkpoint ends in while it is written. The next training into the folder removes leftovers."""
 
 CRASH = "crash.pt"
 
@@ -53,7 +54,15 @@ def install() -> None:
             copy_whole(src_path, dst_path)
             return True
 
+    verify = checkpoint_utils.verify_checkpoint_directory
+
+    def verify_checkpoint_directory(save_dir: str) -> None:
+        # Two trainings that start together write, and remove, the same file "dummy".
+        with contextlib.suppress(FileNotFoundError):
+            verify(save_dir)
+
     torch_persistent_save.mended_by_parp = original  # type: ignore[attr-defined]
+    checkpoint_utils.verify_checkpoint_directory = verify_checkpoint_directory
     checkpoint_utils.torch_persistent_save = torch_persistent_save
     checkpoint_utils.PathManager = WholePathManager
 
@@ -76,7 +85,7 @@ def save_whole(state: Any, path: str | Path) -> None:
 def _save(state: Any, path: Path) -> None:
     recorder = None
     try:
-        with writing_whole(path, path.with_name(TEMPORARY)) as file:
+        with writing_whole(path, UNFINISHED) as file:
             recorder = _Recorder(file)
             torch.save(state, cast(IO[bytes], recorder))
     except (OSError, RuntimeError) as error:
@@ -95,7 +104,7 @@ def copy_whole(source: str | Path, target: str | Path) -> None:
     path = Path(target)
     with one_line_errors():
         try:
-            with Path(source).open("rb") as reading, writing_whole(path, path.with_name(TEMPORARY)) as file:
+            with Path(source).open("rb") as reading, writing_whole(path, UNFINISHED) as file:
                 shutil.copyfileobj(reading, file, 1 << 20)
         except OSError as error:
             raise _not_saved(path, error) from error

@@ -14,6 +14,7 @@ from fairseq_parp.architectures import kind_of, layer_of
 from fairseq_parp.errors import CheckpointError, absolute
 from fairseq_parp.mask_files.reading import pruned_names, saved_pruning, tensors_of
 from fairseq_parp.sparsity import MaskSet
+from fairseq_parp.sparsity.upgrade import find_state
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Report:
         path: absolute path of the file.
         updates: updates it was trained for; None where the file does not say.
         pruning: what the run was asked for (``task.pruning``); None for a model that this project did not train.
+        run: the sparsity ``reached`` and ``asked``, and what ``ended`` the run (None where it goes on); empty for
+            other models and for checkpoints of earlier versions.
         model: all parameters and buffers of the model.
         zeros: of the pruned set: the run's own scope, or the paper's.
     """
@@ -76,6 +79,7 @@ class Report:
     path: str
     updates: int | None
     pruning: dict[str, Any] | None
+    run: dict[str, Any]
     model: Count
     zeros: Zeros
 
@@ -86,7 +90,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        head = {"path": self.path, "updates": self.updates, "pruning": self.pruning, "model": self.model.to_json()}
+        head = {"path": self.path, "updates": self.updates, "pruning": self.pruning, "run": self.run}
+        head["model"] = self.model.to_json()
         return head | self.zeros.to_json()
 
 
@@ -106,9 +111,16 @@ def report(path: str | Path) -> Report:
         path=absolute(path),
         updates=history[-1].get("num_updates"),
         pruning=saved_pruning(state).get("config"),
+        run=_run(state),
         model=_add(map(_count, tensors.values())),
         zeros=Zeros.of({name: _count(tensors[name]) for name in names}),
     )
+
+
+def _run(state: Mapping[str, Any]) -> dict[str, Any]:
+    saved = (find_state(state.get("extra_state")) or {}).get("run")
+    known = saved if isinstance(saved, Mapping) else {}
+    return {key: known[key] for key in ("reached", "asked", "ended") if key in known}
 
 
 def zeros_of(mask: MaskSet) -> Zeros:

@@ -21,6 +21,7 @@ from fairseq_parp.errors import (
     OneLineExit,
     ParpError,
     absolute,
+    error_of,
     first_line,
     one_line_errors,
 )
@@ -73,6 +74,8 @@ class ParpWav2VecCtc(Wav2VecCtc):
         except (ParpError, MemoryError):
             raise
         except Exception as error:  # the file's config and tensors decide what is built: any of it can fail
+            if (known := error_of(error)) is not None:
+                raise known from None
             if cfg.w2v_path is None:
                 raise
             reason = _finetuned(cfg.w2v_path) or f"not a pretrained wav2vec 2.0 ({first_line(error)})"

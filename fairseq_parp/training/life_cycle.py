@@ -14,10 +14,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import distributed
 
+from fairseq_parp.compat import train_loop
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import LossError, MaskError, WeightsError, one_line_errors
 from fairseq_parp.memory import peak_megabytes
 from fairseq_parp.sparsity import PruneRecord, PruningSession, Sources, read_config
+from fairseq_parp.training.folder import claim
 from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.masters import loss_scale, master_weights, overflowed, restore, state_of
 from fairseq_parp.training.messages import (
@@ -32,6 +34,7 @@ from fairseq_parp.training.precision import masters_after_resume, name_of, requi
 from fairseq_parp.training.randomness import derived
 from fairseq_parp.training.ranks import rank, require_same_mask
 from fairseq_parp.training.resuming import start
+from fairseq_parp.training.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class PruningLifeCycle:
 
     Attributes:
         session: the run's pruning; None in a task that does not train.
+        run: follows fairseq's train loop to the run's end.
         bad_loss: the error of a loss that is NaN on this rank, for the moment when all ranks see it.
     """
 
@@ -50,6 +54,7 @@ class PruningLifeCycle:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.run = Run()
         self._updates = 0
         self._begun = False
         self._micro_batch = (-1, 0)
@@ -86,6 +91,8 @@ class PruningLifeCycle:
             config = read_config(_plain(self.cfg.pruning))
             require_supported(self.cfg)
             require_options(self.cfg)
+            claim(self.cfg.save_dir)
+            train_loop.begin()
             if rank() == 0:
                 log_into(self.cfg.save_dir)
             model = super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
@@ -95,15 +102,8 @@ class PruningLifeCycle:
             warn_if_frozen(model_cfg, session)
             # Whoever asks for the weights to save them, crash.pt included, gets the sparse model.
             model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())
-            self.session = session
+            self.session = self.run.session = session
             return model
-
-    def begin_epoch(self, epoch: int, model: Any) -> None:
-        """End a repeated command that has nothing left to train: fairseq would train one update more."""
-        super().begin_epoch(epoch, model)  # type: ignore[misc]
-        if not self._begun and self.cfg.max_update and self._updates >= self.cfg.max_update:
-            logger.info(f"the checkpoint has all {self._updates} updates; nothing is left to train")
-            raise SystemExit(0)
 
     # --- updates -----------------------------------------------------------------------------------------------------
 
@@ -213,6 +213,7 @@ class PruningLifeCycle:
             "micro_batch": self._micro_batch,  # an fp16 overflow uses up batches without an update
             "pruning": self.session.state_dict(),
             "precision": name_of(self.cfg),
+            "run": self.run.state_dict(),
         }
         if (data := self.training_data()) is not None:
             state["data"] = data._asdict()

@@ -25,11 +25,15 @@ def log_into(folder: str) -> None:
 
     Hydra's own log file would lie in the folder that the command was started from, for all runs together.
     """
+    root = logging.getLogger()
+    for earlier in [handler for handler in root.handlers if isinstance(handler, _QuietFile)]:
+        root.removeHandler(earlier)  # that of another run in this process, an earlier job of a sweep
+        earlier.close()
     file = Path(folder) / "train.log"
     file.parent.mkdir(parents=True, exist_ok=True)
     handler = _QuietFile(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))
-    logging.getLogger().addHandler(handler)
+    root.addHandler(handler)
 
 
 class CollapseWarning:

@@ -21,6 +21,7 @@ from fairseq.file_io import PathManager
 from fairseq_parp import checkpoints
 from fairseq_parp.compat.whole_saving import copy_whole, save_whole
 from fairseq_parp.errors import CheckpointError, OneLineExit
+from fairseq_parp.training.folder import claim
 
 stock_load = inspect.unwrap(checkpoint_utils.load_checkpoint_to_cpu)
 
@@ -149,6 +150,8 @@ def test_killed_while_last_is_copied(big: Path, tmp_path: Path) -> None:
     killed_while(lambda: copy_whole(big, last), last)
     assert last.read_bytes() == b"the older one"
     copy_whole(big, last)  # what the kill left is in nobody's way
+    assert len(leftovers(tmp_path)) == 1
+    claim(str(tmp_path))  # as the next training does
     assert not leftovers(tmp_path)
     killed_while(lambda: save_whole(checkpoints.read(last), last), last)
     checkpoints.read(last)

@@ -1,0 +1,204 @@
+"""One training from its start to its end, whatever ends it: what a resume has to restore, and what the end reports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairseq import checkpoint_utils
+
+from fairseq_parp.sparsity import PruningSession
+
+logger = logging.getLogger(__name__)
+
+_COUNTERS = ("num_bad_epochs", "cooldown_counter", "last_epoch")
+"""What torch's ReduceLROnPlateau counts, and fairseq's ``reduce_lr_on_plateau`` loses in a resume."""
+
+
+class Run:
+    """Follows fairseq's train loop for one task; :mod:`fairseq_parp.compat.train_loop` calls it.
+
+    Attributes:
+        session: what prunes the model; None before the model is built.
+    """
+
+    def __init__(self) -> None:
+        self.session: PruningSession | None = None
+        self._cfg: Any = None
+        self._trainer: Any = None
+        self._early: Any = None
+        self._batches: Any = None
+        self._saved: Mapping[str, Any] = {}
+        self._scored: tuple[int, Any] = (0, None)
+        self._reason = ""
+        self._epoch_over = False
+        self._stepped = False
+        self._written: tuple[int, str] | None = None
+
+    # --- start and resume -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def starts_from_weights(trainer: Any) -> bool:
+        """Return whether this is a new run from another checkpoint's weights (``checkpoint.finetune_from_model``)."""
+        cfg = trainer.cfg.checkpoint
+        last = Path(cfg.save_dir, f"checkpoint_last{trainer.checkpoint_suffix}.pt")
+        return cfg.finetune_from_model is not None and not last.exists()
+
+    def loaded(self, trainer: Any, extra_state: Mapping[str, Any], new: bool) -> None:
+        """Note what the checkpoint that was loaded holds of this run; nothing, if this is a new run."""
+        cfg = trainer.cfg.checkpoint
+        if new:
+            trainer._previous_training_time = 0  # fairseq would count the other run's hours for this one's limit
+        if new or cfg.reset_optimizer or cfg.reset_meters:
+            return
+        saved = (extra_state.get(type(trainer.task).__name__) or {}).get("run") or {}
+        was, now = saved.get("metric"), _metric(cfg)
+        if was not in (None, now):
+            logger.warning(f"{now} decides from here on, {was} did before: best value and patience start anew")
+            vars(checkpoint_utils.save_checkpoint).pop("best", None)
+            return
+        self._saved = saved
+        position = extra_state["train_iterator"]
+        if position.get("iterations_in_epoch") == 0 and not saved.get("stepped") and not cfg.reset_dataloader:
+            self._scored = position["epoch"] - 1, extra_state.get("val_loss")
+
+    def begin_epoch(self, early: Any, cfg: Any, trainer: Any) -> bool:
+        """Restore what the process has lost, at the first epoch. Return whether anything is left to train.
+
+        Args:
+            early: fairseq's ``should_stop_early``, whose attributes are the count of ``checkpoint.patience``.
+            cfg: the config of the training.
+            trainer: fairseq's trainer, which has loaded its checkpoint.
+        """
+        if self._trainer is None:
+            self._cfg, self._trainer, self._early = cfg, trainer, early
+            self._restore()
+            self._follow()
+        # The hours until the checkpoint, as every rank has the same ones.
+        reason = self._limit(trainer._previous_training_time / 3600) or self._patience()
+        updates = trainer.get_num_updates()
+        if reason.startswith("optimization.max_update"):
+            logger.info(f"the checkpoint has all {updates} updates; nothing is left to train")
+        elif reason:
+            logger.info(f"the run ended after update {updates} by {reason}; nothing is left to train under that value")
+        return not reason
+
+    def _restore(self) -> None:
+        if "best" in self._saved:
+            self._early.best, self._early.num_runs = self._saved["best"], self._saved["without_gain"]
+        if self._cfg.checkpoint.reset_lr_scheduler:
+            return
+        for name, value in self._saved.get("lr_scheduler", {}).items():
+            setattr(self._trainer.lr_scheduler.lr_scheduler, name, value)
+        if self._scored[1] is not None:
+            # fairseq saves the last checkpoint of an epoch before the scheduler gets the epoch's score.
+            self._trainer.lr_step(*self._scored)
+
+    def _follow(self) -> None:
+        """Note which checkpoints are written, and what the learning rate is after an epoch."""
+        trainer, stop_at = self._trainer, self._cfg.optimization.stop_min_lr
+        save, step = trainer.save_checkpoint, trainer.lr_step
+
+        def save_checkpoint(filename: str, extra_state: Any) -> Any:
+            done = save(filename, extra_state)
+            if Path(filename).name != "crash.pt":
+                self._written = (trainer.get_num_updates(), filename)
+            return done
+
+        def lr_step(epoch: int, val_loss: Any = None) -> Any:
+            rate = step(epoch, val_loss)
+            if self._epoch_over and rate <= stop_at:  # the train loop ends at its next look
+                self._stepped = True
+                self._end(f"optimization.stop_min_lr={stop_at}", val_loss, saved=self._interval_saves(True))
+            self._epoch_over = False
+            return rate
+
+        trainer.save_checkpoint, trainer.lr_step = save_checkpoint, lr_step
+
+    # --- after each update, and the end -----------------------------------------------------------------------
+
+    def before_saving(self, batches: Any, end_of_epoch: bool) -> None:
+        """Note why the run ends after this update, if a limit ends it, before a checkpoint is saved."""
+        self._batches = batches
+        last_epoch = self._cfg.optimization.max_epoch
+        self._reason = self._limit(self._trainer.cumulative_training_time() / 3600)
+        if not self._reason and end_of_epoch and last_epoch and batches.epoch >= last_epoch:
+            self._reason = f"optimization.max_epoch={last_epoch}"
+
+    def after_saving(self, score: Any, stop: bool, end_of_epoch: bool) -> None:
+        """End the run if the train loop ends.
+
+        Args:
+            score: of the validation after this update; None where there was none.
+            stop: whether the train loop stops here by itself, having saved.
+            end_of_epoch: whether the epoch is over.
+        """
+        if stop or self._reason:
+            reason = self._reason or self._patience() or "optimization.stop_time_hours"
+            self._end(reason, score, saved=stop or self._interval_saves(end_of_epoch))
+        self._epoch_over = end_of_epoch and not stop and not self._reason
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run and a report need: plain values only."""
+        state: dict[str, Any] = {"ended": self._reason or self._patience() or None, **self._sparsities()}
+        if hasattr(self._early, "best"):
+            metric = _metric(self._cfg.checkpoint)
+            state |= {"best": self._early.best, "without_gain": self._early.num_runs, "metric": metric}
+        scheduler = getattr(getattr(self._trainer, "lr_scheduler", None), "lr_scheduler", None)
+        counters = {name: getattr(scheduler, name) for name in _COUNTERS if hasattr(scheduler, name)}
+        if counters:
+            state["lr_scheduler"] = counters
+        if self._stepped:
+            state["stepped"] = True
+        return state
+
+    def _end(self, reason: str, score: Any, saved: bool) -> None:
+        self._reason = reason
+        if not saved:
+            checkpoint_utils.save_checkpoint(self._cfg.checkpoint, self._trainer, self._batches, score)
+        if not self._trainer.is_data_parallel_master:
+            return
+        updates, sparsity = self._trainer.get_num_updates(), self._sparsities()
+        head = f"the run ended after update {updates} by {reason}"
+        if sparsity["reached"] == sparsity["asked"]:
+            logger.info(f"{head}: sparsity {sparsity['reached']:.6g}, as asked")
+        else:
+            logger.warning(
+                f"{head}, before the sparsity's ramp: its checkpoints reach {sparsity['reached']:.4f} of the "
+                f"{sparsity['asked']:.6g} asked; change that value and repeat the command to go on"
+            )
+        if self._written is None or self._written[0] != updates:
+            newest = "this run has written no checkpoint"
+            if self._written is not None:
+                newest = f"the newest checkpoint is {self._written[1]} of update {self._written[0]}"
+            key = "no_save" if self._cfg.checkpoint.no_save else "no_last_checkpoints"
+            logger.warning(f"the weights of update {updates} are not saved (checkpoint.{key}=true): {newest}")
+
+    def _sparsities(self) -> dict[str, float]:
+        if self.session is None:
+            return {"reached": 0.0, "asked": 0.0}
+        return {"reached": float(self.session.target), "asked": float(self.session.method.schedule.end)}
+
+    def _limit(self, hours: float) -> str:
+        cfg, updates = self._cfg.optimization, self._trainer.get_num_updates()
+        if cfg.max_update and updates >= cfg.max_update:
+            return f"optimization.max_update={cfg.max_update}"
+        return f"optimization.stop_time_hours={cfg.stop_time_hours}" if 0 < cfg.stop_time_hours < hours else ""
+
+    def _patience(self) -> str:
+        patience = 0 if self._cfg is None else self._cfg.checkpoint.patience
+        return f"checkpoint.patience={patience}" if 0 < patience <= getattr(self._early, "num_runs", 0) else ""
+
+    def _interval_saves(self, end_of_epoch: bool) -> bool:
+        """Return whether fairseq has saved after this update for its intervals alone."""
+        cfg, updates = self._cfg.checkpoint, self._trainer.get_num_updates()
+        every = cfg.save_interval_updates
+        by_updates = every > 0 and updates % every == 0 and updates >= self._cfg.dataset.validate_after_updates
+        return by_updates or (end_of_epoch and self._batches.epoch % cfg.save_interval == 0)
+
+
+def _metric(cfg: Any) -> str:
+    best = "largest" if cfg.maximize_best_checkpoint_metric else "smallest"
+    return f"the {best} {cfg.best_checkpoint_metric}"
