@@ -58,6 +58,7 @@ def together(count: int, action: Callable[[int], object]) -> list[int]:
         child = os.fork()
         if child == 0:
             try:
+                torch.set_num_threads(1)  # the parent's threads are not there after a fork
                 action(who)
                 os._exit(0)
             finally:
