@@ -16,6 +16,8 @@ from typing import Any
 
 from fairseq import checkpoint_utils
 
+from fairseq_parp.compat.scope import is_ours
+
 
 def loops() -> list[ModuleType]:
     """Return the modules of this process that hold fairseq's train loop: one, or also the program itself."""
@@ -39,10 +41,16 @@ def begin() -> None:
         checkpoint_utils.load_checkpoint = _load_checkpoint(checkpoint_utils.load_checkpoint)
 
 
+def _run_of(task: Any) -> Any:
+    """Return the task's run; None for a task of others, which may use the name for something else."""
+    run = getattr(task, "run", None)
+    return run if is_ours(run) else None
+
+
 def _train(original: Callable[..., Any], loop: ModuleType) -> Callable[..., Any]:
     @functools.wraps(original)
     def train(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
-        run = getattr(task, "run", None)
+        run = _run_of(task)
         if run is not None and not run.begin_epoch(loop.should_stop_early, cfg, trainer):
             return [None], True  # the loop ends as after a last update, and so do hydra's job and sweep
         return original(cfg, trainer, task, epoch_itr)
@@ -56,7 +64,7 @@ def _validate_and_save(original: Callable[..., Any]) -> Callable[..., Any]:
     def validate_and_save(
         cfg: Any, trainer: Any, task: Any, epoch_itr: Any, valid_subsets: Any, end_of_epoch: bool
     ) -> Any:
-        run = getattr(task, "run", None)
+        run = _run_of(task)
         if run is not None:
             run.before_saving(epoch_itr, end_of_epoch)
         losses, stop = original(cfg, trainer, task, epoch_itr, valid_subsets, end_of_epoch)
@@ -70,7 +78,7 @@ def _validate_and_save(original: Callable[..., Any]) -> Callable[..., Any]:
 def _load_checkpoint(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def load_checkpoint(cfg: Any, trainer: Any, **options: Any) -> Any:
-        run = getattr(trainer.task, "run", None)
+        run = _run_of(trainer.task)
         new = run is not None and run.starts_from_weights(trainer)
         extra_state, epoch_itr = original(cfg, trainer, **options)
         if run is not None and extra_state is not None:

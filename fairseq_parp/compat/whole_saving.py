@@ -8,7 +8,6 @@ and a write that fails is tried three times on the same open file, with tracebac
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -54,15 +53,7 @@ def install() -> None:
             copy_whole(src_path, dst_path)
             return True
 
-    verify = checkpoint_utils.verify_checkpoint_directory
-
-    def verify_checkpoint_directory(save_dir: str) -> None:
-        # Two trainings that start together write, and remove, the same file "dummy".
-        with contextlib.suppress(FileNotFoundError):
-            verify(save_dir)
-
     torch_persistent_save.mended_by_parp = original  # type: ignore[attr-defined]
-    checkpoint_utils.verify_checkpoint_directory = verify_checkpoint_directory
     checkpoint_utils.torch_persistent_save = torch_persistent_save
     checkpoint_utils.PathManager = WholePathManager
 

@@ -51,9 +51,11 @@ class Run:
         cfg = trainer.cfg.checkpoint
         if new:
             trainer._previous_training_time = 0  # fairseq would count the other run's hours for this one's limit
-        if new or cfg.reset_optimizer or cfg.reset_meters:
+        if new or cfg.reset_optimizer:
             return
         saved = (extra_state.get(type(trainer.task).__name__) or {}).get("run") or {}
+        if cfg.reset_meters:  # the best value and the patience start anew, what the schedule counts does not
+            saved = {key: saved[key] for key in ("lr_scheduler", "stepped") if key in saved}
         was, now = saved.get("metric"), _metric(cfg)
         if was not in (None, now):
             logger.warning(f"{now} decides from here on, {was} did before: best value and patience start anew")
