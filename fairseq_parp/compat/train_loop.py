@@ -51,9 +51,12 @@ def _train(original: Callable[..., Any], loop: ModuleType) -> Callable[..., Any]
     @functools.wraps(original)
     def train(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
         run = _run_of(task)
-        if run is not None and not run.begin_epoch(loop.should_stop_early, cfg, trainer):
-            return [None], True  # the loop ends as after a last update, and so do hydra's job and sweep
-        return original(cfg, trainer, task, epoch_itr)
+        if run is None:
+            return original(cfg, trainer, task, epoch_itr)
+        with run.guarded():
+            if not run.begin_epoch(loop.should_stop_early, cfg, trainer):
+                return [None], True  # the loop ends as after a last update, and so do hydra's job and sweep
+            return original(cfg, trainer, task, epoch_itr)
 
     train.followed_by_parp = True  # type: ignore[attr-defined]
     return train
@@ -79,11 +82,14 @@ def _load_checkpoint(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def load_checkpoint(cfg: Any, trainer: Any, **options: Any) -> Any:
         run = _run_of(trainer.task)
-        new = run is not None and run.starts_from_weights(trainer)
-        extra_state, epoch_itr = original(cfg, trainer, **options)
-        if run is not None and extra_state is not None:
-            run.loaded(trainer, extra_state, new)
-        return extra_state, epoch_itr
+        if run is None:
+            return original(cfg, trainer, **options)
+        with run.guarded():
+            new = run.starts_from_weights(trainer)
+            extra_state, epoch_itr = original(cfg, trainer, **options)
+            if extra_state is not None:
+                run.loaded(trainer, extra_state, new)
+            return extra_state, epoch_itr
 
     load_checkpoint.followed_by_parp = True  # type: ignore[attr-defined]
     return load_checkpoint

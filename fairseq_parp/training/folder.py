@@ -1,8 +1,8 @@
 """One training at a time saves into a folder.
 
-The first rank of a run holds a POSIX lock on a file in ``checkpoint.save_dir`` until its process ends. The kernel frees
-it then, also after SIGKILL, and children such as data workers do not inherit it. An NFS server frees the lock of a
-lost node when that node's lease ends.
+The first rank of a run holds a POSIX lock on a file in ``checkpoint.save_dir`` until an exception ends the run, the
+next run of its process starts, or the process ends. The kernel frees it then, also after SIGKILL, and children such as
+data workers do not inherit it. An NFS server frees the lock of a lost node when that node's lease ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,27 @@ def claim(folder: str) -> None:
         raise error or FolderInUseError(refusal[0])
 
 
-def _lock(folder: Path) -> None:
+def release() -> None:
+    """Free the folder that this process's run holds, if it holds one."""
     global _held
-    if _held is not None:  # the run of an earlier job of a sweep, in this process
+    if _held is not None:
         os.close(_held)
         _held = None
+
+
+@contextlib.contextmanager
+def releasing() -> Iterator[None]:
+    """Free the folder where an exception ends the block, and with it the run."""
+    try:
+        yield
+    except BaseException:
+        release()
+        raise
+
+
+def _lock(folder: Path) -> None:
+    global _held
+    release()  # the run of an earlier job of a sweep, in this process
     try:
         folder.mkdir(parents=True, exist_ok=True)
         opened = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

@@ -85,9 +85,10 @@ class PruningLifeCycle:
 
     def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model and, for training, its pruning session."""
-        with building(), one_line_errors():
-            if from_checkpoint:
+        if from_checkpoint:
+            with building(), one_line_errors():
                 return super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
+        with building(), one_line_errors(), self.run.guarded():
             config = read_config(_plain(self.cfg.pruning))
             require_supported(self.cfg)
             require_options(self.cfg)

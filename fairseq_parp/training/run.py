@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from fairseq import checkpoint_utils
 
 from fairseq_parp.sparsity import PruningSession
+from fairseq_parp.training.folder import releasing
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,11 @@ class Run:
         position = extra_state["train_iterator"]
         if position.get("iterations_in_epoch") == 0 and not saved.get("stepped") and not cfg.reset_dataloader:
             self._scored = position["epoch"] - 1, extra_state.get("val_loss")
+
+    @staticmethod
+    def guarded() -> contextlib.AbstractContextManager[None]:
+        """Return a block around a part of the run: an exception in it ends the run, and frees its folder."""
+        return releasing()
 
     def begin_epoch(self, early: Any, cfg: Any, trainer: Any) -> bool:
         """Restore what the process has lost, at the first epoch. Return whether anything is left to train.

@@ -11,7 +11,7 @@ from test_training import compare, differences
 
 from fairseq_parp import checkpoints
 from fairseq_parp.cli.report import render
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 from fairseq_parp.sparsity.counting import zero_count
 
 QUICK = ["optimization.update_freq=[1]", "dataset.num_workers=0"]
@@ -127,11 +127,12 @@ def test_a_plateau_is_counted_over_a_resume(
     commands.train(tmp_path, tiny.training(straight, data, pretrained, *keys))
     assert rate(straight / "checkpoint7.pt") < rate(straight / "checkpoint4.pt") < rate(straight / "checkpoint1.pt")
     resumed.mkdir()
-    shutil.copy(straight / "checkpoint2.pt", resumed / "checkpoint_last.pt")
-    commands.train(tmp_path, tiny.training(resumed, data, pretrained, *keys))
-    one, other = (checkpoints.read(folder / "checkpoint_last.pt") for folder in (straight, resumed))
-    assert differences(one["optimizer_history"][-1], other["optimizer_history"][-1]) == []
-    assert compare(resumed / "checkpoint_last.pt", straight / "checkpoint_last.pt") == []
+    for reset in ([], ["checkpoint.reset_meters=true"]):
+        shutil.copy(straight / "checkpoint2.pt", resumed / "checkpoint_last.pt")
+        commands.train(tmp_path, tiny.training(resumed, data, pretrained, *keys, *reset))
+        one, other = (checkpoints.read(folder / "checkpoint_last.pt") for folder in (straight, resumed))
+        assert differences(one["optimizer_history"][-1], other["optimizer_history"][-1]) == []
+        assert compare(resumed / "checkpoint_last.pt", straight / "checkpoint_last.pt") == []
 
 
 def test_a_rate_at_its_floor_ends_the_run_with_a_checkpoint(

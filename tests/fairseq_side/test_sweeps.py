@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from fairseq_parp import checkpoints
-from fairseq_parp.report import report
+from fairseq_parp.mask_files.report import report
 
 SHORT = ["optimization.update_freq=[1]", "checkpoint.best_checkpoint_metric=loss", "dataset.num_workers=0"]
 

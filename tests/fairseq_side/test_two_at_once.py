@@ -8,14 +8,16 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import in_process
 import pytest
 import tiny
 import torch
 from fairseq import checkpoint_utils
 
 from fairseq_parp import checkpoints
-from fairseq_parp.compat import whole_saving
+from fairseq_parp.compat import save_dir
 from fairseq_parp.compat.whole_saving import UNFINISHED, copy_whole, save_whole
+from fairseq_parp.errors import OneLineExit
 from fairseq_parp.training.folder import claim
 
 
@@ -73,13 +75,22 @@ def test_two_writers_into_one_folder_keep_whole_files_of_their_own(tmp_path: Pat
 
 
 def test_two_starts_in_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
-    whole_saving.install()
+    save_dir.install()
 
     def start(_: int) -> None:
         for _ in range(3000):
             checkpoint_utils.verify_checkpoint_directory(str(tmp_path))
 
     assert together(2, start) == [0, 0]
+
+
+def test_a_run_that_an_exception_ends_frees_its_folder(data: Path, pretrained: Path, tmp_path: Path) -> None:
+    recipe = in_process.speech(data, pretrained)
+    in_process.train(recipe, tmp_path, stop_after=1, sparsity=0.5)
+    assert together(1, lambda _: claim(str(tmp_path))) == [0]
+    with pytest.raises(OneLineExit, match="finds no parameter"):
+        in_process.train(recipe, tmp_path, sparsity=0.5, scope=["nothing"])
+    assert together(1, lambda _: claim(str(tmp_path))) == [0]
 
 
 def test_a_second_training_is_refused_until_the_first_is_gone(
