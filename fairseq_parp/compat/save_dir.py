@@ -5,8 +5,8 @@ All versions: ``verify_checkpoint_directory`` raises the OSError that it met.
 
 from __future__ import annotations
 
-import contextlib
 import functools
+from pathlib import Path
 
 from fairseq_parp.errors import ConfigError, absolute, one_line_errors
 
@@ -23,11 +23,10 @@ def install() -> None:
     def verify_checkpoint_directory(save_dir: str) -> None:
         with one_line_errors():
             try:
-                with contextlib.suppress(
-                    FileNotFoundError
-                ):  # a training that starts beside it removes the same "dummy"
-                    original(save_dir)
+                original(save_dir)
             except OSError as error:
+                if isinstance(error, FileNotFoundError) and Path(save_dir).is_dir():
+                    return  # a training that starts beside it has removed the file "dummy" that both write
                 reason = f"cannot be written to ({error.strerror or error}); name another folder"
                 raise ConfigError("checkpoint.save_dir", absolute(save_dir), reason) from error
 
