@@ -11,7 +11,6 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import editdistance
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -22,6 +21,7 @@ from fairseq_parp.bench.weights import Size
 from fairseq_parp.decoding import PrefixBeamSearcher, Searcher
 from fairseq_parp.decoding.prefix_beam import fastest_search
 from fairseq_parp.errors import MissingToolError
+from fairseq_parp.scoring import error_rate
 
 BEAM, BLANK = 50, 0
 UTTERANCES, LONGEST = 20, 500
@@ -77,7 +77,7 @@ def judged(
     row: Row, meant: Sequence[Sequence[str]], ours: Sequence[Sequence[str]], peer: Sequence[Sequence[str]]
 ) -> Row:
     """Write both error rates into a row; it does not hold if ours is the higher. Texts are letters, or words."""
-    mine, theirs = (sum(map(editdistance.eval, found, meant)) for found in (ours, peer))
+    mine, theirs = (sum(rate.errors for rate in map(error_rate, meant, found)) for found in (ours, peer))
     total = sum(map(len, meant))
     rates = f"error {mine / total:.2%}, the peer's {theirs / total:.2%}"
     row = replace(row, against=f"{row.against}; {rates}")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from fairseq_parp import tables
 from fairseq_parp.bench import words
 from fairseq_parp.bench.machine import facts, load
 from fairseq_parp.bench.plot import draw
@@ -27,6 +28,9 @@ from fairseq_parp.files import write_whole
 
 MODULES = ("imports", "reprune", "gpu", "training", "generation", "batches", "beams", "words", "inference")
 """The modules of rows, in the order of the table."""
+
+HEADS = ("row", "by", "ours", "peer", "ratio", "bar", "holds")
+"""Of the table's columns."""
 
 
 @contextlib.contextmanager
@@ -95,17 +99,15 @@ def _every(size: Size | None) -> Iterator[Job]:
 
 def table(rows: Sequence[Row]) -> list[str]:
     """Return the lines of the table; spreads are (largest - smallest) / median."""
-    width = max(len(row.name) for row in rows)
-    lines = [f"{'row':{width}}  by     {'ours':>16}  {'peer':>16}    ratio  bar          holds"]
-    for row in rows:
-        ours, peer = _amount(row.ours, row.ours_spread, row.unit), _amount(row.peer, row.peer_spread, row.unit)
-        bar = "none" if row.bar is None else f"{'>=' if row.faster else '<='} {row.bar:g}"
-        holds = "null" if row.null else {True: "yes", False: "NO", None: "-"}[row.holds]
-        because = f": {row.why}" if row.why else ""
-        lines.append(
-            f"{row.name:{width}}  {row.by:5}  {ours:>16}  {peer:>16}  {row.ratio:7.4g}  {bar:11}  {holds}{because}"
-        )
-    return lines
+    return tables.table(HEADS, map(_cells, rows), left={0, 1, 5, 6})
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    ours, peer = _amount(row.ours, row.ours_spread, row.unit), _amount(row.peer, row.peer_spread, row.unit)
+    bar = "none" if row.bar is None else f"{'>=' if row.faster else '<='} {row.bar:g}"
+    holds = "null" if row.null else {True: "yes", False: "NO", None: "-"}[row.holds]
+    because = f": {row.why}" if row.why else ""
+    return row.name, row.by, ours, peer, f"{row.ratio:.4g}", bar, holds + because
 
 
 def _amount(value: float, spread: float, unit: str) -> str:

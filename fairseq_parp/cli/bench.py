@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("search over words on your own recordings, and nothing else")
     own.add_argument("--split", type=Path, metavar="FOLDER/SPLIT", help="recordings and their letters (.tsv, .ltr)")
     own.add_argument("--checkpoint", type=Path, metavar="CKPT", help="finetuned checkpoint that hears them")
-    own.add_argument("--lm", metavar="FILE", help="n-gram language model: ARPA file, or a binary of KenLM")
+    own.add_argument("--lm", metavar="FILE", help="n-gram language model: ARPA file")
     own.add_argument("--lm-weight", type=float, metavar="W", help="of log10 probabilities (default 2)")
     own.add_argument("--word-score", type=float, metavar="S", help="added for each word (default -1)")
 

@@ -6,7 +6,10 @@ import argparse
 import json
 import sys
 
-from fairseq_parp.decoding.scoring import ErrorRate, Score, score_file
+from fairseq_parp.scoring import ErrorRate, Score, score_file
+
+TYPES = ("substitutions", "insertions", "deletions")
+"""Types of errors, in the order of the output."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +49,16 @@ def _as_json(score: Score) -> dict[str, float | int | None]:
 
 
 def _counts(thing: str, rate: ErrorRate | None) -> dict[str, float | int | None]:
-    """Return ``uer``, ``unit_errors``, ``unit_total``, or the same of words; nulls where there is no rate."""
-    percent, errors, total = (None, None, None) if rate is None else (rate.percent, rate.errors, rate.total)
-    return {f"{thing[0]}er": percent, f"{thing}_errors": errors, f"{thing}_total": total}
+    """Return ``uer``, ``unit_errors``, ``unit_total`` and each type of error, or the same of words."""
+    found: dict[str, float | int | None] = {
+        f"{thing[0]}er": None if rate is None else rate.percent,
+        f"{thing}_errors": None if rate is None else rate.errors,
+        f"{thing}_total": None if rate is None else rate.total,
+    }
+    for name in TYPES:
+        found[f"{thing}_{name}"] = None if rate is None else getattr(rate, name)
+        found[f"{thing}_{name}_percent"] = None if rate is None else rate.percent_of(getattr(rate, name))
+    return found
 
 
 def _as_text(score: Score) -> str:
@@ -59,4 +69,5 @@ def _as_text(score: Score) -> str:
 
 def _rate(rate: ErrorRate, things: str) -> str:
     """Return a rate with its counts."""
-    return f"{rate.percent:.2f} %  ({rate.errors} errors / {rate.total} {things})"
+    types = [f"{name} {getattr(rate, name)} ({rate.percent_of(getattr(rate, name)):.2f} %)" for name in TYPES]
+    return f"{rate.percent:.2f} %  ({rate.errors} errors / {rate.total} {things})  {', '.join(types)}"

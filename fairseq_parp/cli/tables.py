@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fairseq_parp import tables
 from fairseq_parp.mask_files.report import Count
 
 
@@ -14,6 +15,5 @@ def line(count: Count) -> str:
 
 def table(title: str, rows: Mapping[str, Count]) -> list[str]:
     """Return the lines of a table, ``title`` over the rows' names."""
-    width = max(len(title), *(len(name) for name in rows))
-    lines = [f"{title:{width}}  sparsity        zeros      weights"]
-    return lines + [f"{name:{width}}  {c.sparsity:8.6f} {c.zeros:12,} {c.size:12,}" for name, c in rows.items()]
+    cells = [(name, f"{c.sparsity:.6f}", f"{c.zeros:,}", f"{c.size:,}") for name, c in rows.items()]
+    return tables.table((title, "sparsity", "zeros", "weights"), cells)

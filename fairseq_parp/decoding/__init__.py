@@ -1,4 +1,4 @@
-"""CTC decoding: what turns a model's log-probabilities into text, and text into UER and WER.
+"""CTC decoding: what turns a model's log-probabilities into text.
 
 A :class:`Searcher` finds label sequences; :mod:`.lattice` says what one is worth over all its
 alignments; :class:`CTCGenerator` is what fairseq-generate calls. Nothing here imports fairseq.

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from fairseq_parp.decoding.lexicon import Dictionary as Labels
 from fairseq_parp.decoding.lexicon import Entry, Speller, read_lexicon, shown_spellings, spelled_by_letters
 from fairseq_parp.decoding.lexicon_beam import Lexicon, LexiconBeamSearcher, import_flashlight
-from fairseq_parp.decoding.vocabulary import words_of
+from fairseq_parp.decoding.vocabulary import SPECIAL, is_binary, words_of
 from fairseq_parp.errors import ConfigError, LanguageModelError, listing
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class LanguageModel:
     """A word n-gram language model and how much it counts.
 
     Attributes:
-        path: ARPA file (plain or gzip), or a binary of KenLM's ``build_binary``.
+        path: ARPA file (plain or gzip), or a binary of KenLM's ``build_binary``, which needs ``lexicon``.
         lexicon: file of the words and their spellings; by default every word of ``path`` is spelled by its letters.
         weight: of log10 probabilities. With natural logarithms, as pyctcdecode's ``alpha``, 2.303 times less.
         word_score: added for each word, in natural logarithms.
@@ -103,13 +103,12 @@ class LanguageModel:
 
     def _entries(self, speller: Speller) -> list[Entry]:
         """Return the words that can be found: those that the lexicon spells and the language model knows."""
-        known = words_of(self.path)
         lost = []
         if self.lexicon is None:
-            entries, foreign = spelled_by_letters(known, speller)
+            entries, foreign = spelled_by_letters(words_of(self.path), speller)
         else:
             every, foreign = read_lexicon(self.lexicon, speller)
-            words = set(known)
+            words = self._known(list(dict.fromkeys(entry.word for entry in every)))
             entries = [entry for entry in every if entry.word in words]
             if unknown := list(dict.fromkeys(entry.word for entry in every if entry.word not in words)):
                 lost.append(f"{len(unknown)} words of {self.lexicon} are unknown to it: {listing(unknown)}")
@@ -121,6 +120,23 @@ class LanguageModel:
         for why in lost:
             logger.warning(f"{self.path}: {why}; they will never be found")
         return entries
+
+    def _known(self, words: list[str]) -> set[str]:
+        """Return those of the words that the language model knows.
+
+        KenLM hides the words of a binary, and gives each unknown word the probability of ``<unk>`` and no back-off. A
+        word that it gives the same, alone and before the end of a sentence, counts as unknown.
+        """
+        if not is_binary(self.path):
+            return set(words_of(self.path))
+        model = self._load(words)
+
+        def scores(number: int) -> tuple[float, float]:
+            state, score = model.score(model.start(False), number)
+            return score, model.finish(state)[1]
+
+        unknown = scores(len(words))
+        return {word for number, word in enumerate(words) if word not in SPECIAL and scores(number) != unknown}
 
     def _require_possible(self, model: Any, words: list[str]) -> None:
         """Check that sentences can end and that words can be said: KenLM loads probabilities of 0.

@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 
 from fairseq_parp.commands.running import Command, records, run_together
 from fairseq_parp.commands.words import generate_words, train_words
-from fairseq_parp.decoding.scoring import Score, score_file
 from fairseq_parp.demo import corpus
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, draw
@@ -22,6 +21,8 @@ from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.manifests.table import write_table
 from fairseq_parp.mask_files.report import Report, report
+from fairseq_parp.scoring import Score, score_file
+from fairseq_parp.tables import table
 
 CONFIGS = configs()
 PRETRAINED = Path(__file__).with_name("pretrained.pt")
@@ -132,15 +133,13 @@ def _curve(out: Path, result: Result) -> Curve:
 
 
 def _table(results: Sequence[Result]) -> str:
-    lines = [f"{'method':<8} {'sparsity':>8} {'UER, %':>8} {'WER, %':>8} {'updates/s':>10}"]
-    for result in results:
-        words = result.score.words.percent if result.score.words else float("nan")
-        units = result.score.units.percent
-        lines.append(
-            f"{result.method:<8} {result.report.prunable.sparsity:>8.4f} {units:>8.2f} {words:>8.2f}"
-            f" {result.updates_per_second:>10.2f}"
-        )
-    return "\n".join(lines)
+    return "\n".join(table(("method", "sparsity", "UER, %", "WER, %", "updates/s"), map(_cells, results)))
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    words = result.score.words.percent if result.score.words else float("nan")
+    numbers = result.score.units.percent, words, result.updates_per_second
+    return (result.method, f"{result.report.prunable.sparsity:.4f}", *(f"{number:.2f}" for number in numbers))
 
 
 def _difference(dense: Result, parp: Result) -> str:

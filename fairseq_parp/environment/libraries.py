@@ -20,6 +20,8 @@ LIBRARIES = {
     "hydra-core": "hydra",
     "soundfile": "soundfile",
     "editdistance": "editdistance",
+    "jiwer": "jiwer",
+    "rich": "rich",
     "safetensors": "safetensors",
     "scipy": "scipy",
     "soxr": "soxr",

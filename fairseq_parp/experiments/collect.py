@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from fairseq_parp import __version__, checkpoints
-from fairseq_parp.decoding.scoring import score_file
 from fairseq_parp.environment.libraries import fairseq_distributions
 from fairseq_parp.experiments.plan import Plan
 from fairseq_parp.experiments.progress import Progress
@@ -23,6 +22,7 @@ from fairseq_parp.experiments.runs import Run
 from fairseq_parp.experiments.steps import Outcome
 from fairseq_parp.mask_files.comparing import compare
 from fairseq_parp.mask_files.reading import read_mask
+from fairseq_parp.scoring import score_file
 from fairseq_parp.sparsity.overlap import Overlap
 
 _PEAK = re.compile(r"peak memory: ([\d.]+) MB")

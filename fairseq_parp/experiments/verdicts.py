@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from fairseq_parp.decoding.scoring import Utterance, score_utterances
 from fairseq_parp.errors import ConfigError, ExperimentFileError
 from fairseq_parp.experiments.comparison import Comparison, Decoded, compare
 from fairseq_parp.experiments.procedures import BASELINE, known
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.systems import Names, System, group, main_settings
+from fairseq_parp.scoring import Utterance, score_utterances
 
 FAVOURITE = "parp"
 """The method that is compared with all others at the same sparsity, from the same mask."""

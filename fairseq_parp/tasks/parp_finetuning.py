@@ -62,7 +62,7 @@ class ParpFinetuningConfig(PruningFields, AudioFinetuningConfig):
     # For fairseq-generate. Its own --lm-path is for models that fairseq trained, and its --lm-weight goes with that.
     # Optional, as fairseq makes no argument of "str | None".
     kenlm_model: Optional[str] = field(  # noqa: UP045
-        default=None, metadata={"help": "n-gram LM: ARPA file, or a binary of KenLM"}
+        default=None, metadata={"help": "n-gram LM: ARPA file, or a binary of KenLM, with a lexicon"}
     )
     kenlm_weight: float = field(default=2.0, metadata={"help": "weight of the LM's log10 probabilities"})
     word_score: float = field(default=-1.0, metadata={"help": "added for each word that is found with an LM"})

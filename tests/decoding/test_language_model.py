@@ -49,7 +49,6 @@ def words_found(path: Path, lexicon: Path | None = None) -> list[str]:
         ("lm.arpa.gz", gzip.compress(ARPA)),
         ("windows.arpa", ARPA.replace(b"\n", b"\r\n")),
         ("irstlm.lm", ARPA.replace(b"ngram 1=7", b"ngram  1=         7").replace(b"\\1-grams", b"\n\\1-grams")),
-        ("lm.bin", ngram.BINARY),
     ],
 )
 def test_all_words_are_spelled_by_their_letters(tmp_path: Path, name: str, content: bytes) -> None:
@@ -117,10 +116,7 @@ def test_lines_of_a_lexicon_with_other_labels_are_left_out(
         ("ends.arpa", ARPA.replace(b"\tAA\t", b"\t</s>\t"), "more than one 1-gram of </s>; keep one"),
         ("twice.arpa", ARPA.replace(b"\tAA\t", b"\tA\t"), "more than one 1-gram of A; keep one"),
         ("never.arpa", NEVER, r"every word has probability 0 .-inf.: A, AB"),
-        ("cut.bin", ngram.BINARY[:100], "KenLM binary without its words"),
-        ("no_words.bin", ngram.BINARY[: ngram.BINARY.rfind(b"<unk>")], "KenLM binary without its words"),
-        ("few_words.bin", ngram.BINARY[:-3], "KenLM binary without its words"),
-        ("old.bin", ngram.BINARY.replace(b"version 5", b"version 4"), "KenLM cannot load it"),
+        ("lm.bin", ngram.BINARY, "the words of a KenLM binary are not read; give --lexicon"),
     ],
 )
 def test_a_bad_language_model_is_one_line(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
@@ -129,6 +125,24 @@ def test_a_bad_language_model_is_one_line(tmp_path: Path, name: str, content: by
     with pytest.raises(LanguageModelError, match=message) as caught:
         words_found(tmp_path / name)
     assert str(caught.value).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("content", [ngram.BINARY, ngram.BINARY[: ngram.BINARY.rfind(b"<unk>")]])
+def test_a_binary_finds_the_words_of_the_lexicon_that_it_knows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    binary = write(tmp_path / "lm.bin", content)
+    lexicon = write(tmp_path / "lexicon.txt", "AB\nBB\nA\nBA\nAA\nBAB\n</s>\tA |\n")
+    with caplog.at_level(logging.WARNING):
+        assert words_found(binary, lexicon) == ["AB", "A", "BA", "AA"]
+    assert f"3 words of {lexicon} are unknown to it: BB, BAB, </s>; they will never be found" in caplog.text
+
+
+@pytest.mark.parametrize("content", [ngram.BINARY[:100], ngram.BINARY.replace(b"version 5", b"version 4")])
+def test_a_damaged_binary_is_one_line(tmp_path: Path, content: bytes) -> None:
+    binary = write(tmp_path / "lm.bin", content)
+    with pytest.raises(LanguageModelError, match=r"lm\.bin: KenLM cannot load it"):
+        words_found(binary, write(tmp_path / "lexicon.txt", "AB\n"))
 
 
 def test_a_folder_is_no_language_model(tmp_path: Path) -> None:

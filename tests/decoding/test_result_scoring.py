@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import editdistance
 import pytest
 import torch
 from ctc_oracle import random_log_probs
 from fairseq.criterions.ctc import CtcCriterion, CtcCriterionConfig
 from fairseq.data import Dictionary
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fairseq_parp.cli import main
 from fairseq_parp.cli import score as command
 from fairseq_parp.decoding import build_generator
-from fairseq_parp.decoding.scoring import ErrorRate, ResultsError, Score, Utterance, score_file, score_utterances
 from fairseq_parp.errors import ConfigError
+from fairseq_parp.scoring import ErrorRate, ResultsError, Score, Utterance, error_rate, score_file, score_utterances
 
 
 def results(folder: Path, *lines: str) -> Path:
@@ -46,16 +51,24 @@ PHONES = ("T-0\taa b k", "H-0\t-1.0\taa k k", "P-0\t-1 -1 -1", "T-1\tb", "H-1\t-
     ("lines", "units", "expected"),
     [
         # AN|APPLE| against A|APPEL|: N lost, LE for EL is two; NO| against nothing: three.
-        (LETTERS, "letters", Score(2, ErrorRate(6, 12), ErrorRate(3, 3))),
-        (SYMBOLS, "symbols", Score(2, ErrorRate(1, 6), ErrorRate(1, 3))),
-        (PHONES, "symbols", Score(2, ErrorRate(1, 4), None)),
+        (LETTERS, "letters", Score(2, ErrorRate(0, 1, 5, 12), ErrorRate(2, 0, 1, 3))),
+        (SYMBOLS, "symbols", Score(2, ErrorRate(0, 0, 1, 6), ErrorRate(1, 0, 0, 3))),
+        (PHONES, "symbols", Score(2, ErrorRate(1, 0, 0, 4), None)),
         # The unknown symbol is one unit, and the same in references and hypotheses.
-        (("T-0\tA<<unk>> B", "D-0\t-1\tA<unk> C"), "letters", Score(1, ErrorRate(1, 5), ErrorRate(1, 2))),
+        (("T-0\tA<<unk>> B", "D-0\t-1\tA<unk> C"), "letters", Score(1, ErrorRate(1, 0, 0, 5), ErrorRate(1, 0, 0, 2))),
         # With --nbest the first hypothesis counts; an inner double boundary is two units.
-        (("T-7\tA B", "D-7\t-1\tA  B", "D-7\t-2\tA B"), "letters", Score(1, ErrorRate(1, 4), ErrorRate(0, 2))),
+        (
+            ("T-7\tA B", "D-7\t-1\tA  B", "D-7\t-2\tA B"),
+            "letters",
+            Score(1, ErrorRate(0, 1, 0, 4), ErrorRate(0, 0, 0, 2)),
+        ),
         # What the tokenizer or BPE made of it (D-) is the text, where the two differ.
-        (("T-0\ta b", "H-0\t-1\ta@@ b", "D-0\t-1\ta b"), "symbols", Score(1, ErrorRate(0, 2), None)),
-        (("T-0\t", "D-0\t-1\tA", "T-1\tB", "D-1\t-1\tB"), "letters", Score(2, ErrorRate(2, 2), ErrorRate(1, 1))),
+        (("T-0\ta b", "H-0\t-1\ta@@ b", "D-0\t-1\ta b"), "symbols", Score(1, ErrorRate(0, 0, 0, 2), None)),
+        (
+            ("T-0\t", "D-0\t-1\tA", "T-1\tB", "D-1\t-1\tB"),
+            "letters",
+            Score(2, ErrorRate(0, 2, 0, 2), ErrorRate(0, 1, 0, 1)),
+        ),
     ],
 )
 def test_golden(tmp_path: Path, lines: tuple[str, ...], units: str, expected: Score) -> None:
@@ -64,10 +77,10 @@ def test_golden(tmp_path: Path, lines: tuple[str, ...], units: str, expected: Sc
 
 def test_each_utterance_has_its_own_counts(tmp_path: Path) -> None:
     assert score_utterances(results(tmp_path, *LETTERS)) == {
-        1: Utterance(tuple("AN|APPLE|"), ErrorRate(3, 9), ErrorRate(2, 2)),
-        0: Utterance(tuple("NO|"), ErrorRate(3, 3), ErrorRate(1, 1)),
+        1: Utterance(tuple("AN|APPLE|"), ErrorRate(0, 1, 2, 9), ErrorRate(2, 0, 0, 2)),
+        0: Utterance(tuple("NO|"), ErrorRate(0, 0, 3, 3), ErrorRate(0, 0, 1, 1)),
     }
-    assert score_utterances(results(tmp_path, *PHONES))[0] == Utterance(("aa", "b", "k"), ErrorRate(1, 3), None)
+    assert score_utterances(results(tmp_path, *PHONES))[0] == Utterance(("aa", "b", "k"), ErrorRate(1, 0, 0, 3), None)
 
 
 @pytest.mark.parametrize(("lines", "units"), [(LETTERS, "letters"), (SYMBOLS, "symbols"), (PHONES, "symbols")])
@@ -105,7 +118,10 @@ def test_the_kind_of_units_is_never_guessed_from_hypotheses(tmp_path: Path, line
 
 @pytest.mark.parametrize(
     ("reference", "score"),
-    [("HELLO WORLD", Score(1, ErrorRate(12, 12), ErrorRate(2, 2))), ("h ə l oʊ", Score(1, ErrorRate(4, 4), None))],
+    [
+        ("HELLO WORLD", Score(1, ErrorRate(0, 0, 12, 12), ErrorRate(0, 0, 2, 2))),
+        ("h ə l oʊ", Score(1, ErrorRate(0, 0, 4, 4), None)),
+    ],
 )
 def test_a_model_that_emits_only_blanks_is_scored_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], reference: str, score: Score
@@ -123,9 +139,9 @@ def test_a_model_that_emits_only_blanks_is_scored_and_named(
 
 def test_graphemes_are_units(tmp_path: Path) -> None:
     file = results(tmp_path, "T-0\tBẠ́N Ạ́", "D-0\t-1\tBẠ́N É̂", "P-0\t-1 -1 -1 -1 -1 -1")
-    assert score_file(file) == Score(1, ErrorRate(1, 6), ErrorRate(1, 2))
+    assert score_file(file) == Score(1, ErrorRate(1, 0, 0, 6), ErrorRate(1, 0, 0, 2))
     assert score_file(file, "graphemes") == score_file(file)
-    assert score_file(file, "letters") == Score(1, ErrorRate(2, 8), ErrorRate(1, 2))
+    assert score_file(file, "letters") == Score(1, ErrorRate(2, 0, 0, 8), ErrorRate(1, 0, 0, 2))
 
 
 def test_unknown_units_are_refused(tmp_path: Path) -> None:
@@ -140,8 +156,8 @@ def test_the_command_prints_rates_with_counts(tmp_path: Path, capsys: pytest.Cap
     assert command.run(parser.parse_args([letters])) == 0
     assert capsys.readouterr().out.splitlines() == [
         "utterances  2",
-        "UER  50.00 %  (6 errors / 12 units)",
-        "WER  100.00 %  (3 errors / 3 words)",
+        "UER  50.00 %  (6 errors / 12 units)  substitutions 0 (0.00 %), insertions 1 (8.33 %), deletions 5 (41.67 %)",
+        "WER  100.00 %  (3 errors / 3 words)  substitutions 2 (66.67 %), insertions 0 (0.00 %), deletions 1 (33.33 %)",
     ]
     phones = str(results(tmp_path, *PHONES))
     assert command.run(parser.parse_args([phones, "--units", "symbols", "--json"])) == 0
@@ -151,10 +167,39 @@ def test_the_command_prints_rates_with_counts(tmp_path: Path, capsys: pytest.Cap
         "uer": 25.0,
         "unit_errors": 1,
         "unit_total": 4,
+        "unit_substitutions": 1,
+        "unit_substitutions_percent": 25.0,
+        "unit_insertions": 0,
+        "unit_insertions_percent": 0.0,
+        "unit_deletions": 0,
+        "unit_deletions_percent": 0.0,
         "wer": None,
         "word_errors": None,
         "word_total": None,
+        **{f"word_{name}{end}": None for name in command.TYPES for end in ("", "_percent")},
     }
+
+
+UNITS = st.lists(st.sampled_from(["a", "b", "a b", " ", "\t", "\u2028", "", "1", "é", "<unk>"]), max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(UNITS, UNITS)
+def test_errors_are_the_edit_distance_of_any_units(reference: list[str], hypothesis: list[str]) -> None:
+    rate = error_rate(reference, hypothesis)
+    assert rate.errors == editdistance.eval(hypothesis, reference)
+    assert rate.insertions - rate.deletions == len(hypothesis) - len(reference)
+    assert rate.total == len(reference)
+
+
+def test_scoring_imports_neither_torch_nor_fairseq(tmp_path: Path) -> None:
+    code = (
+        "import sys; from fairseq_parp.cli import main; main(); "
+        "assert not {'torch', 'fairseq', 'rich'} & set(sys.modules), 'too much'"
+    )
+    words = [sys.executable, "-c", code, "score", str(results(tmp_path, *LETTERS))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class Outputs(nn.Module):
@@ -197,5 +242,6 @@ def test_symbols_agree_with_fairseqs_own_validation(tmp_path: Path) -> None:
         hypothesis = dictionary.string(best[0]["tokens"], extra_symbols_to_ignore=stripped)
         lines += [f"T-{number}\t{shown}", f"H-{number}\t-1\t{hypothesis}", f"D-{number}\t-1\t{hypothesis}"]
     score = score_file(results(tmp_path, *lines))
-    assert score.units == ErrorRate(logged["c_errors"], logged["c_total"])
-    assert score.words == ErrorRate(logged["w_errors"], logged["w_total"])
+    assert (score.units.errors, score.units.total) == (logged["c_errors"], logged["c_total"])
+    assert score.words is not None
+    assert (score.words.errors, score.words.total) == (logged["w_errors"], logged["w_total"])

@@ -4,19 +4,19 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from fairseq_parp.decoding.scoring import ErrorRate, Score
 from fairseq_parp.demo import run
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, draw
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.mask_files.report import Count, Report, Zeros
+from fairseq_parp.scoring import ErrorRate, Score
 
 
 def result(method: str, zeros: int, errors: int) -> run.Result:
     layer = "w2v_encoder.w2v_model.encoder.layers.0"
     count = Count(zeros, 100)
     report = Report("x.pt", 300, None, count, Zeros(count, {layer: count}, {"fc1": count}))
-    return run.Result(method, report, Score(4, ErrorRate(errors, 200), ErrorRate(errors, 50)), 1.5)
+    return run.Result(method, report, Score(4, ErrorRate(errors, 0, 0, 200), ErrorRate(errors, 0, 0, 50)), 1.5)
 
 
 def test_the_shipped_checkpoint_is_small_and_plain() -> None:

@@ -100,7 +100,7 @@ def test_the_readmes_chain_ends_in_a_wer_and_the_page_on_masks_runs_as_written(
         (place / "outputs" / language).mkdir(parents=True)
         shutil.copy(place / "outputs/base_10m/checkpoint_last.pt", place / "outputs" / language)
     shown = capsys.readouterr().out
-    assert re.search(r"^WER  \d+\.\d\d %  \(\d+ errors / \d+ words\)$", shown, flags=re.MULTILINE)
+    assert re.search(r"^WER  \d+\.\d\d %  \(\d+ errors / \d+ words\)  substitutions \d+ \(", shown, flags=re.MULTILINE)
     assert "sparsity 0.5" in shown
     run_as_written((ROOT / "docs" / "masks.md").read_text(), place, server)
     server.close()

@@ -21,7 +21,7 @@ class Site:
 
     def __init__(self, folder):
         self.folder = folder
-        for name in ("numpy", "soundfile", "editdistance", "safetensors", "scipy", "soxr", "tqdm"):
+        for name in ("numpy", "soundfile", "editdistance", "jiwer", "rich", "safetensors", "scipy", "soxr", "tqdm"):
             self.add(name, "1.26.0")
         self.add("torch", "2.13.0", TORCH)
         self.add("hydra-core", "1.3.2")
@@ -95,7 +95,7 @@ def test_with_nothing_at_all_every_library_is_asked_for(tmp_path):
     assert "make setup" in result.stdout
 
 
-@pytest.mark.parametrize("name", ["torch", "fairseq-fixed", "numpy", "editdistance"])
+@pytest.mark.parametrize("name", ["torch", "fairseq-fixed", "numpy", "editdistance", "jiwer", "rich"])
 def test_one_missing_library(site, name):
     site.remove(name)
     assert f"{MODULES.get(name, name)} is not installed" in [p["what"] for p in site.report()["problems"]]

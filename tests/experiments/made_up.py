@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from fairseq_parp.decoding.scoring import score_file
 from fairseq_parp.experiments.results import Row
+from fairseq_parp.scoring import score_file
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.magnitude import magnitude_mask
 

@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fairseq_parp.decoding.scoring import ErrorRate, Utterance
 from fairseq_parp.errors import ComparisonError
 from fairseq_parp.experiments.comparison import Comparison, Decoded, compare
 from fairseq_parp.experiments.judging import judged
+from fairseq_parp.scoring import ErrorRate, Utterance
 
 CHANCE = np.random.default_rng(7)
 TOTALS = [int(total) for total in CHANCE.integers(5, 40, size=117)]
 
 
 def decoded(errors: Sequence[int] | NDArray[np.int64], totals: Sequence[int] = TOTALS) -> dict[int, Utterance]:
-    rates = [ErrorRate(int(count), int(total)) for count, total in zip(errors, totals, strict=True)]
-    return {n: Utterance(tuple("A" * rate.total), rate, ErrorRate(rate.errors, 50)) for n, rate in enumerate(rates)}
+    rates = [ErrorRate(int(count), 0, 0, int(total)) for count, total in zip(errors, totals, strict=True)]
+    return {
+        n: Utterance(tuple("A" * rate.total), rate, ErrorRate(rate.errors, 0, 0, 50)) for n, rate in enumerate(rates)
+    }
 
 
 def of_rate(percent: float) -> dict[int, Utterance]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from made_up import REFERENCES, decode, row
 
-from fairseq_parp.decoding.scoring import ResultsError
 from fairseq_parp.errors import ComparisonError, ExperimentFileError
 from fairseq_parp.experiments.results import Row
 from fairseq_parp.experiments.summary import summary, table
 from fairseq_parp.experiments.systems import systems_of
+from fairseq_parp.scoring import ResultsError
 
 SOME, MORE, FEWER = [2] * 10, [3, 3, 3, 3, 3, 3, 4, 3, 2, 2], [1] * 10
 

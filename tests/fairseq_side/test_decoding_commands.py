@@ -15,8 +15,8 @@ import soundfile
 import tiny
 import torch
 
-from fairseq_parp.decoding.scoring import score_file
 from fairseq_parp.mask_files.report import report
+from fairseq_parp.scoring import score_file
 from fairseq_parp.transcription import loading
 
 

@@ -12,6 +12,7 @@ from fairseq_parp.mask_files.comparing import Comparison, compare
 from fairseq_parp.mask_files.heatmap import draw
 from fairseq_parp.mask_files.reading import ANY_MASK, read_mask
 from fairseq_parp.sparsity.overlap import Overlap
+from fairseq_parp.tables import table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,7 @@ def render(comparison: Comparison) -> str:
         parts_of = next(iter(columns.values()))[title]
         rows = {row: {name: _both(parts[title][row]) for name, parts in columns.items()} for row in parts_of}
         lines += ["", *_grid(title, rows)]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
 def _all_weights(comparison: Comparison, one: str, other: str) -> str:
@@ -69,15 +70,10 @@ def _all_weights(comparison: Comparison, one: str, other: str) -> str:
 
 
 def _grid(title: str, rows: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return the lines of a table of cells, every column as wide as it has to be."""
-    first = max(map(len, [title, *rows]))
-    heads = list(next(iter(rows.values())))
-    widths = {head: max(len(head), *(len(cells[head]) for cells in rows.values())) for head in heads}
-    lines = [f"{title:{first}}  " + "  ".join(f"{head:>{widths[head]}}" for head in heads)]
-    return lines + [
-        f"{row:{first}}  " + "  ".join(f"{cells[head]:{'>' if head else '<'}{widths[head]}}" for head in heads)
-        for row, cells in rows.items()
-    ]
+    """Return the lines of a table of cells; a column without head is aligned left."""
+    heads = [title, *next(iter(rows.values()))]
+    left = {0, *(number for number, head in enumerate(heads) if not head)}
+    return table(heads, [[row, *cells.values()] for row, cells in rows.items()], left)
 
 
 def _both(found: Overlap) -> str:

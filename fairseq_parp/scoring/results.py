@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import editdistance
-
 from fairseq_parp.errors import ConfigError, ParpError, absolute, listing
 from fairseq_parp.manifests.labelling import with_marks
+from fairseq_parp.scoring.rates import ErrorRate, error_rate
 
 _LINE = re.compile(r"([TDHP])-(\d+)\t(.*)")
 _LETTER = re.compile(r"<unk>|<pad>|.")
@@ -24,27 +23,6 @@ class ResultsError(ParpError):
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(f"{absolute(path)}: {reason}")
         self.path, self.reason = absolute(path), reason
-
-
-@dataclass(frozen=True)
-class ErrorRate:
-    """Edit distance of hypotheses to references.
-
-    Attributes:
-        errors: substitutions, insertions and deletions, summed over utterances.
-        total: units in the references.
-    """
-
-    errors: int
-    total: int
-
-    @property
-    def percent(self) -> float:
-        """100 errors / total; above 100 when much is inserted."""
-        return 100 * self.errors / self.total
-
-    def __add__(self, other: ErrorRate) -> ErrorRate:
-        return ErrorRate(self.errors + other.errors, self.total + other.total)
 
 
 @dataclass(frozen=True)
@@ -131,8 +109,8 @@ def score_utterances(path: str | Path, units: str | None = None) -> dict[int, Ut
     return {
         key: Utterance(
             tuple(reference),
-            _rate(reference, hypothesis),
-            _rate(_words(reference), _words(hypothesis)) if has_words else None,
+            error_rate(reference, hypothesis),
+            error_rate(_words(reference), _words(hypothesis)) if has_words else None,
             not hypothesis,
         )
         for key, (reference, hypothesis) in pairs.items()
@@ -208,9 +186,5 @@ def _words(units: list[str]) -> list[str]:
     return "".join(units).replace("|", " ").split()
 
 
-def _rate(reference: list[str], hypothesis: list[str]) -> ErrorRate:
-    return ErrorRate(editdistance.eval(hypothesis, reference), len(reference))
-
-
 def _sum(rates: Iterable[ErrorRate]) -> ErrorRate:
-    return sum(rates, start=ErrorRate(0, 0))
+    return sum(rates, start=ErrorRate(0, 0, 0, 0))
