@@ -19,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", help="finetuned checkpoint")
     parser.add_argument("files", metavar="FILE", nargs="+", help="audio files of any sampling rate")
     parser.add_argument("--beam", type=int, help="1: greedy (default); more: beam search (default 50 with --lm)")
-    parser.add_argument(
-        "--lm", metavar="FILE", help="n-gram language model: ARPA file, or a binary of KenLM, with a lexicon"
-    )
+    parser.add_argument("--lm", metavar="FILE", help="n-gram LM: ARPA file, or a binary of KenLM (with --lexicon)")
     parser.add_argument("--lexicon", metavar="FILE", help="spellings of words (default: those of --lm, by letters)")
     parser.add_argument("--lm-weight", type=float, metavar="W", help="of log10 probabilities (default 2)")
     parser.add_argument("--word-score", type=float, metavar="S", help="added for each word (default -1)")

@@ -127,18 +127,25 @@ def test_a_bad_language_model_is_one_line(tmp_path: Path, name: str, content: by
     assert str(caught.value).startswith(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("content", [ngram.BINARY, ngram.BINARY[: ngram.BINARY.rfind(b"<unk>")]])
 def test_a_binary_finds_the_words_of_the_lexicon_that_it_knows(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    binary = write(tmp_path / "lm.bin", content)
+    binary = write(tmp_path / "lm.bin", ngram.BINARY)
     lexicon = write(tmp_path / "lexicon.txt", "AB\nBB\nA\nBA\nAA\nBAB\n</s>\tA |\n")
     with caplog.at_level(logging.WARNING):
         assert words_found(binary, lexicon) == ["AB", "A", "BA", "AA"]
     assert f"3 words of {lexicon} are unknown to it: BB, BAB, </s>; they will never be found" in caplog.text
 
 
-@pytest.mark.parametrize("content", [ngram.BINARY[:100], ngram.BINARY.replace(b"version 5", b"version 4")])
+@pytest.mark.parametrize(
+    "content",
+    [
+        ngram.BINARY[:100],
+        ngram.BINARY[: ngram.BINARY.rfind(b"<unk>")],
+        ngram.BINARY[:-3],
+        ngram.BINARY.replace(b"version 5", b"version 4"),
+    ],
+)
 def test_a_damaged_binary_is_one_line(tmp_path: Path, content: bytes) -> None:
     binary = write(tmp_path / "lm.bin", content)
     with pytest.raises(LanguageModelError, match=r"lm\.bin: KenLM cannot load it"):

@@ -44,6 +44,7 @@ LETTERS = (
     "P-0\t",
 )
 SYMBOLS = ("T-0\taa b | k", "H-0\t-1.0\taa | k", "D-0\t-1.0\taa | k", "T-1\tb |", "H-1\t-2\tb |", "D-1\t-2\tb |")
+NO_ERROR = ErrorRate(0, 0, 0, 2)
 PHONES = ("T-0\taa b k", "H-0\t-1.0\taa k k", "P-0\t-1 -1 -1", "T-1\tb", "H-1\t-2\tb", "P-1\t-1")
 
 
