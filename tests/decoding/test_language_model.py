@@ -142,7 +142,6 @@ def test_a_binary_finds_the_words_of_the_lexicon_that_it_knows(
     [
         ngram.BINARY[:100],
         ngram.BINARY[: ngram.BINARY.rfind(b"<unk>")],
-        ngram.BINARY[:-3],
         ngram.BINARY.replace(b"version 5", b"version 4"),
     ],
 )
