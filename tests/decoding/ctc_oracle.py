@@ -39,11 +39,11 @@ def beginning_score(scores: dict[Labels, float], beginning: Labels) -> float:
     return math.log(sum(math.exp(score) for labels, score in scores.items() if labels[:size] == beginning))
 
 
-def best_starts(log_probs: Tensor, labels: Labels) -> list[int]:
-    """Frames at which the labels start on the most probable path that reads so."""
+def best_starts(log_probs: Tensor, labels: Labels) -> list[list[int]]:
+    """Frames at which the labels start on the most probable path that reads so; each choice where paths tie to 1e-9."""
     paths = {path: score for path, score in path_scores(log_probs).items() if collapse(path) == labels}
-    path = max(paths, key=paths.__getitem__)
-    return [t for t, symbol in enumerate(path) if symbol != BLANK and (t == 0 or path[t - 1] != symbol)]
+    best = [path for path, score in paths.items() if score > max(paths.values()) - 1e-9]
+    return [[t for t, symbol in enumerate(path) if symbol not in (BLANK, *path[:t][-1:])] for path in best]
 
 
 def textbook_prefix_beam(

@@ -19,7 +19,7 @@ from ctc_oracle import (
     random_log_probs,
     textbook_prefix_beam,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import ctc_loss
@@ -107,10 +107,11 @@ def test_positional_scores_are_the_increments_of_the_beginnings(search: Search, 
 
 
 @given(small_log_probs())
+@example(torch.tensor([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]]).double().log())  # starting at frame 0 or 1 ties
 @settings(deadline=None, max_examples=40)
 def test_frames_are_those_of_the_best_path_that_reads_so(search: Search, log_probs: Tensor) -> None:
     for one in decode(exact(search, 3, 3), log_probs):
-        assert one.frames.tolist() == best_starts(log_probs, labels(one))
+        assert one.frames.tolist() in best_starts(log_probs, labels(one))
 
 
 @given(small_log_probs())
@@ -122,7 +123,7 @@ def test_greedy_is_the_best_path(log_probs: Tensor) -> None:
     assert labels(one) == collapse(max(paths, key=paths.__getitem__))
     if len(one.tokens):
         assert float(one.positional_scores.sum()) == pytest.approx(one.score, rel=1e-14)
-        assert one.frames.tolist() == best_starts(log_probs, labels(one))
+        assert one.frames.tolist() in best_starts(log_probs, labels(one))
 
 
 @pytest.mark.parametrize("beam", [2, 5])
