@@ -29,6 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the error rates."""
     score = score_file(arguments.results, arguments.units)
     print(json.dumps(_as_json(score)) if arguments.json else _as_text(score))
+    folded = score_file(arguments.results, arguments.units, fold_case=True)
+    if folded.units.errors < score.units.errors:
+        counts = f"{score.units.errors - folded.units.errors} of {score.units.errors} unit errors are of case alone"
+        print(f"note: case counts: {counts}; without case the UER is {folded.units.percent:.2f} %", file=sys.stderr)
     if score.empty == score.utterances:
         told = "" if arguments.units else "; the references decided whether units are letters or symbols (--units)"
         print(

@@ -11,11 +11,14 @@ layerdrop, so the two error rates of a seed are not independent. Otherwise it is
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, stats
+
+from fairseq_parp.errors import ComparisonError
 
 FEWEST_SEEDS = 3
 """Two seeds leave one degree of freedom: a paired difference would have to be 12.7 standard errors."""
@@ -48,14 +51,21 @@ def t_test(first: Sequence[float], second: Sequence[float], *, paired: bool) -> 
 
     Returns:
         None where nothing can be tested: fewer than three seeds of a system, or no spread over the seeds.
+
+    Raises:
+        ComparisonError: a rate is no number.
     """
+    if not np.isfinite([*first, *second]).all():
+        raise ComparisonError(f"an error rate is no number: {list(first)} and {list(second)}")
     if min(len(first), len(second)) < FEWEST_SEEDS:
         return None
     samples = [np.subtract(first, second)] if paired else [np.asarray(first), np.asarray(second)]
     error = math.sqrt(sum(sample.var(ddof=1) / len(sample) for sample in samples))
     if error < 1e-9:  # points: rates that are equal but for rounding
         return None
-    found = stats.ttest_1samp(samples[0], 0) if paired else stats.ttest_ind(*samples, equal_var=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # one system without spread is no fault
+        found = stats.ttest_1samp(samples[0], 0) if paired else stats.ttest_ind(*samples, equal_var=False)
     return TTest(float(found.pvalue), error, float(found.df))
 
 

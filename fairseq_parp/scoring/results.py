@@ -64,19 +64,21 @@ class _Results:
     tokens: Mapping[int, int]  # as many as there are positional scores
 
 
-def score_file(path: str | Path, units: str | None = None) -> Score:
+def score_file(path: str | Path, units: str | None = None, *, fold_case: bool = False) -> Score:
     """Score the best hypothesis of every utterance; return the sums over :func:`score_utterances`.
+
+    With ``fold_case`` capital and small letters are equal.
 
     Raises:
         ResultsError, ConfigError: as :func:`score_utterances`.
     """
-    each = score_utterances(path, units).values()
+    each = score_utterances(path, units, fold_case=fold_case).values()
     words = [utterance.words for utterance in each if utterance.words is not None]
     rates = _sum(utterance.units for utterance in each), _sum(words) if words else None
     return Score(len(each), *rates, sum(utterance.empty for utterance in each))
 
 
-def score_utterances(path: str | Path, units: str | None = None) -> dict[int, Utterance]:
+def score_utterances(path: str | Path, units: str | None = None, *, fold_case: bool = False) -> dict[int, Utterance]:
     """Score the best hypothesis of every utterance, by the utterance's number in its manifest.
 
     ``letters`` (decoded with ``--post-process letter``): lines are words. Their units are the
@@ -94,6 +96,7 @@ def score_utterances(path: str | Path, units: str | None = None) -> dict[int, Ut
         units: ``letters``, ``graphemes`` or ``symbols``. By default symbols if a reference has the symbol ``|``;
             else what fits the number of positional scores (P- lines), if one does and the others not. Where all
             hypotheses are empty the references decide: short ones between spaces are phones.
+        fold_case: whether capital and small letters are equal.
 
     Raises:
         ResultsError: no such file, no references, all of them empty, or an utterance twice or
@@ -101,7 +104,11 @@ def score_utterances(path: str | Path, units: str | None = None) -> dict[int, Ut
         ConfigError: ``units`` is something else, or is not given and the file fits several.
     """
     results = _parse(path, _read(path))
-    split = _splitter(units or _units_of(results))
+    cut = _splitter(units or _units_of(results))
+
+    def split(line: str) -> list[str]:
+        return cut(line.casefold() if fold_case else line)
+
     pairs = {key: (split(text), split(results.hypotheses[key])) for key, text in results.references.items()}
     if not any(reference for reference, _ in pairs.values()):
         raise ResultsError(path, "every reference (T- line) is empty")

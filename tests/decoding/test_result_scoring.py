@@ -150,6 +150,18 @@ def test_unknown_units_are_refused(tmp_path: Path) -> None:
         score_file(results(tmp_path, *LETTERS), "words")
 
 
+def test_errors_of_case_alone_are_counted_in_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ("T-0\tAB CD", "H-0\t-1\tab CX", "P-0\t0 0 0 0 0 0")
+    (tmp_path / "g.txt").write_text("\n".join(lines) + "\n")
+    assert main(["score", str(tmp_path / "g.txt")]) == 0
+    shown = capsys.readouterr()
+    assert "3 errors / 6 units" in shown.out
+    assert "note: case counts: 2 of 3 unit errors are of case alone; without case the UER is 16.67 %" in shown.err
+    (tmp_path / "g.txt").write_text("\n".join(lines).replace("ab", "AB") + "\n")
+    assert main(["score", str(tmp_path / "g.txt")]) == 0
+    assert "case" not in capsys.readouterr().err
+
+
 def test_the_command_prints_rates_with_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parser = ArgumentParser()
     command.add_arguments(parser)

@@ -15,7 +15,7 @@ from fairseq_parp.scoring import ErrorRate, Score
 def result(method: str, zeros: int, errors: int) -> run.Result:
     layer = "w2v_encoder.w2v_model.encoder.layers.0"
     count = Count(zeros, 100)
-    report = Report("x.pt", 300, None, None, count, Zeros(count, {layer: count}, {"fc1": count}))
+    report = Report("x.pt", 300, None, {}, count, Zeros(count, {layer: count}, {"fc1": count}))
     return run.Result(method, report, Score(4, ErrorRate(errors, 0, 0, 200), ErrorRate(errors, 0, 0, 50)), 1.5)
 
 

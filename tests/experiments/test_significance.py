@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fairseq_parp.errors import ComparisonError
 from fairseq_parp.experiments.significance import LEVEL, TTest, holm, smallest_difference, t_test
 
 DRAWS = 1000
@@ -98,3 +99,16 @@ def test_the_smallest_difference_is_that_of_a_simulation(freedom: int, many: int
     t = (found / 2 + chance.normal(size=100_000)) / np.sqrt(chance.chisquare(freedom, 100_000) / freedom)
     assert (t > stats.t.isf(LEVEL / many / 2, freedom)).mean() == pytest.approx(0.8, abs=0.01)
     assert smallest_difference([]) is None
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_rate_that_is_no_number_is_refused(paired: bool) -> None:
+    with pytest.raises(ComparisonError, match=r"an error rate is no number: .*nan"):
+        t_test([50.0, float("nan"), 52.0], [51.0, 52.0, 53.0], paired=paired)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_system_without_spread_is_compared_in_silence() -> None:
+    found = t_test([50.0, 50.0, 50.0], [51.0, 52.0, 53.0], paired=False)
+    assert found is not None
+    assert found.p == pytest.approx(stats.ttest_1samp([51.0, 52.0, 53.0], 50.0).pvalue)
