@@ -163,8 +163,10 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
                 self._batches = batches
             return batches
 
-    def training_data(self) -> TrainingData:
-        """Return what the run trains on, for its checkpoints."""
+    def training_data(self) -> TrainingData | None:
+        """Return what the run trains on, for its checkpoints; None where no training set was loaded."""
+        if self._batches is None:
+            return None
         return TrainingData.of(self.datasets[self._train_split], self._batches, self.cfg.seed)
 
     # --- training ---------------------------------------------------------------------------------------------

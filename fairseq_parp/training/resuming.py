@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from fairseq_parp.training.starting import Start, choose, require_something_left
 
 _REPEAT = "repeat the original command, or go on with a new optimizer by checkpoint.reset_optimizer=true;"
 
+logger = logging.getLogger(__name__)
+
 _NEW_RUN = "checkpoint.finetune_from_model={path} starts a new run from its weights, in another checkpoint.save_dir"
 
 
@@ -35,6 +38,8 @@ def start(cfg: Any, trainer: Any, options: Mapping[str, Any]) -> tuple[Any, Any]
 
     task, start = trainer.task, choose(cfg, trainer.checkpoint_suffix)
     new_optimizer = start.weights_only or cfg.reset_optimizer
+    if start.weights_only:
+        logger.info(f"starting from {start.path}: optimizer, lr scheduler, meters, dataloader will be reset")
     extra = _load(cfg, trainer, start, new_optimizer)
     if new_optimizer:  # fairseq gives the model the checkpoint's count of updates, whatever is reset
         trainer.model.set_num_updates(trainer.get_num_updates())

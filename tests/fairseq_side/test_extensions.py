@@ -29,9 +29,7 @@ def install(folder: Path) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(code)
     modules = sorted(file.stem for file in (folder / "my_pruning").glob("*.py"))
-    assert modules == ["allocation", "criterion", "method"]
-    imports = "".join(f"from my_pruning import {module}\n" for module in modules)
-    (folder / "my_pruning" / "__init__.py").write_text(imports)
+    assert modules == ["__init__", "allocation", "criterion", "method"]
     info = folder / "my_pruning-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_pruning\nVersion: 1\n")

@@ -1,0 +1,52 @@
+"""Allocations and criteria through fairseq's own main: what a YAML says is what every file has, also after a resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from in_process import speech, state_of, train
+from test_training import differences
+
+from fairseq_parp.sparsity.counting import zero_count
+
+KEYS: dict[str, dict[str, Any]] = {
+    "a map": {"allocation": {r".*fc[12]\.weight": 0.7, r".*self_attn.*": 0.2}},
+    "erk": {"allocation": "erk"},
+    "saliency": {"criterion": "saliency"},
+    "random": {"criterion": "random", "allocation": "layer"},
+}
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_the_zeros_of_every_file_and_a_resume(case: str, tmp_path: Path) -> None:
+    data = tiny.make_corpus(tmp_path / "data", {"train": 9, "valid": 3})
+    recipe = speech(data, tiny.make_pretrained(tmp_path / "pretrained.pt"))
+    keys = {"method": "parp", "sparsity": 0.5, "interval": 2, **KEYS[case]}
+    train(recipe, tmp_path / "straight", **keys)
+    train(recipe, tmp_path / "broken", stop_after=5, **keys)
+    train(recipe, tmp_path / "broken", **keys)
+    ends = [state_of(tmp_path / folder / "checkpoint_last.pt") for folder in ("straight", "broken")]
+    assert differences(*ends) == []
+    for file in (tmp_path / "straight").glob("*.pt"):
+        model, entry, _ = state_of(file)
+        masked = {name: model[name] for name in entry["pruning"]["mask"]}
+        zeros = {name: int((each == 0).sum()) for name, each in masked.items()}
+        size = sum(each.numel() for each in masked.values())
+        if case == "erk":  # biases stay dense, but for values that are zero by themselves
+            weights = sum(count for name, count in zeros.items() if name.endswith("weight"))
+            assert weights == zero_count(0.5, size), file.name
+            continue
+        if case != "a map":
+            assert sum(zeros.values()) == zero_count(0.5, size), file.name
+            continue
+        groups = {"fc": 0.7, "self_attn": 0.2, "": 0.5}
+        for part, sparsity in groups.items():
+            names = [
+                name for name in masked
+                if ("self_attn" if "self_attn" in name else "fc" if name.endswith("weight") else "") == part
+            ]  # fmt: skip
+            expected = zero_count(sparsity, sum(masked[name].numel() for name in names))
+            assert sum(zeros[name] for name in names) == expected, (file.name, part)
