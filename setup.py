@@ -17,6 +17,7 @@ EXTRAS = {
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
     "slurm": ['hydra-submitit-launcher; python_version >= "3.11"'],  # older fairseq has a hydra that it would replace
+    "transformers": ["transformers"],
     "test": [
         'flashlight-text; python_version < "3.13"',  # no wheel for newer ones
         'hydra-submitit-launcher; python_version >= "3.11"',
@@ -26,6 +27,7 @@ EXTRAS = {
         "pre-commit",
         "pytest",
         "ruff",
+        'transformers; python_version >= "3.11"',
     ],
 }
 

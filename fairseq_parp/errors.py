@@ -193,6 +193,10 @@ class ExtensionError(ParpError):
     """An installed extension of this package cannot be loaded."""
 
 
+class ExportError(ParpError):
+    """A model cannot be held by the format that it is exported to or imported from, or came out changed."""
+
+
 class MissingToolError(ParpError):
     """Something outside the package (a compiler, a library, an extra) is not there."""
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from fairseq_parp import __version__
 from fairseq_parp.errors import ParpError, absolute
@@ -21,6 +23,8 @@ VERBS = {
     "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
     "doctor": "show versions, say what is broken here and how to mend it",
     "experiment": "plan and run the finetunings of an experiment file, and decode each: a table of results",
+    "export": "write a checkpoint for stock fairseq or Hugging Face transformers, and compare both",
+    "import": "make a fairseq checkpoint of a Hugging Face transformers folder",
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
     "mask": "make, show, compare and apply masks",
     "plot": "pictures and a summary of an experiment's results",
@@ -32,13 +36,18 @@ VERBS = {
 }
 
 
+def _module(verb: str) -> ModuleType:
+    """Import a verb's module; ``import`` is a word of Python's, so that verb's module has an underscore behind."""
+    return importlib.import_module(f"fairseq_parp.cli.{verb}{'_' * keyword.iskeyword(verb)}")
+
+
 def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
     """Parse the command line; only the module of the verb that was asked for is imported."""
     parser = argparse.ArgumentParser(prog="fairseq-parp", description="PARP finetuning of wav2vec 2.0 in fairseq.")
     parser.add_argument("--version", action="version", version=f"fairseq_parp {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, summary in VERBS.items():
-        module = importlib.import_module(f"fairseq_parp.cli.{name}") if argv and argv[0] == name else None
+        module = _module(name) if argv and argv[0] == name else None
         verb = verbs.add_parser(name, help=summary, description=summary, **getattr(module, "PARSER", {}))
         if module:
             module.add_arguments(verb)
@@ -55,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; a user's mistake ends in one line on standard error and status 2."""
     verb, arguments = parse(sys.argv[1:] if argv is None else list(argv))
     try:
-        return int(importlib.import_module(f"fairseq_parp.cli.{verb}").run(arguments))
+        return int(_module(verb).run(arguments))
     except ParpError as error:
         print(f"fairseq-parp {verb}: {error}", file=sys.stderr)
         return 2

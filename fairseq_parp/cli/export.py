@@ -1,0 +1,34 @@
+"""``fairseq-parp export``: a checkpoint as stock fairseq or Hugging Face transformers keeps it."""
+
+from __future__ import annotations
+
+import argparse
+
+from fairseq_parp.export.targets import TARGETS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("checkpoint", metavar="CKPT", help="fairseq checkpoint, finetuned or pretrained")
+    targets = "; ".join(f"{name}: {summary}" for name, summary in TARGETS.items())
+    parser.add_argument("--to", metavar="TARGET", required=True, help=targets)
+    parser.add_argument("-o", "--out", metavar="FOLDER", required=True, help="folder to make")
+    parser.add_argument(
+        "--audio", metavar="FILE", nargs="+", default=[],
+        help="recordings to compare export and checkpoint on (default: three sentences of the demo's voice)",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace the folder where it exists")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export, and print what was compared."""
+    from fairseq_parp.export.exporting import export  # fairseq takes seconds to import
+
+    done = export(arguments.checkpoint, arguments.to, arguments.out, arguments.audio, force=arguments.force)
+    for name, difference in done.differences.items():
+        print(f"{name}: largest difference of outputs {difference:.2g}")
+    print(f"zeros: {done.zeros} before and after")
+    for line in done.lost:
+        print(f"not in the export: {line}")
+    print(f"written: {done.folder}")
+    return 0

@@ -1,0 +1,1 @@
+"""The way out of fairseq, and back in: checkpoints as other libraries keep them."""

@@ -1,0 +1,68 @@
+"""The model card of an export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fairseq_parp import __version__
+from fairseq_parp.export.source import Source
+from fairseq_parp.mask_files.reading import saved_pruning
+
+_USE = {
+    "fairseq": "checkpoint_utils.load_model_ensemble_and_task(['model.pt'], arg_overrides={'data': 'THIS FOLDER'})",
+    "transformers": "pipeline('automatic-speech-recognition', 'THIS FOLDER')(audio)",
+}
+
+_ALONE = (
+    "Use `batch_size=1`: the group norm of the first convolution averages over padding, "
+    "so the text of a shorter utterance depends on the others in its batch."
+)
+
+
+def card(source: Source, target: str, differences: Mapping[str, float], lost: Sequence[str]) -> str:
+    """Return the card as Markdown: source, sparsity as counted, what was compared, what to know in use."""
+    rows = [f"| {part} | {zeros} of {size} | {zeros / size:.4f} |" for part, (zeros, size) in _zeros(source).items()]
+    compared = [f"- {name}: largest difference of outputs {value:.2g}" for name, value in differences.items()]
+    return "\n".join([
+        *_front(source), f"# {source.path.name}, exported to {target}", "",
+        f"Written by `fairseq-parp export` {__version__} from a fairseq checkpoint of {source.encoder.family}"
+        + (f", finetuned on {len(source.symbols) - 4} symbols (`{source.labels}`)." if source.finetuned else "."), "",
+        "## Use", "", f"`{_USE[target]}`", "", *_notes(source), "",
+        "## Pruning", "", _method(source), "", "| layer | zeros | sparsity |", "|---|---|---|", *rows, "",
+        "Zeros make neither this file smaller nor its model faster: dense libraries multiply by them.", "",
+        "## Compared with the checkpoint", "", *compared, "- every tensor in the folder: equal, bit for bit", "",
+        "## Not in this folder", "", *([f"- {line}" for line in lost] or ["- nothing is missing"]), "",
+    ])  # fmt: skip
+
+
+def _front(source: Source) -> list[str]:
+    tags = ["automatic-speech-recognition"] if source.finetuned else ["feature-extraction"]
+    return ["---", f"pipeline_tag: {tags[0]}", "tags:", "- speech", "- pruned", "---", ""]
+
+
+def _notes(source: Source) -> list[str]:
+    notes = [f"Audio: mono, {source.sample_rate} Hz" + (", zero mean and unit variance." if source.normalize else ".")]
+    if not source.encoder.layer_norms:
+        notes += ["", _ALONE]
+    return notes
+
+
+def _method(source: Source) -> str:
+    pruning: Mapping[str, Any] = saved_pruning(source.state)
+    asked = {key: value for key, value in dict(pruning.get("config") or {}).items() if value is not None}
+    return ", ".join(f"{key} {value}" for key, value in asked.items()) or "The checkpoint holds no pruning state."
+
+
+def _zeros(source: Source) -> dict[str, tuple[int, int]]:
+    """Return zeros and size of the linear maps of each layer, weights and biases, and of all."""
+    from fairseq_parp.architectures import ARCHITECTURES, layer_of
+
+    family = ARCHITECTURES[source.encoder.family]
+    found: dict[str, tuple[int, int]] = {}
+    for name, value in source.tensors.items():
+        if family.map_of(name):
+            for part in (layer_of(name), "all layers"):
+                zeros, size = found.get(part, (0, 0))
+                found[part] = (zeros + int((value == 0).sum()), size + value.numel())
+    return dict(sorted(found.items(), key=lambda item: item[0] == "all layers"))

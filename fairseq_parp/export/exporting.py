@@ -1,0 +1,147 @@
+"""Exporting: write a folder, compare it with the checkpoint, and only then give it its name."""
+
+from __future__ import annotations
+
+import importlib
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from fairseq_parp.architectures.convolutions import shortest_input
+from fairseq_parp.errors import ConfigError, ExportError, absolute
+from fairseq_parp.export.audio import alone, check_audio, padded
+from fairseq_parp.export.card import card
+from fairseq_parp.export.source import Source
+from fairseq_parp.export.targets import TARGETS
+
+TOLERANCE = 2e-5
+"""Outputs of the export differ by at most so much from the checkpoint's, relative to outputs above 1."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export that was checked.
+
+    Attributes:
+        folder: where it is.
+        differences: the largest difference of outputs, by what was compared.
+        zeros: zeros among the checkpoint's tensors; the export has the same.
+        lost: what the export lacks, one line each.
+    """
+
+    folder: Path
+    differences: Mapping[str, float]
+    zeros: int
+    lost: Sequence[str]
+
+
+def export(
+    checkpoint: str | Path, target: str, out: str | Path, audio: Sequence[str | Path] = (), *, force: bool = False
+) -> Exported:
+    """Export a checkpoint, finetuned or pretrained, and check the export.
+
+    Args:
+        checkpoint: fairseq checkpoint of a wav2vec 2.0, HuBERT or data2vec audio model.
+        target: a key of :data:`~fairseq_parp.export.targets.TARGETS`.
+        out: folder to make.
+        audio: files to compare both on; without any, the demo's voice speaks three sentences.
+        force: replace ``out`` where it is there.
+
+    Raises:
+        AudioError: an audio file cannot be used.
+        CheckpointError: the checkpoint cannot be read or exported.
+        ConfigError: the target does not exist, or the folder is there.
+        ExportError: the export differs from the checkpoint; nothing is left of it.
+        MissingToolError: a library of the target is not installed.
+    """
+    if target not in TARGETS:
+        raise ConfigError("--to", target, f"must be one of {', '.join(TARGETS)}")
+    folder = Path(out)
+    if folder.exists() and not (force and folder.is_dir()):
+        raise ConfigError(
+            "--out", str(out), f"{absolute(folder)} is there already; name another, or a folder with --force"
+        )
+    module = importlib.import_module(f"fairseq_parp.export.to_{target}")
+    source = Source.open(checkpoint)
+    with _replacing(folder) as place:
+        lost = module.write(source, place)
+        zeros = _require_equal(source.tensors, module.stored(source, place))
+        differences = _compared(source, lambda batches: module.outputs(source, place, batches), audio)
+        (place / "README.md").write_text(card(source, target, differences, lost), encoding="utf-8")
+    return Exported(folder, differences, zeros, lost)
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the name ``folder`` when the block ends without an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    place = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+    place.mkdir()
+    try:
+        yield place
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.old")
+            folder.rename(old)
+            place.rename(folder)
+            shutil.rmtree(old)
+        else:
+            place.rename(folder)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _require_equal(ours: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> int:
+    """Check that every tensor that was written is the checkpoint's, zeros included, and return the count of zeros."""
+    for name, value in stored.items():
+        if not value.equal(ours[name].to(value.dtype)):
+            raise ExportError(f"the exported tensor of {name} is not the checkpoint's")
+    return sum(int((value == 0).sum()) for value in stored.values())
+
+
+def _compared(
+    source: Source,
+    theirs: Callable[[Sequence[tuple[Tensor, Tensor | None]]], list[Tensor]],
+    files: Sequence[str | Path],
+) -> dict[str, float]:
+    """Return the largest difference of outputs: an utterance alone, and a padded batch.
+
+    Raises:
+        ExportError: one is above the tolerance.
+    """
+    utterances = check_audio(files, source.sample_rate, source.normalize, shortest_input(source.model))
+    batches = {"one utterance": alone(utterances[0])}
+    if len(utterances) > 1 and source.encoder.family != "hubert":
+        # HuBERT in fairseq counts the frames of a padded utterance otherwise than transformers does
+        batches[f"padded batch of {len(utterances)}"] = padded(utterances)
+    found = {}
+    for (name, batch), their in zip(batches.items(), theirs(list(batches.values())), strict=True):
+        ours = source.outputs(*batch)
+        if ours.shape != their.shape:
+            raise ExportError(
+                f"{name}: outputs of shape {tuple(their.shape)}, the checkpoint's are {tuple(ours.shape)}"
+            )
+        difference = (ours - their).abs().amax(-1)
+        found[name] = float(difference[_real(source, batch, ours)].max())
+        allowed = TOLERANCE * max(1.0, float(ours.abs().max()))
+        if not found[name] <= allowed:
+            raise ExportError(
+                f"{name}: outputs differ by {found[name]:.3g}, allowed are {allowed:.3g}; nothing was written"
+            )
+    return found
+
+
+def _real(source: Source, batch: tuple[Tensor, Tensor | None], outputs: Tensor) -> Tensor:
+    """Return (B, T) which frames are of an utterance, not of the padding."""
+    padding = batch[1]
+    if padding is None:
+        return outputs.new_ones(outputs.shape[:2]).bool()
+    lengths = (~padding).sum(1)
+    for _, kernel, stride in source.encoder.convolutions:
+        lengths = (lengths - kernel) // stride + 1
+    frames: Tensor = outputs.new_ones(outputs.shape[:2]).cumsum(1) <= lengths[:, None]
+    return frames

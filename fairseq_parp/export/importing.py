@@ -1,0 +1,235 @@
+"""Importing: a folder of Hugging Face transformers becomes a fairseq checkpoint, to finetune from or to decode with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+from torch import Tensor
+
+from fairseq_parp import checkpoints
+from fairseq_parp.errors import ConfigError, ExportError, absolute
+from fairseq_parp.export.encoders import Encoder
+from fairseq_parp.export.names import PROJECTION, encoder_names
+from fairseq_parp.export.source import BENEATH, build_encoder
+from fairseq_parp.files import writing_whole
+from fairseq_parp.mask_files.fresh import encoder_config
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+NEVER_EMITTED = -1e4
+"""Bias of a special symbol of fairseq's that the folder's vocabulary lacks: its probability is 0."""
+
+_PREFIXES = {"wav2vec2": "wav2vec2.", "hubert": "hubert.", "data2vec_audio": "data2vec_audio."}
+_TASKS = {"hubert": "hubert_pretraining"}
+_CTC = {"hubert": "hubert_ctc"}
+_OLD_POSITIONS = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+"""What transformers called these before it used torch's parametrizations."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was imported.
+
+    Attributes:
+        path: of the checkpoint.
+        encoder: the encoder's shape.
+        symbols: of the CTC head; 0 for an encoder alone.
+        normalize: whether audio is to have zero mean and unit variance.
+        left: the folder's tensors that have no place in fairseq's model.
+    """
+
+    path: Path
+    encoder: Encoder
+    symbols: int
+    normalize: bool
+    left: tuple[str, ...]
+
+
+def import_folder(
+    folder: str | Path, out: str | Path, *, normalize: bool | None = None, force: bool = False
+) -> Imported:
+    """Write a folder of wav2vec 2.0, HuBERT or data2vec audio as a fairseq checkpoint.
+
+    A folder with a CTC head and a vocabulary becomes a finetuned checkpoint, any other a pretrained one for
+    ``model.w2v_path``. No code of the folder runs; a pickle is read as any checkpoint is here.
+
+    Args:
+        folder: as transformers' ``save_pretrained`` writes it.
+        out: file to write.
+        normalize: whether audio is to have zero mean and unit variance; by default as the folder's feature extractor.
+        force: replace ``out`` where it is there.
+
+    Raises:
+        CheckpointError: a pickle of weights cannot be read.
+        ConfigError: ``out`` is there; nothing states ``normalize``.
+        ExportError: a file is missing, the family is not known, a tensor is missing or has another shape, or the
+            vocabulary has no blank.
+    """
+    place, file = Path(folder), Path(out)
+    if file.exists() and not (force and file.is_file()):
+        raise ConfigError("--out", str(out), f"{absolute(file)} is there already; name another, or use --force")
+    config = _json(place / "config.json")
+    encoder = _named(place, lambda: Encoder.from_transformers(config))
+    tensors = _weights(place)
+    normalize = _normalize(place) if normalize is None else normalize
+    found, left = _renamed(place, encoder, tensors)
+    symbols: tuple[str, ...] = ()
+    if "lm_head.weight" in tensors:
+        symbols, head = _head(place, config, tensors)
+        found = {BENEATH + name: value for name, value in found.items()} | head
+        left = tuple(name for name in left if not name.startswith("lm_head."))
+    state = _checkpoint(encoder, found, symbols, normalize)
+    _named(place, lambda: build_encoder(encoder_config(state), state))
+    with writing_whole(file) as written:
+        torch.save(state, written)
+    return Imported(file, encoder, len(symbols), normalize, left)
+
+
+def _named(place: Path, call: Any) -> Any:
+    try:
+        return call()
+    except ExportError as error:
+        raise ExportError(f"{absolute(place)}: {error}") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ExportError(f"{absolute(path)}: no such file; name a folder of save_pretrained") from None
+    except (ValueError, NotADirectoryError) as error:
+        raise ExportError(f"{absolute(path)}: not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ExportError(f"{absolute(path)}: holds a {type(found).__name__}, not an object")
+    return found
+
+
+def _weights(place: Path) -> dict[str, Tensor]:
+    if (place / WEIGHTS[0]).is_file():
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(place / WEIGHTS[0]))
+        except SafetensorError as error:
+            raise ExportError(f"{absolute(place / WEIGHTS[0])}: truncated or damaged ({error})") from None
+    if (place / WEIGHTS[1]).is_file():
+        content = checkpoints.load(place / WEIGHTS[1], with_fairseq=False)
+        if isinstance(content, Mapping) and all(isinstance(value, Tensor) for value in content.values()):
+            return dict(content)
+        raise ExportError(f"{absolute(place / WEIGHTS[1])}: not a mapping of tensors")
+    raise ExportError(f"{absolute(place)}: no weights; one of {', '.join(WEIGHTS)} is needed")
+
+
+def _normalize(place: Path) -> bool:
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (place / name).is_file():
+            found = _json(place / name)
+            found = found.get("feature_extractor", found)
+            if isinstance(found, dict) and isinstance(found.get("do_normalize"), bool):
+                return bool(found["do_normalize"])
+    allowed = "true or false; no preprocessor_config.json in the folder states it"
+    raise ConfigError("--normalize", None, allowed)
+
+
+def _renamed(place: Path, encoder: Encoder, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return the encoder's tensors under fairseq's names, and the names that were not used."""
+    prefix = _PREFIXES[encoder.family]
+    beneath = prefix if any(name.startswith(prefix) for name in tensors) else ""
+    found, used = {}, set()
+    for ours, theirs in encoder_names(encoder).items():
+        name = next((each for each in _spellings(beneath + theirs) if each in tensors), None)
+        if name is not None:
+            found[ours] = tensors[name].float()
+            used.add(name)
+        elif ours == "mask_emb":  # transformers has none where nothing was masked
+            found[ours] = torch.zeros(encoder.width)
+        else:
+            raise ExportError(f"{absolute(place)}: has no tensor {beneath + theirs}")
+    if not encoder.needs_projection:
+        used |= _require_identity(place, beneath + PROJECTION, tensors)
+    return found, tuple(sorted(set(tensors) - used))
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    return (name, *(name.replace(new, old) for new, old in _OLD_POSITIONS.items() if new in name))
+
+
+def _require_identity(place: Path, name: str, tensors: Mapping[str, Tensor]) -> set[str]:
+    weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+    if weight is None or bias is None or not weight.equal(torch.eye(len(weight))) or bias.any():
+        reason = (
+            "fairseq has no projection where the convolutions are as wide as the encoder, and this one is no identity"
+        )
+        raise ExportError(f"{absolute(place)}: {name}: {reason}")
+    return {f"{name}.weight", f"{name}.bias"}
+
+
+def _head(
+    place: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+    """Return fairseq's symbols and the CTC head, its rows in their order."""
+    vocabulary = _json(place / "vocab.json")
+    weight, bias = tensors["lm_head.weight"].float(), tensors["lm_head.bias"].float()
+    by_index = {index: symbol for symbol, index in vocabulary.items()}
+    if sorted(by_index) != list(range(len(weight))) or len(by_index) != len(vocabulary):
+        raise ExportError(
+            f"{absolute(place / 'vocab.json')}: {len(vocabulary)} symbols, lm_head has {len(weight)} rows"
+        )
+    blank = config.get("pad_token_id")
+    if blank not in by_index:
+        raise ExportError(
+            f"{absolute(place / 'config.json')}: pad_token_id={blank!r} is the blank, and is no symbol's index"
+        )
+    taken = {blank: "<s>"}
+    for ours, theirs in (("<pad>", ("<s>", "[CLS]")), ("</s>", ("</s>", "[SEP]")), ("<unk>", ("<unk>", "[UNK]"))):
+        taken |= {vocabulary[name]: ours for name in theirs if name in vocabulary and vocabulary[name] not in taken}
+    others = [index for index in sorted(by_index) if index not in taken]
+    at = {symbol: index for index, symbol in taken.items()}
+    rows = [at.get(special) for special in ("<s>", "<pad>", "</s>", "<unk>")] + others
+    symbols = ("<s>", "<pad>", "</s>", "<unk>", *(by_index[index] for index in others))
+    none = (weight.new_zeros(weight.size(1)), bias.new_tensor(NEVER_EMITTED))
+    picked = [none if row is None else (weight[row], bias[row]) for row in rows]
+    return symbols, {
+        "w2v_encoder.proj.weight": torch.stack([row for row, _ in picked]),
+        "w2v_encoder.proj.bias": torch.stack([each for _, each in picked]),
+    }
+
+
+def _checkpoint(
+    encoder: Encoder, tensors: dict[str, Tensor], symbols: tuple[str, ...], normalize: bool
+) -> dict[str, Any]:
+    """Return what fairseq would have saved."""
+    task = {"_name": _TASKS.get(encoder.family, "audio_pretraining"), "data": "", "normalize": normalize,
+            "sample_rate": 16000, "labels": [] if encoder.family == "hubert" else None}  # fmt: skip
+    cfg: dict[str, Any] = {"model": {"_name": encoder.family, **encoder.to_fairseq()}, "task": task,
+                           "criterion": None, "lr_scheduler": None}  # fmt: skip
+    task_state: dict[str, Any] = {"dictionaries": [None]} if encoder.family == "hubert" else {}
+    if symbols:
+        dictionary = Dictionary()
+        for symbol in symbols[4:]:
+            dictionary.add_symbol(symbol)
+        task_state = {"target_dictionary": dictionary}
+        model = {
+            "_name": _CTC.get(encoder.family, "wav2vec_ctc"),
+            "w2v_path": "",
+            "w2v_args": cfg,
+            "normalize": normalize,
+        }
+        finetuning = {"_name": "audio_finetuning", "data": "", "labels": "ltr" if "|" in symbols else "phn",
+                      "normalize": normalize, "sample_rate": 16000}  # fmt: skip
+        cfg = {"model": model, "task": finetuning, "criterion": {"_name": "ctc"}, "lr_scheduler": None}
+    history = {
+        "criterion_name": "",
+        "optimizer_name": "",
+        "lr_scheduler_state": {},
+        "num_updates": 0,
+        "best_loss": None,
+    }
+    return {"args": None, "cfg": cfg, "model": tensors, "criterion": None, "optimizer_history": [history],
+            "task_state": task_state, "extra_state": {}, "last_optimizer_state": None}  # fmt: skip
