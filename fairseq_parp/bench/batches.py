@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from fairseq_parp.bench.generation import LONGEST, SHORTEST, UTTERANCES
+from fairseq_parp.bench.generation import LONGEST, SHORTEST
 from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn
 from fairseq_parp.bench.trainings import random_model
 from fairseq_parp.bench.weights import BASE, Size
 from fairseq_parp.decoding.alone import each_alone
+
+UTTERANCES = 16
 
 MAX_TOKENS = 1_280_000
 """Samples of a batch, as the documentation decodes."""

@@ -39,7 +39,7 @@ def _shares(size: Size, utterances: int) -> Iterator[Row]:
         write_inputs(folder, size)
         write_audio(folder, "test", np.linspace(SHORTEST, LONGEST, utterances).tolist())
         Training(folder, 1, 1).save(folder / "finetuned.pt")
-        found = [_costs(folder) for _ in range(rows.RUNS_OF_SLOW)]
+        found = [_costs(folder) for _ in range(rows.RUNS_OF_SLOWEST)]
     rest, forward = zip(*found, strict=True)
     yield compare(_NAME, Bar(0.1), "the model's forward", rest, forward)
 

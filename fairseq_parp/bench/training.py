@@ -71,7 +71,7 @@ def _memory(size: Size, seconds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), size)
         mine, others = [], []
-        for _ in range(rows.RUNS_OF_SLOW):
+        for _ in range(rows.RUNS_OF_SLOWEST):
             others.append(_peak(folder, "stock", seconds))
             mine.append(_peak(folder, "pruned", seconds))
     yield compare_bytes(_MEMORY, Bar(1.03), STOCK, mine, others)

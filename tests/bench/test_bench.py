@@ -37,6 +37,7 @@ def test_every_row_is_measured_and_written(
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")  # no peer is downloaded for a test
     monkeypatch.setattr(judged, "RUNS", 1)
     monkeypatch.setattr(judged, "RUNS_OF_SLOW", 1)
+    monkeypatch.setattr(judged, "RUNS_OF_SLOWEST", 1)
     rows = run.bench(None, tmp_path / "new folder" / "rows.json", TINY)
     written = json.loads((tmp_path / "new folder" / "rows.json").read_text())
     every = [job for name in run.MODULES for job in import_module(f"fairseq_parp.bench.{name}").jobs(TINY)]
@@ -112,8 +113,11 @@ def test_half_of_the_stepped_weights_moved_by_one_step() -> None:
         (Bar(2.5), [2.0, 2.4, 2.2], [1.0, 1.0, 1.1], 2.0, True),
         (Bar(1.8), [2.0, 2.4, 2.2], [1.0, 1.0, 1.1], 2.0, False),
         (Bar(1.8), [2.0, 2.4, 2.2], [1.0, 1.0, 1.3], 2.0, None),
+        (Bar(2.5), [2.0] * 8 + [9.0], [1.0] * 9, 2.0, True),
+        (Bar(2.5), [2.0] * 7 + [9.0] * 2, [1.0] * 9, 2.0, None),
+        (Bar(None), [2.0, 9.0, 1.0], [1.0, 1.0, 1.0], 2.0, None),
         (Bar(150, faster=True), [0.01, 0.01, 0.01], [1.6, 1.5, 1.55], 155.0, True),
-        (Bar(160, faster=True), [0.01, 0.01, 0.01], [1.6, 1.5, 1.55], 155.0, False),
+        (Bar(161, faster=True), [0.01, 0.01, 0.01], [1.6, 1.5, 1.55], 155.0, False),
     ],
 )
 def test_judgement(bar: Bar, ours: list[float], peer: list[float], ratio: float, holds: bool | None) -> None:
@@ -123,7 +127,11 @@ def test_judgement(bar: Bar, ours: list[float], peer: list[float], ratio: float,
     ]
     row = compare("r", bar, "p", *noise)
     assert (round(row.ratio, 6), row.holds, row.by) == (ratio, holds, "cpu")
-    assert (row.why == "the peer's own runs spread by 30%") == (holds is None)
+    assert (row.why is not None) == (holds is None and bar.value is not None)
+    assert row.why in (
+        None,
+        f"the pairs disagree: {min(map(bar.ratio, ours, peer)):.3g} to {max(map(bar.ratio, ours, peer)):.3g}",
+    )
     turned = compare("r", bar, "p", *([Cost(cost.cpu, cost.wall) for cost in side] for side in noise), by="wall")
     assert (turned.ratio, turned.holds, turned.by, turned.wall_ratio) == (row.ratio, row.holds, "wall", row.ratio)
 
