@@ -1,16 +1,18 @@
-"""``fairseq-parp bench``: how fast this is beside others, on this machine."""
+"""``fairseq-parp bench``: how fast this is beside others, on this machine; works in a checkout."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairseq_parp.errors import ConfigError
+from fairseq_parp.environment.paths import PLUGIN
+from fairseq_parp.errors import ConfigError, MissingToolError, absolute
 
 if TYPE_CHECKING:
-    from fairseq_parp.bench.recordings import Recordings
+    from benchmarks.recordings import Recordings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,21 +41,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure; the status tells whether every bar was kept that could be judged."""
+    _find_benchmarks()
     if arguments.table:
-        from fairseq_parp.bench.record import read, table
+        from benchmarks.record import read, table
 
         print("\n".join(table(read(arguments.table))))
         return 0
     # Threads that wait for work must not use CPU time, which judges. OpenMP reads this when torch is imported.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    from fairseq_parp.bench.run import bench  # here, so that --help needs neither torch nor matplotlib
+    from benchmarks.run import bench  # here, so that --help needs neither torch nor matplotlib
 
     rows = bench(arguments.only, arguments.json, recordings=_recordings(arguments))
     return int(any(row.holds is False for row in rows))
 
 
+def _find_benchmarks() -> None:
+    """Make the checkout's package ``benchmarks`` importable.
+
+    Raises:
+        MissingToolError: this is no checkout: pip installs the package without it.
+    """
+    if not (PLUGIN.parent / "benchmarks" / "run.py").is_file():
+        reason = f"the benchmarks come with a checkout of the project, and {absolute(PLUGIN.parent)} is none"
+        raise MissingToolError(f"{reason}; clone the project and run fairseq-parp bench there")
+    if str(PLUGIN.parent) not in sys.path:
+        sys.path.insert(0, str(PLUGIN.parent))
+
+
 def _recordings(arguments: argparse.Namespace) -> Recordings | None:
-    from fairseq_parp.bench.recordings import Recordings
+    from benchmarks.recordings import Recordings
     from fairseq_parp.decoding import LanguageModel
 
     lm = LanguageModel.if_named(arguments.lm, None, arguments.lm_weight, arguments.word_score)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,4 +84,17 @@ def test_a_library_that_is_not_there_is_named(
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
     assert capsys.readouterr().err == (
         "fairseq-parp demo: needs matplotlib, which is not installed; fairseq-parp doctor shows how to install it\n"
+    )
+
+
+def test_the_benchmarks_come_with_a_checkout(tmp_path: Path) -> None:
+    """pip installs the package alone; the verb says where the rest is."""
+    shutil.copytree(PLUGIN, tmp_path / "fairseq_parp", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "fairseq_parp", "bench", "--only", "nothing"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        f"fairseq-parp bench: the benchmarks come with a checkout of the project, and {tmp_path} is none; "
+        "clone the project and run fairseq-parp bench there"
     )

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmarks.emissions import make
 from fairseq_parp import native
-from fairseq_parp.bench.emissions import make
 from fairseq_parp.decoding import NO_PRUNING, PrefixBeamSearcher, Pruning, forward, searcher
 from fairseq_parp.decoding.compiled import CompiledPrefixBeamSearcher, decoder
 from fairseq_parp.decoding.prefix_beam import fastest_search

@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from tone_model import finetuned_on_tones, tones
 
+from benchmarks import run
+from benchmarks.beams import texts_of
+from benchmarks.recordings import Recordings
 from fairseq_parp import cli
-from fairseq_parp.bench import run
-from fairseq_parp.bench.beams import texts_of
-from fairseq_parp.bench.recordings import Recordings
 from fairseq_parp.decoding import GreedySearcher, LanguageModel
 from fairseq_parp.errors import ManifestError
 from fairseq_parp.transcription import loading

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from fairseq_parp.bench.cost import typical
-from fairseq_parp.bench.memory import transient_bytes
-from fairseq_parp.bench.rows import Bar, Job, Row, compare, compare_bytes, in_turn
-from fairseq_parp.bench.weights import BASE, LARGE, STATES, Size, Weights, fresh, session_of
+from benchmarks.cost import typical
+from benchmarks.memory import transient_bytes
+from benchmarks.rows import Bar, Job, Row, compare, compare_bytes, in_turn
+from benchmarks.weights import BASE, LARGE, STATES, Size, Weights, fresh, session_of
 from fairseq_parp.sparsity import kernels
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.tensors import Tensors

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks import words
+from benchmarks.machine import facts, load
+from benchmarks.plot import draw
+from benchmarks.record import records_of, text_of
+from benchmarks.recordings import Recordings
+from benchmarks.rows import Job, Row
+from benchmarks.weights import Size
 from fairseq_parp import tables
-from fairseq_parp.bench import words
-from fairseq_parp.bench.machine import facts, load
-from fairseq_parp.bench.plot import draw
-from fairseq_parp.bench.record import records_of, text_of
-from fairseq_parp.bench.recordings import Recordings
-from fairseq_parp.bench.rows import Job, Row
-from fairseq_parp.bench.weights import Size
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.files import write_whole
 
@@ -94,7 +94,7 @@ def _without_nan(row: Row) -> dict[str, object]:
 
 def _every(size: Size | None) -> Iterator[Job]:
     for name in MODULES:
-        yield from importlib.import_module(f"fairseq_parp.bench.{name}").jobs(size)
+        yield from importlib.import_module(f"benchmarks.{name}").jobs(size)
 
 
 def table(rows: Sequence[Row]) -> list[str]:

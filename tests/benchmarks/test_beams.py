@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fairseq_parp.bench import pyctcdecode as peer
-from fairseq_parp.bench import run, words
-from fairseq_parp.bench.beams import TORCH, judged, texts_of
-from fairseq_parp.bench.cost import Cost
-from fairseq_parp.bench.emissions import ALPHABET, make
-from fairseq_parp.bench.rows import Bar, compare
-from fairseq_parp.bench.weights import Size
+from benchmarks import pyctcdecode as peer
+from benchmarks import run, words
+from benchmarks.beams import TORCH, judged, texts_of
+from benchmarks.cost import Cost
+from benchmarks.emissions import ALPHABET, make
+from benchmarks.rows import Bar, compare
+from benchmarks.weights import Size
 from fairseq_parp.decoding import GreedySearcher, PrefixBeamSearcher, vocabulary
 
 MADE = make(6, 200)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fairseq_parp.bench.emissions import Emissions
+from benchmarks.emissions import Emissions
 from fairseq_parp.decoding import LanguageModel
 from fairseq_parp.decoding.lexicon import BOUNDARY, Speller
 from fairseq_parp.manifests.checking import require

@@ -14,10 +14,10 @@ from dataclasses import replace
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from fairseq_parp.bench.emissions import Emissions, make
-from fairseq_parp.bench.pyctcdecode import pyctcdecode
-from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn, unmeasured
-from fairseq_parp.bench.weights import Size
+from benchmarks.emissions import Emissions, make
+from benchmarks.pyctcdecode import pyctcdecode
+from benchmarks.rows import Bar, Job, Row, compare, in_turn, unmeasured
+from benchmarks.weights import Size
 from fairseq_parp.decoding import PrefixBeamSearcher, Searcher
 from fairseq_parp.decoding.prefix_beam import fastest_search
 from fairseq_parp.errors import MissingToolError

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from fairseq_parp.bench.reprune import Stage
-from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn, unmeasured
-from fairseq_parp.bench.weights import BASE, Size, fresh
+from benchmarks.reprune import Stage
+from benchmarks.rows import Bar, Job, Row, compare, in_turn, unmeasured
+from benchmarks.weights import BASE, Size, fresh
 
 BAR = Bar(6.0)
 FLAT_COPY = "one flat copy of as many weights on the device"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.record import Record, read, table, text_of
 from fairseq_parp import cli
-from fairseq_parp.bench.record import Record, read, table, text_of
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "docs" / "performance.tsv"

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairseq_parp.bench import rows
-from fairseq_parp.bench.cost import Cost
-from fairseq_parp.bench.rows import Bar, Job, Row, compare
-from fairseq_parp.bench.trainings import Training, write_audio, write_inputs
-from fairseq_parp.bench.weights import BASE, Size
+from benchmarks import rows
+from benchmarks.cost import Cost
+from benchmarks.rows import Bar, Job, Row, compare
+from benchmarks.trainings import Training, write_audio, write_inputs
+from benchmarks.weights import BASE, Size
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.plugin import load_plugin
 
@@ -45,7 +45,7 @@ def _shares(size: Size, utterances: int) -> Iterator[Row]:
 
 
 def _costs(folder: Path) -> tuple[Cost, Cost]:
-    program = f"from fairseq_parp.bench.generation import print_costs; print_costs({str(folder)!r})"
+    program = f"from benchmarks.generation import print_costs; print_costs({str(folder)!r})"
     words = [sys.executable, "-W", "ignore", "-c", program]
     done = subprocess.run(words, cwd=PLUGIN.parent, capture_output=True, text=True, check=True)
     rest_wall, rest_cpu, forward_wall, forward_cpu = map(float, done.stdout.split()[-4:])

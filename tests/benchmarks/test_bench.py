@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import gpu, inference, run, weights
+from benchmarks import rows as judged
+from benchmarks.cost import MOST_RUNS, Cost, measured, typical
+from benchmarks.memory import transient_bytes
+from benchmarks.record import read
+from benchmarks.reprune import PEERS, Stage
+from benchmarks.rows import RUNS, Bar, compare, in_turn
+from benchmarks.trainings import Training, write_inputs
+from benchmarks.weights import BASE, LARGE, STATES, Size
 from fairseq_parp import cli
-from fairseq_parp.bench import gpu, inference, run, weights
-from fairseq_parp.bench import rows as judged
-from fairseq_parp.bench.cost import MOST_RUNS, Cost, measured, typical
-from fairseq_parp.bench.memory import transient_bytes
-from fairseq_parp.bench.record import read
-from fairseq_parp.bench.reprune import PEERS, Stage
-from fairseq_parp.bench.rows import RUNS, Bar, compare, in_turn
-from fairseq_parp.bench.trainings import Training, write_inputs
-from fairseq_parp.bench.weights import BASE, LARGE, STATES, Size
 from fairseq_parp.sparsity.counting import zero_count
 
 TINY = Size(1, 16)
@@ -40,7 +40,7 @@ def test_every_row_is_measured_and_written(
     monkeypatch.setattr(judged, "RUNS_OF_SLOWEST", 1)
     rows = run.bench(None, tmp_path / "new folder" / "rows.json", TINY)
     written = json.loads((tmp_path / "new folder" / "rows.json").read_text())
-    every = [job for name in run.MODULES for job in import_module(f"fairseq_parp.bench.{name}").jobs(TINY)]
+    every = [job for name in run.MODULES for job in import_module(f"benchmarks.{name}").jobs(TINY)]
     assert [row["name"] for row in written] == [name for job in every for name in job.names]
     assert {"name", "ours", "peer", "ratio", "bar", "holds", "why", "machine", "load"} <= set(written[0])
     assert all(row.null or row.bar is None for row in rows if row.holds is None)

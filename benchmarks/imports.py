@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from fairseq_parp.bench import rows
-from fairseq_parp.bench.cost import Cost
-from fairseq_parp.bench.rows import Bar, Job, Row, compare
-from fairseq_parp.bench.weights import Size
+from benchmarks import rows
+from benchmarks.cost import Cost
+from benchmarks.rows import Bar, Job, Row, compare
+from benchmarks.weights import Size
 from fairseq_parp.environment.paths import PLUGIN
 
 ALLOWED = 0.3

@@ -19,12 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
-from fairseq_parp.bench.beams import LONGEST, UTTERANCES, judged, texts_of
-from fairseq_parp.bench.emissions import Emissions, make
-from fairseq_parp.bench.pyctcdecode import pyctcdecode
-from fairseq_parp.bench.recordings import Recordings
-from fairseq_parp.bench.rows import NO_BAR, Bar, Job, Row, compare, in_turn, unmeasured
-from fairseq_parp.bench.weights import Size
+from benchmarks.beams import LONGEST, UTTERANCES, judged, texts_of
+from benchmarks.emissions import Emissions, make
+from benchmarks.pyctcdecode import pyctcdecode
+from benchmarks.recordings import Recordings
+from benchmarks.rows import NO_BAR, Bar, Job, Row, compare, in_turn, unmeasured
+from benchmarks.weights import Size
 from fairseq_parp.decoding import LanguageModel
 from fairseq_parp.decoding.vocabulary import words_of
 from fairseq_parp.demo.sentences import sentences

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from fairseq_parp.bench.cost import Clock, Cost, typical
+from benchmarks.cost import Clock, Cost, typical
 
 RUNS, RUNS_OF_SLOW, SLOW = 9, 5, 5.0
 """Measurements of each side; fewer where one of the peer takes more than so many seconds."""

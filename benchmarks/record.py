@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from fairseq_parp.bench.rows import Row
+from benchmarks.rows import Row
 from fairseq_parp.errors import ConfigError
 
 UNKNOWN = "-"

@@ -19,8 +19,8 @@ import soundfile
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from fairseq_parp.bench.cost import Cost, measured
-from fairseq_parp.bench.weights import Size
+from benchmarks.cost import Cost, measured
+from benchmarks.weights import Size
 from fairseq_parp.environment.paths import configs
 from fairseq_parp.plugin import load_plugin
 from fairseq_parp.sparsity import PruningSession

@@ -10,7 +10,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # the backend must be chosen first
 
-from fairseq_parp.bench.rows import Row
+from benchmarks.rows import Row
 
 # Okabe and Ito's palette: told apart by colour-blind readers; markers differ too.
 _OURS = {True: ("#0072B2", "o", "ours"), False: ("#D55E00", "X", "ours, over the limit"),

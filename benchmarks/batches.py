@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from fairseq_parp.bench.generation import LONGEST, SHORTEST
-from fairseq_parp.bench.rows import Bar, Job, Row, compare, in_turn
-from fairseq_parp.bench.trainings import random_model
-from fairseq_parp.bench.weights import BASE, Size
+from benchmarks.generation import LONGEST, SHORTEST
+from benchmarks.rows import Bar, Job, Row, compare, in_turn
+from benchmarks.trainings import random_model
+from benchmarks.weights import BASE, Size
 from fairseq_parp.decoding.alone import each_alone
 
 UTTERANCES = 16

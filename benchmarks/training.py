@@ -1,6 +1,6 @@
 """Rows: the speed, memory and checkpoints of a training that prunes, beside stock fairseq's.
 
-The two trainings of :mod:`fairseq_parp.bench.trainings` take their updates in turn in one process; memory is measured
+The two trainings of :mod:`benchmarks.trainings` take their updates in turn in one process; memory is measured
 in processes of their own.
 """
 
@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from fairseq_parp.bench import rows
-from fairseq_parp.bench.cost import Cost
-from fairseq_parp.bench.rows import Bar, Job, Row, compare, compare_bytes, in_turn
-from fairseq_parp.bench.trainings import SECONDS, UTTERANCES, Training, write_audio, write_inputs
-from fairseq_parp.bench.weights import BASE, Size
+from benchmarks import rows
+from benchmarks.cost import Cost
+from benchmarks.rows import Bar, Job, Row, compare, compare_bytes, in_turn
+from benchmarks.trainings import SECONDS, UTTERANCES, Training, write_audio, write_inputs
+from benchmarks.weights import BASE, Size
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.memory import resident_peak
 from fairseq_parp.sparsity.counting import zero_count
@@ -79,7 +79,7 @@ def _memory(size: Size, seconds: int) -> Iterator[Row]:
 
 def _peak(folder: str, which: str, seconds: int) -> float:
     """Return the peak memory of a process that trains a few updates, in bytes."""
-    program = f"from fairseq_parp.bench.training import print_peak; print_peak({folder!r}, {which!r}, {seconds})"
+    program = f"from benchmarks.training import print_peak; print_peak({folder!r}, {which!r}, {seconds})"
     words = [sys.executable, "-W", "ignore", "-c", program]
     done = subprocess.run(words, cwd=PLUGIN.parent, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])

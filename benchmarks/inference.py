@@ -21,9 +21,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fairseq_parp.bench.rows import NO_BAR, Job, Row, compare, in_turn, unmeasured
-from fairseq_parp.bench.trainings import SECONDS, random_model
-from fairseq_parp.bench.weights import BASE, Size, session_of
+from benchmarks.rows import NO_BAR, Job, Row, compare, in_turn, unmeasured
+from benchmarks.trainings import SECONDS, random_model
+from benchmarks.weights import BASE, Size, session_of
 from fairseq_parp.sparsity.scope import find_parameters
 
 Run = Callable[[Tensor], object]
