@@ -18,7 +18,7 @@ from benchmarks.emissions import Emissions, make
 from benchmarks.pyctcdecode import pyctcdecode
 from benchmarks.rows import Bar, Job, Row, compare, in_turn, unmeasured
 from benchmarks.weights import Size
-from fairseq_parp.decoding import PrefixBeamSearcher, Searcher
+from fairseq_parp.decoding import Decoder, PrefixBeamDecoder
 from fairseq_parp.decoding.prefix_beam import fastest_search
 from fairseq_parp.errors import MissingToolError
 from fairseq_parp.scoring import error_rate
@@ -34,21 +34,21 @@ def jobs(size: Size | None = None) -> Iterator[Job]:
     """Yield the jobs; tests, which give a ``size``, get two short utterances."""
     amount = (2, 60) if size else (UTTERANCES, LONGEST)
     yield Job([COMPILED], functools.partial(_compiled, amount))
-    yield Job([TORCH], functools.partial(_beside_peer, TORCH, 2.0, PrefixBeamSearcher(BLANK, BEAM), 8, amount))
+    yield Job([TORCH], functools.partial(_beside_peer, TORCH, 2.0, PrefixBeamDecoder(BLANK, BEAM), 8, amount))
 
 
 def _compiled(amount: tuple[int, int]) -> Iterator[Row]:
     """Decode utterance by utterance with the compiled search, where there is one."""
     search = fastest_search()
-    if search is PrefixBeamSearcher:
+    if search is PrefixBeamDecoder:
         yield unmeasured(COMPILED, Bar(10.0, faster=True), "pyctcdecode", "not compiled here: fairseq-parp doctor")
     else:
         yield from _beside_peer(COMPILED, 10.0, search(BLANK, BEAM), 1, amount)
 
 
-def _beside_peer(name: str, bar: float, searcher: Searcher, batch: int, amount: tuple[int, int]) -> Iterator[Row]:
+def _beside_peer(name: str, bar: float, decoder: Decoder, batch: int, amount: tuple[int, int]) -> Iterator[Row]:
     made = make(*amount)
-    ours = texts_of(searcher, made, batch)
+    ours = texts_of(decoder, made, batch)
     try:
         with pyctcdecode(made.log_probs, made.alphabet, BEAM) as peer:
             times = in_turn(lambda: None, ours, peer.decode)
@@ -58,7 +58,7 @@ def _beside_peer(name: str, bar: float, searcher: Searcher, batch: int, amount: 
         yield unmeasured(name, Bar(bar, faster=True), "pyctcdecode", str(error))
 
 
-def texts_of(searcher: Searcher, made: Emissions, batch: int) -> Callable[[], list[str]]:
+def texts_of(decoder: Decoder, made: Emissions, batch: int) -> Callable[[], list[str]]:
     """Return what decodes the utterances, so many at a time, to texts."""
     every = [torch.from_numpy(log_probs) for log_probs in made.log_probs]
     batches = [every[start : start + batch] for start in range(0, len(every), batch)]
@@ -66,7 +66,7 @@ def texts_of(searcher: Searcher, made: Emissions, batch: int) -> Callable[[], li
     def decode() -> list[str]:
         found = []
         for some in batches:
-            found += searcher.search(pad_sequence(some, batch_first=True), torch.tensor([len(each) for each in some]))
+            found += decoder.search(pad_sequence(some, batch_first=True), torch.tensor([len(each) for each in some]))
         letters = ("".join(made.alphabet[label] for label in best.tokens.tolist()) for best, *_ in found)
         return [" ".join(text.split()) for text in letters]
 

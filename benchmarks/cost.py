@@ -13,7 +13,7 @@ from fairseq_parp.errors import MissingToolError
 
 Clock = Literal["cpu", "wall"]
 
-ENOUGH, MOST_RUNS = 0.5, 10
+ENOUGH, MAX_RUNS = 0.5, 10
 """CPU seconds of runs whose median is one measurement, and how many runs at most."""
 
 _TASKS = Path("/proc/self/task")
@@ -38,12 +38,12 @@ def measured(action: Callable[[], object]) -> Cost:
 
 
 def typical(prepare: Callable[[], object], action: Callable[[], object]) -> Cost:
-    """Return the median cost of as many runs of ``action`` as take ``ENOUGH`` CPU seconds, ``MOST_RUNS`` at most.
+    """Return the median cost of as many runs of ``action`` as take ``ENOUGH`` CPU seconds, ``MAX_RUNS`` at most.
 
     ``prepare`` runs unmeasured before each.
     """
     costs: list[Cost] = []
-    while len(costs) < MOST_RUNS and sum(cost.cpu for cost in costs) < ENOUGH:
+    while len(costs) < MAX_RUNS and sum(cost.cpu for cost in costs) < ENOUGH:
         prepare()
         costs.append(measured(action))
     wall, cpu = map(statistics.median, zip(*costs, strict=True))

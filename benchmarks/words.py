@@ -56,7 +56,7 @@ def jobs(size: Size | None = None, recordings: Recordings | None = None) -> Iter
 def _row(name: str, bar: Bar, beam: int, source: Source) -> Iterator[Row]:
     try:
         with source() as (made, lm):
-            ours = texts_of(lm.searcher(labels_of(made), beam), made, 1)
+            ours = texts_of(lm.decoder(labels_of(made), beam), made, 1)
             same = {
                 "kenlm_model_path": str(lm.path),
                 "unigrams": words_of(lm.path),

@@ -12,8 +12,8 @@ from torch import Tensor
 from fairseq_parp.checkpoints.pickles import RefusedError, expanded
 from fairseq_parp.errors import listing
 
-MOST_VALUES = 2_000_000
-MOST_SETTINGS = 20_000
+MAX_VALUES = 2_000_000
+MAX_SETTINGS = 20_000
 
 _DICTIONARY = {
     *("symbols", "count", "indices", "nspecial"),
@@ -41,8 +41,8 @@ def require_fairseq(state: object) -> None:
         raise ValueError(f"its model has something else than dense tensors: {listing(wrong)}")
     if not all(isinstance(part, (Mapping, Namespace)) for part in settings):
         raise ValueError("its cfg is not a mapping, or its args not a Namespace")
-    expanded(settings, MOST_SETTINGS)
-    expanded([value for key, value in state.items() if key not in ("model", "args", "cfg")], MOST_VALUES)
+    expanded(settings, MAX_SETTINGS)
+    expanded([value for key, value in state.items() if key not in ("model", "args", "cfg")], MAX_VALUES)
     _require_plain_references(settings)
     _require_dictionary(state.get("task_state"))
 

@@ -17,7 +17,7 @@ LIMIT = 8 << 20
 DICTIONARY_LIMIT = LIMIT - (2 << 20)
 """Bytes of pickle that a dictionary of labels may have, so that a checkpoint with it is read again."""
 
-MOST_OBJECTS = 400_000
+MAX_OBJECTS = 400_000
 """How many containers, tensors and objects the pickle makes, each of far more memory than its bytes, and how many of
 the values that are a single byte there.
 
@@ -130,7 +130,7 @@ class Scanner(pickle._Unpickler):
         super().__init__(pickled)
         self.storages: dict[str, Storage] = {}
         self._allowed = CLASSES | _PLAIN | _PARAMETERS | set(allowed)
-        self._left = MOST_OBJECTS
+        self._left = MAX_OBJECTS
 
     def scan(self) -> Any:
         """Return the next pickle's plain values, everything else inert.
@@ -147,7 +147,7 @@ class Scanner(pickle._Unpickler):
         """Count an object that is made."""
         self._left -= 1
         if self._left < 0:
-            raise RefusedError(f"its pickle makes more than {MOST_OBJECTS:,} objects")
+            raise RefusedError(f"its pickle makes more than {MAX_OBJECTS:,} objects")
 
     def find_class(self, module: str, name: str) -> Any:
         """Return something inert of the right kind."""

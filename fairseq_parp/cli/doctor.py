@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fairseq_parp.environment.doctor import Report, examine
+from fairseq_parp.environment.doctor import Diagnosis, examine
 from fairseq_parp.environment.libraries import Library
 
 
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     return int(report.broken)
 
 
-def as_text(report: Report) -> str:
+def as_text(report: Diagnosis) -> str:
     """Lay the report out for reading: one line per library and per folder, then the problems."""
     lines = [f"{'Python':<16}{report.python}", *map(library_line, report.libraries)]
     lines += [f"{name:<16}{path}" for name, path in report.paths.items()]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairseq_parp.cli.tables import line, table
-from fairseq_parp.mask_files.report import Report, report
+from fairseq_parp.mask_files.report import SparsityReport, report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def render(found: Report) -> str:
+def render(found: SparsityReport) -> str:
     """Return the report as text."""
     asked = "not trained by fairseq_parp" if found.pruning is None else _asked(found.pruning)
     head = [

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 
-from fairseq_parp.commands.front import hydra_words
+from fairseq_parp.commands.front import hydra_arguments
 from fairseq_parp.errors import MissingToolError
 
 PARSER = {"prefix_chars": "\0", "add_help": False}
@@ -23,16 +23,16 @@ example: fairseq-parp train --config-name base_10m task.data=DATA model.w2v_path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("words", metavar="ARGUMENT", nargs="*")
+    parser.add_argument("argv", metavar="ARGUMENT", nargs="*")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Become fairseq-hydra-train."""
-    if not arguments.words or {"-h", "--help"} & set(arguments.words):
+    if not arguments.argv or {"-h", "--help"} & set(arguments.argv):
         print(HELP)
     else:
-        words = hydra_words(arguments.words)
+        argv = hydra_arguments(arguments.argv)
         if importlib.util.find_spec("fairseq_cli") is None:
             raise MissingToolError("fairseq is not installed; fairseq-parp doctor shows how to install it")
-        os.execv(sys.executable, [sys.executable, "-m", "fairseq_cli.hydra_train", *words])
+        os.execv(sys.executable, [sys.executable, "-m", "fairseq_cli.hydra_train", *argv])
     return 0

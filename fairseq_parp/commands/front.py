@@ -12,7 +12,7 @@ from fairseq_parp.errors import ConfigError, absolute, listing
 _NAME, _FOLDER = ("--config-name", "-cn"), ("--config-dir", "-cd")
 
 
-def hydra_words(words: Sequence[str]) -> list[str]:
+def hydra_arguments(argv: Sequence[str]) -> list[str]:
     """Return the arguments of fairseq-hydra-train for those of ``fairseq-parp train``.
 
     Everything is passed on as it is. Where they are missing, ``--config-dir`` becomes the shipped recipes and
@@ -21,14 +21,14 @@ def hydra_words(words: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: no recipe is named, or there is none of that name.
     """
-    folder, name = _value(words, _FOLDER), _value(words, _NAME)
+    folder, name = _value(argv, _FOLDER), _value(argv, _NAME)
     recipe(name, configs() if folder is None else Path(folder))
     front = [] if folder else ["--config-dir", str(configs())]
-    named = any(word.lstrip("+").startswith("common.user_dir=") for word in words)
+    named = any(word.lstrip("+").startswith("common.user_dir=") for word in argv)
     # Beside the other overrides: hydra takes those of one place only.
-    place = next((at for at, word in enumerate(words) if "=" in word and not word.startswith("-")), len(words))
+    place = next((at for at, word in enumerate(argv) if "=" in word and not word.startswith("-")), len(argv))
     own = [] if named else [f"common.user_dir={_quoted(PLUGIN)}"]
-    return [*front, *words[:place], *own, *words[place:]]
+    return [*front, *argv[:place], *own, *argv[place:]]
 
 
 def recipe(name: str | None, folder: Path, key: str = "--config-name") -> Path:
@@ -50,9 +50,9 @@ def recipe(name: str | None, folder: Path, key: str = "--config-name") -> Path:
     raise ConfigError(key, name, f"{hint}{absolute(folder)} has {listing(known, most=25)}{elsewhere}")
 
 
-def _value(words: Sequence[str], flags: tuple[str, ...]) -> str | None:
+def _value(argv: Sequence[str], flags: tuple[str, ...]) -> str | None:
     """Return what an option of hydra was given, as the next word or after an equals sign."""
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(argv, [*argv[1:], ""], strict=True):
         if word in flags:
             return after
         if word.partition("=")[0] in flags:

@@ -43,21 +43,21 @@ class Command:
 
     Args:
         title: What the progress bar shows; different for each of the commands that are run together.
-        words: Program and arguments; the program is looked for beside this Python first.
+        argv: Program and arguments; the program is looked for beside this Python first.
         log: Where its output goes.
         updates: How many training updates it makes; 0 if it does not train.
         needs: Titles of the commands that must have ended before this one can start.
     """
 
     title: str
-    words: Sequence[str]
+    argv: Sequence[str]
     log: Path
     updates: int = 0
     needs: Collection[str] = ()
 
     def __str__(self) -> str:
         """Return the command as one would type it."""
-        return shlex.join(self.words)
+        return shlex.join(self.argv)
 
 
 def run_together(commands: Sequence[Command]) -> None:
@@ -96,7 +96,7 @@ def run_all(
     Raises:
         MissingToolError: a program is not installed; nothing was started.
     """
-    programs = {command.words[0]: _find(command.words[0]) for command in commands}
+    programs = {command.argv[0]: _find(command.argv[0]) for command in commands}
     environment = _environment(jobs)
     waiting, running = list(commands), dict[int, _Running]()
     with _sigterm_exits():
@@ -108,14 +108,14 @@ def run_all(
                     started(command)
                     row = min(set(range(jobs)) - running.keys())
                     with signals_wait():
-                        running[row] = _Running(command, programs[command.words[0]], environment, row)
+                        running[row] = _Running(command, programs[command.argv[0]], environment, row)
                 time.sleep(_POLL_SECONDS)
                 for row in [row for row, run in running.items() if not run.still()]:
                     run = running.pop(row)
                     run.close()
                     if run.status:
                         waiting = _without(waiting, run.command.title)
-                        yield CommandError(run.command.words[0], run.status, run.command.log)
+                        yield CommandError(run.command.argv[0], run.status, run.command.log)
                     else:
                         ended(run.command)
         finally:
@@ -148,7 +148,7 @@ class _Running:
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [program, *command.words[1:]], stdout=log, stderr=subprocess.STDOUT, env=environment
+                [program, *command.argv[1:]], stdout=log, stderr=subprocess.STDOUT, env=environment
             )
         self._log: BinaryIO = command.log.open("rb")
         self._bar = _bar(command, row)

@@ -18,7 +18,7 @@ from typing import Any
 
 from fairseq_parp.compat.scope import act, acting
 
-MOST_CHARACTERS, MOST_ITEMS = 10_000, 10_000
+MAX_CHARACTERS, MAX_ITEMS = 10_000, 10_000
 
 
 _ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -59,7 +59,7 @@ def literal(text: Any) -> Any:
     >>> literal("[1e-3 / 2, 2**3]")
     [0.0005, 8]
     """
-    if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
+    if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
         raise ValueError(f"not a short text: {str(text)[:60]!r}")
     try:
         return _value(ast.parse(text.strip(), mode="eval").body)
@@ -84,8 +84,8 @@ def _value(node: ast.AST) -> Any:
 
 def _require_few(left: Any, right: Any) -> None:
     for items, times in ((left, right), (right, left)):
-        if hasattr(items, "__len__") and len(items) * times > MOST_ITEMS:
-            raise ValueError(f"more than {MOST_ITEMS} items")
+        if hasattr(items, "__len__") and len(items) * times > MAX_ITEMS:
+            raise ValueError(f"more than {MAX_ITEMS} items")
 
 
 def _require_small(base: Any, exponent: Any) -> None:

@@ -1,24 +1,24 @@
 """CTC decoding: what turns a model's log-probabilities into text.
 
-A :class:`Searcher` finds label sequences; :mod:`.lattice` says what one is worth over all its
+A :class:`Decoder` finds label sequences; :mod:`.lattice` says what one is worth over all its
 alignments; :class:`CTCGenerator` is what fairseq-generate calls. Nothing here imports fairseq.
 """
 
+from fairseq_parp.decoding.decoder import Decoder, Hypothesis
 from fairseq_parp.decoding.generator import CTCGenerator, build_generator
-from fairseq_parp.decoding.greedy import GreedySearcher
+from fairseq_parp.decoding.greedy import GreedyDecoder
 from fairseq_parp.decoding.language_model import LanguageModel
-from fairseq_parp.decoding.prefix_beam import PrefixBeamSearcher
-from fairseq_parp.decoding.pruning import NO_PRUNING, Pruning
-from fairseq_parp.decoding.searcher import Hypothesis, Searcher
+from fairseq_parp.decoding.prefix_beam import PrefixBeamDecoder
+from fairseq_parp.decoding.thresholds import NO_BEAM_PRUNING, BeamThresholds
 
 __all__ = [
-    "NO_PRUNING",
+    "NO_BEAM_PRUNING",
+    "BeamThresholds",
     "CTCGenerator",
-    "GreedySearcher",
+    "Decoder",
+    "GreedyDecoder",
     "Hypothesis",
     "LanguageModel",
-    "PrefixBeamSearcher",
-    "Pruning",
-    "Searcher",
+    "PrefixBeamDecoder",
     "build_generator",
 ]

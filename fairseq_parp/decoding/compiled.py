@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from fairseq_parp import native
-from fairseq_parp.decoding.prefix_beam import PrefixBeamSearcher
-from fairseq_parp.decoding.searcher import Hypothesis, nothing_possible
+from fairseq_parp.decoding.decoder import Hypothesis, nothing_possible
+from fairseq_parp.decoding.prefix_beam import PrefixBeamDecoder
 
 
 @functools.cache
-def decoder() -> Any:
+def library() -> Any:
     """Return the function of the library; None where it was not compiled."""
     library = native.load("decoding.prefix_search")
     if library is None:
@@ -27,14 +27,14 @@ def decoder() -> Any:
     return decode
 
 
-class CompiledPrefixBeamSearcher(PrefixBeamSearcher):
-    """Does what :class:`PrefixBeamSearcher` does; on the CPU, wherever the log-probabilities are.
+class CompiledPrefixBeamDecoder(PrefixBeamDecoder):
+    """Does what :class:`PrefixBeamDecoder` does; on the CPU, wherever the log-probabilities are.
 
     ``torch.get_num_threads()`` utterances are searched at a time.
     """
 
     def search(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
-        """Decode a batch; see :meth:`PrefixBeamSearcher.search`. The hypotheses' tensors are on the CPU.
+        """Decode a batch; see :meth:`PrefixBeamDecoder.search`. The hypotheses' tensors are on the CPU.
 
         Raises:
             IndexError: there is no such symbol as ``blank``.
@@ -57,7 +57,7 @@ class CompiledPrefixBeamSearcher(PrefixBeamSearcher):
         labels, starts = torch.empty((2, self.nbest, len(log_probs)), dtype=torch.long)
         positional = torch.empty_like(labels, dtype=torch.double)
         places = [each.data_ptr() for each in (counts, scores, labels, starts, positional)]
-        found = decoder()(log_probs.data_ptr(), *log_probs.shape, *settings, *places)
+        found = library()(log_probs.data_ptr(), *log_probs.shape, *settings, *places)
         if found < 0:
             raise MemoryError(f"a prefix beam search, beam {self.beam}")
         return [

@@ -3,8 +3,8 @@
 The sequences of an utterance share most of their beginnings, and each beginning is summed once. Sums are kept times a
 power of two, which is chosen anew for each utterance every ``CHUNK`` frames so that the largest of them is just below
 2^``TOP``. As probabilities are at most 1, the power is never less than 2^(``TOP`` - 1), so
-whatever is lost below the smallest double, 2^-1074, was less than e^-1367. A sum above e^``LEAST`` has then lost less
-than a double's last digit, however many frames and states there were. For the rest there are logarithms.
+whatever is lost below the smallest double, 2^-1074, was less than e^-1367. A sum above e^``MIN_TOTAL`` has then lost
+less than a double's last digit, however many frames and states there were. For the rest there are logarithms.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fairseq_parp.decoding.searcher import NEVER
+from fairseq_parp.decoding.decoder import NEG_INF
 
-CHUNK, TOP, LEAST = 64, 900, -1300.0
+CHUNK, TOP, MIN_TOTAL = 64, 900, -1300.0
 
-MOST_AT_ONCE = 1000
+MAX_AT_ONCE = 1000
 """What a power of two grows by at most after a chunk: 2^1024 is infinite."""
 
-LEAST_SYMBOL = -690.0
+MIN_SYMBOL = -690.0
 """Below, a symbol's probability is no normal double, and logarithms have to do it all."""
 
 
 def are_fit(log_probs: Tensor) -> Tensor:
     """Tell of which utterances all (B, T, C) log-probabilities are possible as probabilities, or -inf; (B,)."""
-    return ~((log_probs < LEAST_SYMBOL) & (log_probs > NEVER)).flatten(1).any(1)
+    return ~((log_probs < MIN_SYMBOL) & (log_probs > NEG_INF)).flatten(1).any(1)
 
 
 def totals(log_probs: Tensor, labels: Tensor, counts: Tensor, blank: int) -> tuple[Tensor, Tensor]:
     """Sum over all alignments; the arguments are those of :class:`~fairseq_parp.decoding.lattice.Lattice`.
 
     Returns:
-        (B, K) scores, which may be trusted above ``LEAST``; (B, K, N) log-probabilities of first reaching each label,
-        which may be trusted where the score may.
+        (B, K) scores, which may be trusted above ``MIN_TOTAL``; (B, K, N) log-probabilities of first reaching each
+        label, which may be trusted where the score may.
     """
     batch, _, symbols = log_probs.shape
     probabilities = log_probs.exp().transpose(0, 1).contiguous()
@@ -49,7 +49,7 @@ def totals(log_probs: Tensor, labels: Tensor, counts: Tensor, blank: int) -> tup
     at_blank = torch.zeros_like(at_label)
     at_blank[:batch] = 2.0**TOP
     power = skips.new_full((batch,), TOP)
-    begun = torch.full_like(at_label, NEVER)
+    begun = torch.full_like(at_label, NEG_INF)
     for chunk in probabilities.split(CHUNK):
         begun_here = torch.zeros_like(begun)
         for frame in chunk.unbind():
@@ -61,7 +61,7 @@ def totals(log_probs: Tensor, labels: Tensor, counts: Tensor, blank: int) -> tup
             begun_here[batch:] += entered
         begun = torch.logaddexp(begun, begun_here.log_() - power[tree.utterance] * math.log(2))
         largest = torch.zeros_like(power).scatter_reduce_(0, tree.utterance, torch.maximum(at_label, at_blank), "amax")
-        more = (TOP - torch.frexp(largest).exponent).clamp_(max=MOST_AT_ONCE)
+        more = (TOP - torch.frexp(largest).exponent).clamp_(max=MAX_AT_ONCE)
         factor = torch.ldexp(torch.ones_like(power), more)[tree.utterance]
         at_label, at_blank, power = at_label * factor, at_blank * factor, power + more
     final = (at_label + at_blank)[tree.leaf]

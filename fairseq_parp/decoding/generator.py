@@ -9,13 +9,13 @@ from typing import Any, Protocol, TypedDict
 import torch
 from torch import Tensor
 
+from fairseq_parp.decoding.decoder import Decoder, Hypothesis
 from fairseq_parp.decoding.encoder import CTCModel, encode
-from fairseq_parp.decoding.greedy import GreedySearcher
+from fairseq_parp.decoding.greedy import GreedyDecoder
 from fairseq_parp.decoding.language_model import LanguageModel
 from fairseq_parp.decoding.options import refuse_foreign_options
 from fairseq_parp.decoding.prefix_beam import fastest_search
-from fairseq_parp.decoding.pruning import USUAL_PRUNING, Pruning
-from fairseq_parp.decoding.searcher import Hypothesis, Searcher
+from fairseq_parp.decoding.thresholds import USUAL_BEAM_THRESHOLDS, BeamThresholds
 from fairseq_parp.errors import ConfigError
 
 
@@ -49,12 +49,12 @@ class CTCGenerator:
     """Decodes a sample with one model, or with the mean probabilities of several.
 
     Attributes:
-        searcher: finds the label sequences.
+        decoder: finds the label sequences.
         symbols_to_strip_from_output: indices that fairseq leaves out of T-, H- and D- lines.
         stock_batches: as in :func:`encode`.
     """
 
-    searcher: Searcher
+    decoder: Decoder
     symbols_to_strip_from_output: frozenset[int]
     stock_batches: bool = False
 
@@ -87,11 +87,11 @@ class CTCGenerator:
             if given is not None:
                 raise ConfigError(name, "tensor", "CTC decoding takes none")
         log_probs, lengths = encode(models, sample, self.stock_batches)
-        return [[_in_fairseq_form(one) for one in best] for best in self.searcher.search(log_probs, lengths)]
+        return [[_in_fairseq_form(one) for one in best] for best in self.decoder.search(log_probs, lengths)]
 
 
-def build_searcher(blank: int, beam: int, nbest: int = 1, pruning: Pruning = USUAL_PRUNING) -> Searcher:
-    """Choose a searcher: greedy for ``beam`` 1, prefix beam search above, compiled if it can be.
+def build_decoder(blank: int, beam: int, nbest: int = 1, pruning: BeamThresholds = USUAL_BEAM_THRESHOLDS) -> Decoder:
+    """Choose a decoder: greedy for ``beam`` 1, prefix beam search above, compiled if it can be.
 
     Raises:
         ConfigError: ``beam`` is below 1, or ``nbest`` outside 1 to ``beam``.
@@ -100,7 +100,7 @@ def build_searcher(blank: int, beam: int, nbest: int = 1, pruning: Pruning = USU
         raise ConfigError("beam", beam, "must be 1 (greedy) or more")
     if not 1 <= nbest <= beam:
         raise ConfigError("nbest", nbest, f"must be from 1 to beam, which is {beam}")
-    return GreedySearcher(blank) if beam == 1 else fastest_search()(blank, beam, nbest, pruning)
+    return GreedyDecoder(blank) if beam == 1 else fastest_search()(blank, beam, nbest, pruning)
 
 
 def build_generator(
@@ -117,14 +117,14 @@ def build_generator(
     Raises:
         ConfigError: ``beam`` or ``nbest`` is out of range, or an option is set that CTC decoding
             cannot honour.
-        MissingToolError, LanguageModelError: as :meth:`LanguageModel.searcher`.
+        MissingToolError, LanguageModelError: as :meth:`LanguageModel.decoder`.
     """
     refuse_foreign_options(args)
     beam, nbest = getattr(args, "beam", 5), getattr(args, "nbest", 1)
-    searcher = lm.searcher(dictionary, beam, nbest) if lm else build_searcher(dictionary.bos(), beam, nbest)
+    decoder = lm.decoder(dictionary, beam, nbest) if lm else build_decoder(dictionary.bos(), beam, nbest)
     # Only what Dictionary.string hides anyway. <unk> and <pad> stay visible: they are never in a
     # reference, so a model that emits them errs, and the error rate has to show it.
-    return CTCGenerator(searcher, frozenset({dictionary.bos(), dictionary.eos()}), stock_batches)
+    return CTCGenerator(decoder, frozenset({dictionary.bos(), dictionary.eos()}), stock_batches)
 
 
 def _in_fairseq_form(hypothesis: Hypothesis) -> FairseqHypothesis:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fairseq_parp.decoding.searcher import Hypothesis, pad_with_blanks
+from fairseq_parp.decoding.decoder import Hypothesis, pad_with_blanks
 
 
 @dataclass(frozen=True)
-class GreedySearcher:
+class GreedyDecoder:
     """Best-path decoding (Graves et al. 2006, "Connectionist Temporal Classification", section 3.2).
 
     A hypothesis's score is the log-probability of the best path alone, not of all paths that read
@@ -26,7 +26,7 @@ class GreedySearcher:
     blank: int
 
     def search(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
-        """Decode a batch; see :meth:`Searcher.search`. Exactly one hypothesis per utterance."""
+        """Decode a batch; see :meth:`Decoder.search`. Exactly one hypothesis per utterance."""
         scores, path = pad_with_blanks(log_probs, lengths, self.blank).max(-1)
         starts = (path != self.blank) & (path != pad(path, (1, 0), value=self.blank)[:, :-1])
         return [[self._hypothesis(*utterance)] for utterance in zip(scores, path, starts, strict=True)]

@@ -1,4 +1,4 @@
-"""An n-gram language model for decoding: what a user says about it, and the searcher that follows from it."""
+"""An n-gram language model for decoding: what a user says about it, and the decoder that follows from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from fairseq_parp.decoding.lexicon import Dictionary as Labels
 from fairseq_parp.decoding.lexicon import Entry, Speller, read_lexicon, shown_spellings, spelled_by_letters
-from fairseq_parp.decoding.lexicon_beam import Lexicon, LexiconBeamSearcher, import_flashlight
+from fairseq_parp.decoding.lexicon_beam import Lexicon, LexiconBeamDecoder, import_flashlight
 from fairseq_parp.decoding.vocabulary import SPECIAL, is_binary, words_of
 from fairseq_parp.errors import ConfigError, LanguageModelError, listing
 
@@ -74,8 +74,8 @@ class LanguageModel:
             raise ConfigError(_NAMES[name], value, "is for a language model, and none is given")
         return None
 
-    def searcher(self, dictionary: Dictionary, beam: int, nbest: int = 1) -> LexiconBeamSearcher:
-        """Load the files and make the searcher.
+    def decoder(self, dictionary: Dictionary, beam: int, nbest: int = 1) -> LexiconBeamDecoder:
+        """Load the files and make the decoder.
 
         Args:
             dictionary: of the labels; ``<s>`` is the blank, ``|`` the word boundary.
@@ -99,7 +99,7 @@ class LanguageModel:
         self._require_possible(model, words)
         shown = shown_spellings(words, entries, speller)
         known = Lexicon(words, entries, shown, model, len(dictionary.symbols), dictionary.bos(), speller.boundary)
-        return LexiconBeamSearcher(known, beam, nbest, self.weight, self.word_score)
+        return LexiconBeamDecoder(known, beam, nbest, self.weight, self.word_score)
 
     def _entries(self, speller: Speller) -> list[Entry]:
         """Return the words that can be found: those that the lexicon spells and the language model knows."""

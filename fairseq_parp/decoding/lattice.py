@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from fairseq_parp.decoding import forward
-from fairseq_parp.decoding.searcher import NEVER
+from fairseq_parp.decoding.decoder import NEG_INF
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Lattice:
             sequence; they sum to the score unless it is -inf or the sequence is empty.
         """
         scores, begun = forward.totals(self.log_probs, self.labels, self.counts, self.blank)
-        doubtful = ~(scores > forward.LEAST) | ~forward.are_fit(self.log_probs)[:, None]
+        doubtful = ~(scores > forward.MIN_TOTAL) | ~forward.are_fit(self.log_probs)[:, None]
         if doubtful.any():
             some, which = doubtful.nonzero(as_tuple=True)
             one_each = self.labels[some, which][:, None], self.counts[some, which][:, None]
@@ -81,7 +81,7 @@ class Lattice:
     def _totals_in_logs(self) -> tuple[Tensor, Tensor]:
         """Return scores (B, K), and log-probabilities of first reaching each label (B, K, N)."""
         reached = self._start()
-        begun = torch.full_like(reached[..., 1::2], NEVER)
+        begun = torch.full_like(reached[..., 1::2], NEG_INF)
         for frame in self.log_probs.unbind(1):
             emitted, (stayed, moved, skipped) = self._emitted(frame), self._arrivals(reached)
             entered = torch.logaddexp(moved, skipped)
@@ -103,7 +103,7 @@ class Lattice:
 
     def _start(self) -> Tensor:
         """Return log-probabilities before the first frame, (B, K, S): all at the first blank."""
-        start = torch.full_like(self._states, NEVER, dtype=self.log_probs.dtype)
+        start = torch.full_like(self._states, NEG_INF, dtype=self.log_probs.dtype)
         start[..., 0] = 0.0
         return start
 
@@ -113,14 +113,14 @@ class Lattice:
 
     def _arrivals(self, reached: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-probabilities of coming from the same state, the one before and two before, (B, K, S) each."""
-        one = pad(reached, (1, 0), value=NEVER)[..., :-1]
-        two = pad(reached, (2, 0), value=NEVER)[..., :-2]
-        return reached, one, two.masked_fill(self._no_skip, NEVER)
+        one = pad(reached, (1, 0), value=NEG_INF)[..., :-1]
+        two = pad(reached, (2, 0), value=NEG_INF)[..., :-2]
+        return reached, one, two.masked_fill(self._no_skip, NEG_INF)
 
     def _final(self, reached: Tensor) -> Tensor:
         """Return (B, K, 2): log-probability of ending in the last label, and in the blank after it."""
         last = 2 * self.counts[..., None] + torch.arange(2, device=reached.device)
-        return pad(reached, (1, 0), value=NEVER).gather(-1, last)
+        return pad(reached, (1, 0), value=NEG_INF).gather(-1, last)
 
     def _increments(self, begun: Tensor, scores: Tensor) -> Tensor:
         """Turn log-probabilities of beginnings (B, K, N) into positional scores."""

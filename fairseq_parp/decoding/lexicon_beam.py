@@ -1,4 +1,4 @@
-"""CTC beam search over the words of a lexicon with an n-gram language model: flashlight-text's, as a searcher."""
+"""CTC beam search over the words of a lexicon with an n-gram language model: flashlight-text's, as a decoder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from fairseq_parp.decoding.decoder import NEG_INF, Hypothesis
 from fairseq_parp.decoding.lexicon import Entry
-from fairseq_parp.decoding.searcher import NEVER, Hypothesis
 from fairseq_parp.errors import MissingToolError, first_line
 
 THRESHOLD = 25.0
@@ -43,7 +43,7 @@ class Lexicon:
 
 
 @dataclass(frozen=True)
-class LexiconBeamSearcher:
+class LexiconBeamDecoder:
     """Finds sequences of the lexicon's words; every hypothesis is the words as they are written, joined.
 
     A score is the log-probability of the best alignment, plus ``weight`` x log10 of the language model's
@@ -76,7 +76,7 @@ class LexiconBeamSearcher:
     threshold: float = THRESHOLD
 
     def search(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
-        """Decode a batch, on the CPU; see :meth:`Searcher.search`.
+        """Decode a batch, on the CPU; see :meth:`Decoder.search`.
 
         An utterance in which nothing is possible gets the empty hypothesis with score -inf.
         """
@@ -85,19 +85,19 @@ class LexiconBeamSearcher:
 
     def _with_end(self, frames: Tensor) -> Tensor:
         """Put the end behind an utterance's frames (T, C): a frame that is a blank or a word boundary for sure."""
-        end = frames.new_full((1, frames.size(1)), NEVER)
+        end = frames.new_full((1, frames.size(1)), NEG_INF)
         end[0, [self.lexicon.blank, self.lexicon.boundary]] = 0.0
         return torch.cat((frames, end)).contiguous()
 
     def _best(self, frames: Tensor) -> list[Hypothesis]:
         """Decode one utterance and its end, (T + 1, C)."""
         found: dict[tuple[int, ...], Hypothesis] = {}
-        for result in self._decoder.decode(frames.data_ptr(), *frames.shape):
-            if result.score > NEVER and len(found) < self.nbest:
+        for result in self._flashlight.decode(frames.data_ptr(), *frames.shape):
+            if result.score > NEG_INF and len(found) < self.nbest:
                 hypothesis = self._hypothesis(frames, result)
                 found.setdefault(tuple(hypothesis.tokens.tolist()), hypothesis)
         nothing = torch.zeros(0, dtype=torch.long)
-        return list(found.values()) or [Hypothesis(nothing, NEVER, nothing.double(), nothing)]
+        return list(found.values()) or [Hypothesis(nothing, NEG_INF, nothing.double(), nothing)]
 
     def _hypothesis(self, frames: Tensor, result: Any) -> Hypothesis:
         """Translate one of flashlight's results: a symbol for each frame, a word where its boundary starts."""
@@ -141,7 +141,7 @@ class LexiconBeamSearcher:
         return torch.tensor(scores, dtype=torch.float64)
 
     @cached_property
-    def _decoder(self) -> Any:
+    def _flashlight(self) -> Any:
         """Flashlight's decoder."""
         flashlight = import_flashlight()
         options = flashlight.LexiconDecoderOptions(
@@ -150,7 +150,7 @@ class LexiconBeamSearcher:
             beam_threshold=self.threshold,
             lm_weight=self.weight,
             word_score=self.word_score,
-            unk_score=NEVER,
+            unk_score=NEG_INF,
             sil_score=0.0,
             log_add=False,
             criterion_type=flashlight.CriterionType.CTC,

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fairseq_parp.decoding.lattice import Lattice
-from fairseq_parp.decoding.pruning import USUAL_PRUNING, Pruning, prune_frames
-from fairseq_parp.decoding.searcher import (
-    NEVER,
+from fairseq_parp.decoding.decoder import (
+    NEG_INF,
     STEPS_PER_NAT,
     Hypothesis,
     comparable,
     nothing_possible,
     pad_with_blanks,
 )
+from fairseq_parp.decoding.lattice import Lattice
+from fairseq_parp.decoding.thresholds import USUAL_BEAM_THRESHOLDS, BeamThresholds, prune_frames
 
 _MULTIPLIER = 6364136223846793005  # Knuth's MMIX generator; any large odd number spreads the bits
 _DEAD = -1
@@ -52,7 +52,7 @@ class _Beams(NamedTuple):
 
     def without(self, dead: Tensor) -> _Beams:
         """Return the beams with some emptied, where ``dead`` (B, K) holds."""
-        changed = (self.ends_blank, NEVER), (self.ends_label, NEVER), (self.key, _DEAD), (self.parent, _DEAD)
+        changed = (self.ends_blank, NEG_INF), (self.ends_label, NEG_INF), (self.key, _DEAD), (self.parent, _DEAD)
         blank, label, key, parent = (field.masked_fill(dead, value) for field, value in changed)
         return _Beams(blank, label, self.last, key, parent)
 
@@ -82,7 +82,7 @@ def _layout(beams: int, symbols: int, device: torch.device) -> _Layout:
 
 
 @dataclass(frozen=True)
-class PrefixBeamSearcher:
+class PrefixBeamDecoder:
     """Prefix beam search (Hannun et al. 2014, "First-Pass Large Vocabulary Continuous Speech Recognition").
 
     The beam decides which label sequences are looked at, never what they score: the survivors are
@@ -97,23 +97,23 @@ class PrefixBeamSearcher:
         blank: index of the blank symbol.
         beam: prefixes kept after each frame at most, at least 1.
         nbest: most hypotheses per utterance, 1 to ``beam``; fewer when fewer are possible, or survive the pruning.
-        pruning: what is not looked at; ``NO_PRUNING`` looks at all.
+        pruning: what is not looked at; ``NO_BEAM_PRUNING`` looks at all.
     """
 
     blank: int
     beam: int
     nbest: int = 1
-    pruning: Pruning = USUAL_PRUNING
+    pruning: BeamThresholds = USUAL_BEAM_THRESHOLDS
 
     def search(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
-        """Decode a batch; see :meth:`Searcher.search`.
+        """Decode a batch; see :meth:`Decoder.search`.
 
         An utterance in which nothing is possible gets the empty hypothesis with score -inf.
         """
         frames = pad_with_blanks(log_probs, lengths, self.blank)
         labels, counts, alive = self._survivors(prune_frames(frames, self.blank, self.pruning.token_min_logp))
         scores, positional = Lattice(frames, labels, counts, self.blank).total()
-        order = comparable(scores.masked_fill_(~alive, NEVER)).sort(dim=-1, descending=True, stable=True).indices
+        order = comparable(scores.masked_fill_(~alive, NEG_INF)).sort(dim=-1, descending=True, stable=True).indices
         order = order[:, : self.nbest]
         rows = order[..., None].expand(-1, -1, labels.size(-1))
         labels, counts, positional = labels.gather(1, rows), counts.gather(1, order), positional.gather(1, rows)
@@ -139,8 +139,8 @@ class PrefixBeamSearcher:
     def _frames(self, frames: Tensor) -> Iterator[_Frame]:
         """Yield frame after frame, with as few symbols as it leaves possible."""
         grow = frames.clone()
-        grow[..., self.blank] = NEVER
-        possible = grow > NEVER
+        grow[..., self.blank] = NEG_INF
+        possible = grow > NEG_INF
         most = possible.sum(-1).amax(0).clamp(min=1).tolist()
         symbols = (~possible).sort(dim=-1, stable=True).indices[..., : max(most, default=1)]
         grow = grow.gather(-1, symbols)
@@ -153,7 +153,7 @@ class PrefixBeamSearcher:
         """Return the beam before the first frame: the empty prefix."""
         certain = frames.new_zeros((frames.size(0), 1))
         key = torch.zeros_like(certain, dtype=torch.long)
-        return _Beams(certain, torch.full_like(certain, NEVER), torch.full_like(key, self.blank), key, key + _DEAD)
+        return _Beams(certain, torch.full_like(certain, NEG_INF), torch.full_like(key, self.blank), key, key + _DEAD)
 
     def _advance(self, beams: _Beams, frame: _Frame) -> tuple[_Beams, _Step]:
         """Read one frame and keep the best prefixes, those left as they are and those one label longer."""
@@ -164,14 +164,14 @@ class PrefixBeamSearcher:
         ranks[:, :many] = comparable(torch.logaddexp(ends_blank, ends_label[:, :many]))
         ranks, index = (kept[:, : self.beam] for kept in ranks.sort(dim=1, descending=True, stable=True))
         least = ranks[:, :1] + self.pruning.beam_prune_logp * STEPS_PER_NAT
-        alive = ranks >= least.clamp_(min=torch.finfo(ranks.dtype).min)  # NEVER is below that
+        alive = ranks >= least.clamp_(min=torch.finfo(ranks.dtype).min)  # NEG_INF is below that
         counts = alive.sum(1).tolist()
         room = max(1, *counts)
         alive, index = alive[:, :room], index[:, :room]
         origin, label = layout.origin.take(index), frame.labels.gather(1, layout.column.take(index))
         stays, key = index < many, beams.key.gather(1, origin)
         kept = _Beams(
-            ends_blank=pad(ends_blank, (0, 1), value=NEVER).gather(1, index.clamp(max=many)),
+            ends_blank=pad(ends_blank, (0, 1), value=NEG_INF).gather(1, index.clamp(max=many)),
             ends_label=ends_label.gather(1, index),
             last=torch.where(stays, beams.last.gather(1, origin), label),
             key=key * layout.factor.take(index) + (label + 1),  # int64 arithmetic wraps around; -1 changes nothing
@@ -188,16 +188,16 @@ class PrefixBeamSearcher:
         """
         many, symbols = beams.key.size(1), frame.grow.size(1)
         total = torch.logaddexp(beams.ends_blank, beams.ends_label)
-        every = total.new_full((total.size(0), many + many * symbols + 1), NEVER)
+        every = total.new_full((total.size(0), many + many * symbols + 1), NEG_INF)
         torch.add(total[..., None], frame.grow[:, None], out=every[:, many:-1].unflatten(1, (many, symbols)))
         emitted, place = (each.gather(1, beams.last) for each in (frame.every, frame.place))
         # The same label again is a new one only after a blank; otherwise it is the old one going on.
         doubled = (layout.first_longer + place).clamp_(max=every.size(1) - 1)
-        every.scatter_(1, doubled, torch.where(place == _NOWHERE, NEVER, beams.ends_blank + emitted))
+        every.scatter_(1, doubled, torch.where(place == _NOWHERE, NEG_INF, beams.ends_blank + emitted))
         # What grows into a prefix that is a beam already is counted there.
         grown = (many + _parents(beams) * symbols + place).clamp_(max=every.size(1) - 1)
         torch.logaddexp(beams.ends_label + emitted, every.gather(1, grown), out=every[:, :many])
-        every.scatter_(1, grown, NEVER)
+        every.scatter_(1, grown, NEG_INF)
         return total + frame.every[:, self.blank, None], every[:, :-1]
 
 
@@ -209,11 +209,11 @@ def _parents(beams: _Beams) -> Tensor:
 
 
 @functools.cache
-def fastest_search() -> type[PrefixBeamSearcher]:
+def fastest_search() -> type[PrefixBeamDecoder]:
     """Return the compiled search; where it was not compiled, the one in torch, which finds the same."""
-    from fairseq_parp.decoding.compiled import CompiledPrefixBeamSearcher, decoder
+    from fairseq_parp.decoding.compiled import CompiledPrefixBeamDecoder, library
 
-    return CompiledPrefixBeamSearcher if decoder() else PrefixBeamSearcher
+    return CompiledPrefixBeamDecoder if library() else PrefixBeamDecoder
 
 
 def _trace(steps: list[_Step], like: Tensor) -> tuple[Tensor, Tensor]:
@@ -235,6 +235,6 @@ def _hypotheses(
     found = [
         Hypothesis(labels[m, :n], scores[m], positional[m, :n], starts[m, :n])
         for m, n in enumerate(counts)
-        if scores[m] > NEVER
+        if scores[m] > NEG_INF
     ]
     return found or [nothing_possible(labels.device)]

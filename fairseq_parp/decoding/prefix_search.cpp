@@ -12,15 +12,15 @@
 
 namespace {
 
-// These are in searcher.py and forward.py as well; a test compares them.
-constexpr double STEPS_PER_NAT = 1 << 20, LEAST = -1300, LEAST_SYMBOL = -690;
-constexpr int CHUNK = 64, TOP = 900, MOST_AT_ONCE = 1000;
+// These are in decoder.py and forward.py as well; a test compares them.
+constexpr double STEPS_PER_NAT = 1 << 20, MIN_TOTAL = -1300, MIN_SYMBOL = -690;
+constexpr int CHUNK = 64, TOP = 900, MAX_AT_ONCE = 1000;
 
-constexpr double NEVER = -std::numeric_limits<double>::infinity(), LOG_2 = 0.693147180559945309417;
+constexpr double NEG_INF = -std::numeric_limits<double>::infinity(), LOG_2 = 0.693147180559945309417;
 
 double logaddexp(double one, double other) {
     const double high = std::max(one, other), low = std::min(one, other);
-    return low == NEVER ? high : high + std::log1p(std::exp(low - high));
+    return low == NEG_INF ? high : high + std::log1p(std::exp(low - high));
 }
 
 struct Emissions {
@@ -65,14 +65,14 @@ public:
     std::vector<Beam> beams;  // best first
 
     Search(const Emissions &emissions, size_t most, double token_min_logp, double beam_prune_logp)
-        : tree{{-1, emissions.blank}}, beams{{0, 0.0, NEVER}}, blank(emissions.blank), most(most),
+        : tree{{-1, emissions.blank}}, beams{{0, 0.0, NEG_INF}}, blank(emissions.blank), most(most),
           token_min_logp(token_min_logp), beam_prune_logp(beam_prune_logp), read(emissions.symbols),
           column(emissions.symbols) {
         tree[0].place = 0;
         bool was_certain = false;
         for (int64_t t = 0; t < emissions.frames && !beams.empty(); t++) {
             take(emissions[t]);
-            const bool certain = grow.empty() && read[blank] > NEVER;
+            const bool certain = grow.empty() && read[blank] > NEG_INF;
             if (certain) read[blank] = 0.0;           // what all pay alike decides nothing
             if (!certain || !was_certain) advance();  // a second certain blank adds nothing
             was_certain = certain;
@@ -93,9 +93,9 @@ private:
         const double least = std::min(*std::max_element(frame, frame + read.size()), token_min_logp);
         grow.clear();
         for (int64_t symbol = 0; symbol < static_cast<int64_t>(read.size()); symbol++) {
-            read[symbol] = frame[symbol] >= least ? frame[symbol] : NEVER;
+            read[symbol] = frame[symbol] >= least ? frame[symbol] : NEG_INF;
             column[symbol] = -1;
-            if (symbol == blank || read[symbol] == NEVER) continue;
+            if (symbol == blank || read[symbol] == NEG_INF) continue;
             column[symbol] = static_cast<int64_t>(grow.size());
             grow.push_back(symbol);
         }
@@ -111,7 +111,7 @@ private:
         for (const Ranked &kept : candidates) {
             const int64_t longer = kept.place - alive;
             beams.push_back(longer < 0 ? stays[kept.place]
-                                       : Beam{child(before[longer / many].node, grow[longer % many]), NEVER,
+                                       : Beam{child(before[longer / many].node, grow[longer % many]), NEG_INF,
                                               scores[kept.place]});
             tree[beams.back().node].place = static_cast<int64_t>(beams.size()) - 1;
         }
@@ -138,14 +138,14 @@ private:
             if (origin >= 0 && column[node.label] >= 0) {  // what grows into this prefix belongs here
                 double &grown = scores[alive + origin * many + column[node.label]];
                 beam.ends_label = logaddexp(beam.ends_label, grown);
-                grown = NEVER;
+                grown = NEG_INF;
             }
             scores[place] = logaddexp(beam.ends_blank, beam.ends_label);
         }
     }
 
     void choose() {
-        double best = NEVER;
+        double best = NEG_INF;
         for (double score : scores) best = std::max(best, score);
         double least = comparable(best) + beam_prune_logp * STEPS_PER_NAT;
         if (beams.size() == most)  // there is no room for what is below all prefixes left as they are
@@ -153,7 +153,7 @@ private:
         candidates.clear();
         for (size_t place = 0; place < scores.size(); place++) {
             const double rank = comparable(scores[place]);
-            if (rank >= least && rank > NEVER) candidates.push_back({rank, static_cast<int64_t>(place)});
+            if (rank >= least && rank > NEG_INF) candidates.push_back({rank, static_cast<int64_t>(place)});
         }
         keep_best(candidates, most);
     }
@@ -190,7 +190,7 @@ struct Probabilities {
 
 struct Logs {
     static constexpr int POWER = 0;
-    static constexpr double NONE = NEVER;
+    static constexpr double NONE = NEG_INF;
     static double certain() { return 0.0; }
     static double read(double log_prob) { return log_prob; }
     static double log(double value) { return value; }
@@ -208,7 +208,7 @@ public:
     std::vector<int64_t> ends;   // the states of the survivors
     std::vector<double> scores;  // and their log-probabilities
 
-    Sums(const Emissions &emissions, const Search &search) : emissions(emissions), scores(search.beams.size(), NEVER) {
+    Sums(const Emissions &emissions, const Search &search) : emissions(emissions), scores(search.beams.size(), NEG_INF) {
         const std::vector<Node> &tree = search.tree;
         std::vector<int64_t> places(tree.size(), -1);
         for (const Beam &beam : search.beams)
@@ -219,16 +219,16 @@ public:
             states.push_back({node ? places[tree[node].parent] : -1, tree[node].label, 0.0, 0.0, 0.0});
         }
         for (const Beam &beam : search.beams) ends.push_back(places[beam.node]);
-        const auto unfit = [](double log_prob) { return log_prob < LEAST_SYMBOL && log_prob > NEVER; };
+        const auto unfit = [](double log_prob) { return log_prob < MIN_SYMBOL && log_prob > NEG_INF; };
         if (std::none_of(emissions.log_probs, emissions[emissions.frames], unfit)) sum<Probabilities>();
-        if (!(*std::min_element(scores.begin(), scores.end()) > LEAST)) sum<Logs>();
+        if (!(*std::min_element(scores.begin(), scores.end()) > MIN_TOTAL)) sum<Logs>();
     }
 
 private:
     template <class Kind> void sum() {
         for (State &state : states) state.at_label = state.at_blank = state.begun = Kind::NONE;
         states[0].at_blank = Kind::certain();
-        begun.assign(states.size(), NEVER);
+        begun.assign(states.size(), NEG_INF);
         begun[0] = 0.0;
         int power = Kind::POWER;
         std::vector<double> frame(emissions.symbols);
@@ -271,7 +271,7 @@ private:
         if constexpr (Kind::POWER == 0) return power;
         int exponent;
         std::frexp(largest, &exponent);
-        const int more = std::min(TOP - exponent, MOST_AT_ONCE);
+        const int more = std::min(TOP - exponent, MAX_AT_ONCE);
         const double factor = std::ldexp(1.0, more);
         for (State &state : states) {
             state.at_label *= factor;
@@ -284,7 +284,7 @@ private:
 // Find the frame at which each label starts in the most probable alignment; of equals, the earlier start wins.
 void align(const Emissions &emissions, const int64_t *labels, int64_t count, int64_t *starts) {
     const int64_t states = 2 * count + 1;  // label n is at 2n + 1, blanks around it
-    std::vector<double> best(states, NEVER);
+    std::vector<double> best(states, NEG_INF);
     std::vector<uint8_t> moves(emissions.frames * states);  // how many states each came by
     best[0] = 0.0;
     for (int64_t t = 0; t < emissions.frames; t++) {
@@ -318,7 +318,7 @@ uint32_t parp_source() { return PARP_SOURCE; }
 
 // What the Python code has to agree on.
 const double *parp_constants() {
-    static constexpr double constants[] = {STEPS_PER_NAT, LEAST, LEAST_SYMBOL, CHUNK, TOP, MOST_AT_ONCE};
+    static constexpr double constants[] = {STEPS_PER_NAT, MIN_TOTAL, MIN_SYMBOL, CHUNK, TOP, MAX_AT_ONCE};
     return constants;
 }
 
@@ -334,7 +334,7 @@ int64_t parp_decode(const double *log_probs, int64_t frames, int64_t symbols, in
     const Sums sums(emissions, search);
     std::vector<Ranked> found;
     for (size_t k = 0; k < sums.scores.size(); k++)
-        if (sums.scores[k] > NEVER) found.push_back({comparable(sums.scores[k]), static_cast<int64_t>(k)});
+        if (sums.scores[k] > NEG_INF) found.push_back({comparable(sums.scores[k]), static_cast<int64_t>(k)});
     keep_best(found, nbest);
     for (const Ranked &one : found) {
         const int64_t end = sums.ends[one.place];

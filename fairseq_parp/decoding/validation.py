@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fairseq_parp.decoding.decoder import Decoder
 from fairseq_parp.decoding.language_model import BEAM, LanguageModel
-from fairseq_parp.decoding.searcher import Searcher
 from fairseq_parp.errors import ConfigError
 
 _ARGS = "must be a tuple of wer_kenlm_model, wer_lexicon, wer_lm_weight and wer_word_score"
@@ -24,12 +24,12 @@ _ARGS = "must be a tuple of wer_kenlm_model, wer_lexicon, wer_lm_weight and wer_
 class WordDecoder:
     """What fairseq's CTC criterion calls for the words of an utterance."""
 
-    searcher: Searcher
+    decoder: Decoder
     dictionary: Any
 
     def decode(self, log_probs: Tensor) -> list[list[dict[str, list[str]]]]:
         """Return the best words for log-probabilities (1, T, C), in the form of fairseq's own decoder."""
-        best = self.searcher.search(log_probs, torch.tensor([log_probs.size(1)]))[0][0]
+        best = self.decoder.search(log_probs, torch.tensor([log_probs.size(1)]))[0][0]
         return [[{"words": str(self.dictionary.string(best.tokens, "letter")).split()}]]
 
 
@@ -60,5 +60,5 @@ def take_language_model(cfg: Any) -> tuple[Any, LanguageModel | None]:
 
 
 def word_decoder(lm: LanguageModel, dictionary: Any) -> WordDecoder:
-    """Return the decoder that a criterion keeps as ``w2l_decoder``; errors as :meth:`LanguageModel.searcher`."""
-    return WordDecoder(lm.searcher(dictionary, BEAM), dictionary)
+    """Return the decoder that a criterion keeps as ``w2l_decoder``; errors as :meth:`LanguageModel.decoder`."""
+    return WordDecoder(lm.decoder(dictionary, BEAM), dictionary)

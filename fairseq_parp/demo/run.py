@@ -12,21 +12,21 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from fairseq_parp.commands.arguments import generate_command, train_command
 from fairseq_parp.commands.running import Command, records, run_together
-from fairseq_parp.commands.words import generate_words, train_words
 from fairseq_parp.demo import corpus
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, draw
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.manifests.table import write_table
-from fairseq_parp.mask_files.report import Report, report
+from fairseq_parp.mask_files.report import SparsityReport, report
 from fairseq_parp.scoring import Score, score_file
 from fairseq_parp.tables import table
 
 CONFIGS = configs()
 PRETRAINED = Path(__file__).with_name("pretrained.pt")
-METHODS = ("dense", "parp")
+DEMONSTRATED = ("dense", "parp")
 SEED = 1
 PRETRAINING_UTTERANCES = 2560
 """Two hours of the training voices, for pretraining; the finetuning corpus is much smaller."""
@@ -39,7 +39,7 @@ class Result:
     """What the demo found for one method."""
 
     method: str
-    report: Report
+    report: SparsityReport
     score: Score
     updates_per_second: float
 
@@ -57,9 +57,9 @@ def demo(out: Path, *, from_random: bool = False) -> list[Result]:
     """
     _prepare(out)
     _synthesise(out, corpus.UTTERANCES)
-    run_together([_training(out, method, from_random) for method in METHODS])
-    run_together([_decoding(out, method) for method in METHODS])
-    results = [_result(out, method) for method in METHODS]
+    run_together([_training(out, method, from_random) for method in DEMONSTRATED])
+    run_together([_decoding(out, method) for method in DEMONSTRATED])
+    results = [_result(out, method) for method in DEMONSTRATED]
     picture = out / "demo.png"
     draw({result.method: _curve(out, result) for result in results}, _config().task.pruning.sparsity, picture)
     print(
@@ -108,15 +108,15 @@ def _training(out: Path, method: str, from_random: bool) -> Command:
 
 
 def _hydra_train(config: str, title: str, out: Path, settings: Sequence[str]) -> Command:
-    words = train_words(_short(CONFIGS / f"{config}.yaml"), settings, _short(PLUGIN))
-    return Command(title, words, out / "logs" / f"train_{title}.log", _config(config).optimization.max_update)
+    argv = train_command(_short(CONFIGS / f"{config}.yaml"), settings, _short(PLUGIN))
+    return Command(title, argv, out / "logs" / f"train_{title}.log", _config(config).optimization.max_update)
 
 
 def _decoding(out: Path, method: str) -> Command:
     results = out / "decoded" / method
     paths = (out / "data", _checkpoint(out, method), results)
-    words = generate_words(*map(_short, paths), plugin=_short(PLUGIN))
-    return Command(f"decode {method}", words, out / "logs" / f"decode_{method}.log")
+    argv = generate_command(*map(_short, paths), plugin=_short(PLUGIN))
+    return Command(f"decode {method}", argv, out / "logs" / f"decode_{method}.log")
 
 
 def _result(out: Path, method: str) -> Result:

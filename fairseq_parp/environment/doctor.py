@@ -56,7 +56,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Report:
+class Diagnosis:
     """What ``fairseq-parp doctor`` shows; ``paths`` are what fairseq's own commands need to be given."""
 
     python: str
@@ -74,7 +74,7 @@ class Report:
         return json.dumps({**asdict(self), "broken": self.broken}, indent=2)
 
 
-def examine() -> Report:
+def examine() -> Diagnosis:
     """Import what there is and return the versions and every problem."""
     found = {name: libraries.look_at(name, module) for name, module in libraries.LIBRARIES.items()}
     distributions = libraries.fairseq_distributions()
@@ -82,7 +82,7 @@ def examine() -> Report:
     facts = Facts(found, distributions)
     problems = [problem for check in CHECKS for problem in check(facts)]
     paths = {"user_dir": str(PLUGIN), "configs": str(configs())}
-    return Report(f"{sys.version.split()[0]} ({sys.executable})", list(found.values()), problems, paths)
+    return Diagnosis(f"{sys.version.split()[0]} ({sys.executable})", list(found.values()), problems, paths)
 
 
 def check_python(_facts: Facts) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from fairseq_parp import __version__, checkpoints
 from fairseq_parp.environment.libraries import fairseq_distributions
 from fairseq_parp.experiments.plan import Plan
 from fairseq_parp.experiments.progress import Progress
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.runs import Run
 from fairseq_parp.experiments.steps import Outcome
 from fairseq_parp.mask_files.comparing import compare
@@ -28,7 +28,7 @@ from fairseq_parp.sparsity.overlap import Overlap
 _PEAK = re.compile(r"peak memory: ([\d.]+) MB")
 
 
-def collect(plan: Plan, known: Sequence[Row]) -> list[Row]:
+def collect(plan: Plan, known: Sequence[ResultRow]) -> list[ResultRow]:
     """Return the rows of everything that is finished, in the plan's order.
 
     Args:
@@ -48,14 +48,14 @@ def collect(plan: Plan, known: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _row(plan: Plan, run: Run, outcome: Outcome, split: str) -> Row:
+def _row(plan: Plan, run: Run, outcome: Outcome, split: str) -> ResultRow:
     data, decoded = plan.experiment.sets[run.data], outcome.decodings[split].product
     checkpoint = outcome.train.product.with_name(f"checkpoint_{plan.experiment.decoded}.pt")
     labels = "letters" if data.base.get("task.labels", "ltr") == "ltr" else "symbols"
     score = score_file(decoded, labels)
     measured, found = _sparsity(checkpoint, outcome)
     seconds, peak = _spent(checkpoint)
-    return Row(
+    return ResultRow(
         run=run.name,
         method=run.method,
         data=run.data,
@@ -79,7 +79,7 @@ def _row(plan: Plan, run: Run, outcome: Outcome, split: str) -> Row:
         checkpoint=relpath(checkpoint, plan.out),
         decoded=relpath(decoded, plan.out),
         pretrained_mask=relpath(outcome.mpi.product, plan.out) if outcome.mpi else "",
-        command=shlex.join(outcome.train.words),
+        command=shlex.join(outcome.train.argv),
         versions=_versions(),
     )
 

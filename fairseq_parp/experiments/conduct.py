@@ -74,5 +74,5 @@ def _command(plan: Plan, step: Step) -> Command:
 
 def print_commands(steps: Sequence[Step], out: Path) -> str:
     """Return the steps' commands as one would type them, each under its name."""
-    commands = [Command(step.name, step.words, out) for step in steps]
+    commands = [Command(step.name, step.argv, out) for step in steps]
     return "\n".join(f"# {command.title}\n{command}" for command in commands)

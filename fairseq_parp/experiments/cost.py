@@ -74,7 +74,7 @@ def _measure(plan: Plan, step: Step, jobs: int) -> float:
 
 
 def _short(plan: Plan, step: Step, folder: Path) -> list[str]:
-    """Return the words of a training's first updates that leave nothing behind."""
+    """Return the command of a training's first updates that leave nothing behind."""
     base = plan.experiment.sets[step.data].base
     changed = {
         "optimization.max_update": _MEASURED,
@@ -83,7 +83,7 @@ def _short(plan: Plan, step: Step, folder: Path) -> list[str]:
         "dataset.disable_validation": "true",
         "common.log_interval": 1,
     }
-    kept = [word for word in step.words if word.partition("=")[0].lstrip("+") not in changed]
+    kept = [word for word in step.argv if word.partition("=")[0].lstrip("+") not in changed]
     return [*kept, *(base.override(key, value) for key, value in changed.items())]
 
 

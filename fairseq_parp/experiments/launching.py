@@ -37,9 +37,9 @@ def require_launcher(launcher: Mapping[str, Any]) -> None:
 def launched(step: Step, launcher: Mapping[str, Any]) -> Sequence[str]:
     """Return the command of a step; a training is handed to the launcher, and the command ends when the job has."""
     if not launcher or not step.updates:
-        return step.words
+        return step.argv
     options = [f"hydra.launcher.{key}={value}" for key, value in launcher.items() if key != "name"]
     folder = step.product.parent / "launcher"
     where = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
-    program, *words = step.words
-    return [program, "--multirun", *words, f"hydra/launcher={launcher['name']}", *where, *options]
+    program, *argv = step.argv
+    return [program, "--multirun", *argv, f"hydra/launcher={launcher['name']}", *where, *options]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fairseq_parp.commands.words import generate_words, train_words
+from fairseq_parp.commands.arguments import generate_command, train_command
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.experiments.description import Experiment, TrainingSet
@@ -110,11 +110,11 @@ class Plan:
             if override.lstrip("+~").partition("=")[0] in settings:
                 raise ConfigError("settings", override, "the plan sets this, from the keys of the experiment")
         written = [data.base.override(key, value) for key, value in settings.items()]
-        words = train_words(data.base.path, [*written, *self.experiment.settings])
+        argv = train_command(data.base.path, [*written, *self.experiment.settings])
         needs = tuple(step.name for step in (mask, start) if step is not None)
         product = self.out / "runs" / name / "checkpoint_last.pt"
         reads = (data.base.path, data.checkpoint, *manifests(data.folder, data.base, training_splits(data.base)))
-        return self._add(Step(f"train {name}", tuple(words), product, needs, run.updates, run.data, reads))
+        return self._add(Step(f"train {name}", tuple(argv), product, needs, run.updates, run.data, reads))
 
     def _dense(self, run: Run) -> Step:
         """Add the dense run of another one's data, protocol, learning rate and seed."""
@@ -182,17 +182,17 @@ class Plan:
 
     def _mask(self, name: str, checkpoint: Path, sparsity: float, trained: Step | None) -> Step:
         product = self.out / "masks" / f"{name}.safetensors"
-        words = ["python", str(PLUGIN), "mask", "make", str(checkpoint), "--sparsity", f"{sparsity:g}"]
-        words += ["-o", str(product)]
+        argv = ["python", str(PLUGIN), "mask", "make", str(checkpoint), "--sparsity", f"{sparsity:g}"]
+        argv += ["-o", str(product)]
         needs, reads = ((trained.name,), ()) if trained else ((), (checkpoint,))
-        return self._add(Step(f"mask {name}", tuple(words), product, needs, reads=reads))
+        return self._add(Step(f"mask {name}", tuple(argv), product, needs, reads=reads))
 
     def _decoding(self, run: Run, train: Step, tested: str) -> Step:
         """Add the decoding of a split of the run's own training set, or of ``NAME/SPLIT``, another one's."""
         data = self._set(run)
         other, _, split = tested.rpartition("/")
         folder = self.out / "decoded" / run.name / other
-        words = generate_words(
+        argv = generate_command(
             self.experiment.sets[other or run.data].folder.absolute(),
             train.product.with_name(f"checkpoint_{self.experiment.decoded}.pt"),
             folder,
@@ -203,7 +203,7 @@ class Plan:
         )
         product = folder / f"generate-{split}.txt"
         reads = manifests(self.experiment.sets[other or run.data].folder, data.base, [split])
-        return self._add(Step(f"decode {run.name} {tested}", tuple(words), product, (train.name,), reads=reads))
+        return self._add(Step(f"decode {run.name} {tested}", tuple(argv), product, (train.name,), reads=reads))
 
     def _set(self, run: Run) -> TrainingSet:
         return self.experiment.sets[run.data]
@@ -215,7 +215,7 @@ class Plan:
             ConfigError: another one has its name: the description asks for two runs that only ``updates`` tells apart.
         """
         there = self.steps.setdefault(step.name, step)
-        if there.words != step.words:
+        if there.argv != step.argv:
             raise ConfigError("runs", step.name.partition(" ")[2], "two runs that differ would have this name")
         return there
 

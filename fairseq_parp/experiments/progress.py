@@ -41,18 +41,18 @@ class Progress:
         """
         for step in steps:
             record = self._read(step)
-            was = record.get("words")
-            if was is not None and list(was) != list(step.words):
-                raise ExperimentFolderError(self._file(step), *_first_difference(was, step.words), self.out)
+            was = record.get("argv")
+            if was is not None and list(was) != list(step.argv):
+                raise ExperimentFolderError(self._file(step), *_first_difference(was, step.argv), self.out)
             for file, now in digests(step.reads if record else ()).items():
-                then = record.get("inputs", {}).get(file, "not recorded")
+                then = (record.get("inputs") or {}).get(file, "not recorded")
                 if then != now:
                     raise ExperimentInputError(file, step.name, then, now, self.out)
 
     def write(self, step: Step, *, finished: bool) -> None:
         """Write down that a step starts, or has ended well, with the content of what it read at its first start."""
         inputs = self._read(step).get("inputs") or digests(step.reads)
-        content = {"words": list(step.words), "inputs": inputs, "finished": finished}
+        content = {"argv": list(step.argv), "inputs": inputs, "finished": finished}
         write_whole(self._file(step), json.dumps(content, indent=1).encode())
 
     def _file(self, step: Step) -> Path:
@@ -63,9 +63,14 @@ class Progress:
         if not file.is_file():
             return {}
         try:
-            return dict(json.loads(file.read_text(encoding="utf-8")))
+            record = dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             raise ExperimentFolderError(file, "unreadable content", "a JSON object", self.out) from None
+        argv = record.setdefault("argv", record.pop("words", None))  # "words" until 0.1
+        for key, value, kind in (("argv", argv, list), ("inputs", record.get("inputs"), dict)):
+            if value is not None and not (isinstance(value, kind) and all(isinstance(each, str) for each in value)):
+                raise ExperimentFolderError(file, f"{key} {value!r}", f"texts in a {kind.__name__}", self.out)
+        return record
 
 
 def _first_difference(was: list[str], asked: Iterable[str]) -> tuple[str, str]:

@@ -18,7 +18,7 @@ VERSION = "1"
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One run on one test split. Paths are relative to the folder of the results file.
 
     Attributes:
@@ -75,11 +75,11 @@ class Row:
     versions: str
 
 
-COLUMNS = {field.name: str(field.type) for field in fields(Row)}
+COLUMNS = {field.name: str(field.type) for field in fields(ResultRow)}
 """The columns in their order, each with its type as it is written above."""
 
 
-def write_results(path: str | Path, rows: Iterable[Row]) -> None:
+def write_results(path: str | Path, rows: Iterable[ResultRow]) -> None:
     """Write a results file, whole or not at all; None is an empty cell, a number reads back as the same number."""
     text = io.StringIO(newline="")
     text.write(f"{TITLE}{VERSION}\n")
@@ -89,7 +89,7 @@ def write_results(path: str | Path, rows: Iterable[Row]) -> None:
     write_whole(path, text.getvalue().encode())
 
 
-def read_results(path: str | Path) -> list[Row]:
+def read_results(path: str | Path) -> list[ResultRow]:
     """Read what :func:`write_results` wrote.
 
     Raises:
@@ -115,16 +115,16 @@ def _text(path: str | Path) -> str:
         raise ExperimentFileError(path, f"cannot be read ({reason})") from error
 
 
-def _rows(path: str | Path, cells: Sequence[tuple[int, list[str]]]) -> list[Row]:
+def _rows(path: str | Path, cells: Sequence[tuple[int, list[str]]]) -> list[ResultRow]:
     """Return the rows of ``cells``, the header among them, each with its line number."""
     (_, header), *lines = cells or [(2, [])]
     _check_columns(path, header)
-    rows: dict[tuple[str, str], Row] = {}
+    rows: dict[tuple[str, str], ResultRow] = {}
     for number, line in lines:
         if len(line) != len(header):
             raise ExperimentFileError(path, f"line {number}: {len(line)} cells, expected {len(header)}")
         named = dict(zip(header, line, strict=True))
-        row = Row(**{name: _value(path, number, name, named[name]) for name in COLUMNS})
+        row = ResultRow(**{name: _value(path, number, name, named[name]) for name in COLUMNS})
         if (row.run, row.split) in rows:
             raise ExperimentFileError(path, f"line {number}: run {row.run} is there twice on {row.split}")
         rows[row.run, row.split] = row

@@ -12,7 +12,7 @@ class Step:
 
     Attributes:
         name: unique in the experiment: ``train NAME``, ``mask NAME`` or ``decode NAME SPLIT``.
-        words: the command.
+        argv: the command.
         product: file that is there when it has ended well.
         needs: names of the steps whose products it reads.
         updates: how many it trains; 0 for the others.
@@ -21,7 +21,7 @@ class Step:
     """
 
     name: str
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
     product: Path
     needs: tuple[str, ...]
     updates: int = 0

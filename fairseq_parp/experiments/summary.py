@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fairseq_parp.errors import listing
 from fairseq_parp.experiments.judging import NOTE, judged
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import Names, System, group, interval_of, reprunes, systems_of
 from fairseq_parp.experiments.verdicts import (
     Decodings,
@@ -19,7 +19,7 @@ from fairseq_parp.experiments.verdicts import (
 )
 
 
-def summary(rows: Sequence[Row], folder: Path) -> str:
+def summary(rows: Sequence[ResultRow], folder: Path) -> str:
     """Return table and verdicts.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from fairseq_parp.errors import ComparisonError
 from fairseq_parp.experiments.procedures import BASELINE, facts_of, known
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 
 T = TypeVar("T")
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 class System:
     """Runs of one setting on one test split, by ascending seed."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
 
     @property
-    def one(self) -> Row:
+    def one(self) -> ResultRow:
         """The run with the lowest seed."""
         return self.rows[0]
 
@@ -40,7 +40,7 @@ class System:
         return statistics.fmean(values) if values else None
 
 
-def systems_of(rows: Iterable[Row]) -> list[System]:
+def systems_of(rows: Iterable[ResultRow]) -> list[System]:
     """Put rows together to systems, in a fixed order whatever the rows' order.
 
     Raises:
@@ -56,7 +56,7 @@ def systems_of(rows: Iterable[Row]) -> list[System]:
     return found
 
 
-def trainings(rows: Iterable[Row]) -> list[System]:
+def trainings(rows: Iterable[ResultRow]) -> list[System]:
     """Put rows together to systems regardless of what they were tested on: each run once, its split empty."""
     return systems_of({row.run: replace(row, split="") for row in rows}.values())
 
@@ -113,12 +113,12 @@ class Names:
         return ", ".join(part for part, tells in parts.items() if tells)
 
 
-def reprunes(row: Row) -> bool:
+def reprunes(row: ResultRow) -> bool:
     """Tell whether a row's method re-prunes: only then an interval has a meaning."""
     return row.method in known() and facts_of(row.method).reprunes
 
 
-def interval_of(row: Row) -> str:
+def interval_of(row: ResultRow) -> str:
     """Return the interval in words."""
     return ("never" if reprunes(row) else "-") if row.interval is None else str(row.interval)
 
@@ -129,11 +129,11 @@ def _varying(systems: Sequence[System], column: str) -> set[tuple[str, ...]]:
     return {method for method, rows in methods.items() if len({getattr(row, column) for row in rows}) > 1}
 
 
-def _method_of(row: Row) -> tuple[str, ...]:
+def _method_of(row: ResultRow) -> tuple[str, ...]:
     return row.data, row.config, row.protocol, row.method
 
 
-def _order(row: Row) -> tuple[Any, ...]:
+def _order(row: ResultRow) -> tuple[Any, ...]:
     """Return what tells the settings of rows apart, as a key to sort by."""
     order = known()
     method = order.index(row.method) if row.method in order else len(order)

@@ -10,7 +10,7 @@ from pathlib import Path
 from fairseq_parp.errors import ConfigError, ExperimentFileError
 from fairseq_parp.experiments.comparison import Comparison, Decoded, compare
 from fairseq_parp.experiments.procedures import BASELINE, known
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import Names, System, group, main_settings
 from fairseq_parp.scoring import Utterance, score_utterances
 
@@ -48,13 +48,13 @@ class Decodings:
     def _of(self, system: System) -> Decoded:
         return {row.seed: self._utterances(row) for row in system.rows}
 
-    def _utterances(self, row: Row) -> dict[int, Utterance]:
+    def _utterances(self, row: ResultRow) -> dict[int, Utterance]:
         if row.decoded not in self._read:
             self._read[row.decoded] = _score(row, self._folder / row.decoded)
         return self._read[row.decoded]
 
 
-def _score(row: Row, path: Path) -> dict[int, Utterance]:
+def _score(row: ResultRow, path: Path) -> dict[int, Utterance]:
     try:
         found = score_utterances(path)
     except ConfigError:  # all hypotheses empty, say; symbols that have words would have shown it by their boundary
@@ -114,7 +114,7 @@ def _partners(first: System, systems: Sequence[System], method: str) -> list[Sys
     return found
 
 
-def _start(row: Row) -> tuple[float, str]:
+def _start(row: ResultRow) -> tuple[float, str]:
     return row.sparsity, row.mask_from
 
 

@@ -34,7 +34,7 @@ from fairseq_parp.manifests.reading import (
 from fairseq_parp.manifests.transcripts import is_table
 
 
-class Report(NamedTuple):
+class SplitReport(NamedTuple):
     """What a check found in one split: its size in utterances and frames (samples), and its problems."""
 
     split: str
@@ -108,7 +108,7 @@ def check_split(
 
 def check_folder(
     folder: str | PathLike[str], splits: Sequence[str] | None = None, labels: str | None = None
-) -> list[Report]:
+) -> list[SplitReport]:
     """Check splits of a data folder in full.
 
     Args:
@@ -154,9 +154,9 @@ def _inspect(
     full: bool,
     symbols: Collection[str] | None,
     convolutions: Sequence[tuple[int, int]],
-) -> Report:
+) -> SplitReport:
     if absent := _absent(folder, split):
-        return Report(split, 0, 0, [absent])
+        return SplitReport(split, 0, 0, [absent])
     manifest = read_manifest(folder / f"{split}.tsv")
     problems = [*manifest.problems, *shown(manifest.file, _audio_faults(manifest, full))]
     for kind in kinds:
@@ -170,7 +170,7 @@ def _inspect(
         labels = read_labels(words)
         problems += [*labels.problems, *_count_problems(manifest, labels)]
     frames = sum(entry.frames for entry in manifest.entries)
-    return Report(split, len(manifest.entries), frames, problems)
+    return SplitReport(split, len(manifest.entries), frames, problems)
 
 
 def _audio_faults(manifest: Manifest, full: bool) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from fairseq_parp.errors import ConfigError, listing
 from fairseq_parp.manifests.audio import RATE
 from fairseq_parp.manifests.subset import shuffled, within
-from fairseq_parp.manifests.transcripts import Row
+from fairseq_parp.manifests.transcripts import TranscriptRow
 from fairseq_parp.manifests.writing import Utterance
 
 Speakers = int | Sequence[str]
@@ -41,7 +41,7 @@ class Chosen(NamedTuple):
     moved: dict[str, list[str]]
 
 
-def choose(rows: Sequence[Row], utterances: Sequence[Utterance], wanted: Wanted) -> Chosen:
+def choose(rows: Sequence[TranscriptRow], utterances: Sequence[Utterance], wanted: Wanted) -> Chosen:
     """Sort utterances into splits; ``rows`` are theirs, in the same order.
 
     Raises:
@@ -96,7 +96,7 @@ def _speakers(speakers: Sequence[str], option: str, asked: Speakers, seed: int) 
     return sorted(set(asked))
 
 
-def _require(rows: Sequence[Row], split: str, option: str, value: object) -> None:
+def _require(rows: Sequence[TranscriptRow], split: str, option: str, value: object) -> None:
     """Check that train is there to choose from, and that ``split`` is not there."""
     splits = dict.fromkeys(row.split for row in rows)
     if split in splits:

@@ -11,7 +11,7 @@ from fairseq_parp.errors import AudioError, ConfigError, ManifestError
 from fairseq_parp.manifests.audio import RATE, Header, read_headers
 from fairseq_parp.manifests.corpora.conversion import Clip, convert
 from fairseq_parp.manifests.reading import Location
-from fairseq_parp.manifests.transcripts import Row
+from fairseq_parp.manifests.transcripts import TranscriptRow
 
 LATE = 0.1
 """Seconds that a segment may end after its recording: alignments are rounded."""
@@ -20,11 +20,11 @@ LATE = 0.1
 class Cut(NamedTuple):
     """Rows whose paths are clips, relative to the folder of the clips, and a line for each kind of audio."""
 
-    rows: list[Row]
+    rows: list[TranscriptRow]
     notes: list[str]
 
 
-def cut(rows: Sequence[Row], root: str, audio: Path, processes: int | None = None) -> Cut:
+def cut(rows: Sequence[TranscriptRow], root: str, audio: Path, processes: int | None = None) -> Cut:
     """Write each utterance as a 16 kHz mono FLAC of 16 bits; those that are there already stay.
 
     Args:
@@ -42,7 +42,7 @@ def cut(rows: Sequence[Row], root: str, audio: Path, processes: int | None = Non
     headers = dict(zip(recordings, read, strict=True))
     problems = [problem for row in rows if (problem := _fault(row, headers[row.path]))]
     targets = [_name(row) for row in rows]
-    first: dict[str, Row] = {}
+    first: dict[str, TranscriptRow] = {}
     for row, target in zip(rows, targets, strict=True):
         other = first.setdefault(target, row)
         if other is not row:
@@ -62,7 +62,7 @@ def cut(rows: Sequence[Row], root: str, audio: Path, processes: int | None = Non
     return Cut([row._replace(path=target) for row, target in zip(rows, targets, strict=True)], notes)
 
 
-def require_whole(rows: Sequence[Row]) -> None:
+def require_whole(rows: Sequence[TranscriptRow]) -> None:
     """Check that no utterance is a segment, where there is no folder for clips.
 
     Raises:
@@ -73,7 +73,7 @@ def require_whole(rows: Sequence[Row]) -> None:
         raise ConfigError("--audio", None, f"{segments} utterances are segments of recordings; name a folder for them")
 
 
-def _fault(row: Row, header: Header | AudioError) -> str | None:
+def _fault(row: TranscriptRow, header: Header | AudioError) -> str | None:
     if isinstance(header, AudioError):
         return f"{row.place}: {header}"
     length = header.frames / header.rate
@@ -83,7 +83,7 @@ def _fault(row: Row, header: Header | AudioError) -> str | None:
     return None
 
 
-def _name(row: Row) -> str:
+def _name(row: TranscriptRow) -> str:
     """Return a clip's path: that of the recording, with the segment in milliseconds."""
     path = PurePosixPath(row.path)
     if row.start is None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fairseq_parp.manifests.reading import doubled, parse, read_lines, shown
-from fairseq_parp.manifests.transcripts import Row, checked, relative, seconds
+from fairseq_parp.manifests.transcripts import TranscriptRow, checked, relative, seconds
 
 
 class KaldiFolder(NamedTuple):
     """The utterances of a folder, and what is wrong with them."""
 
-    rows: list[Row]
+    rows: list[TranscriptRow]
     problems: list[str]
 
 
@@ -43,14 +43,14 @@ def read_kaldi(folder: Path, root: str, base: str, split: str) -> KaldiFolder:
     speakers = _read(folder / "utt2spk", problems) if (folder / "utt2spk").is_file() else {}
     expected = segments if cut else recordings
     faults: list[tuple[int, str]] = []
-    rows: list[Row] = []
+    rows: list[TranscriptRow] = []
     for key, said in text.items():
         try:
             path, start, end = _piece(key, recordings, segments, cut)
             speaker = speakers[key].value if key in speakers else ""
             place = f"{folder / 'text'}:{said.line}"
             inside = relative(path if path.startswith("/") else f"{base}/{path}", root)
-            rows.append(checked(Row(inside, said.value, split, speaker, place, start, end), root))
+            rows.append(checked(TranscriptRow(inside, said.value, split, speaker, place, start, end), root))
         except ValueError as error:
             faults.append((said.line, str(error)))
     problems += shown(folder / "text", faults)

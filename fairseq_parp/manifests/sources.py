@@ -9,7 +9,7 @@ from pathlib import Path
 from fairseq_parp.errors import ManifestError, absolute, listing
 from fairseq_parp.manifests.kaldi import is_kaldi, read_kaldi
 from fairseq_parp.manifests.reading import read_lines
-from fairseq_parp.manifests.transcripts import Row, Transcripts, checked, merged, read_transcripts, relative
+from fairseq_parp.manifests.transcripts import TranscriptRow, Transcripts, checked, merged, read_transcripts, relative
 
 METADATA = "metadata.csv"
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a", ".wma", ".webm", ".sph", ".aac")
@@ -85,7 +85,7 @@ def _beside(source: Path, root: str) -> Transcripts:
     return Transcripts(root, tuple(rows), problems=(*problems, *alone, *_twice(rows)))
 
 
-def _told(file: Path, source: Path, root: str) -> tuple[Row | None, list[str]]:
+def _told(file: Path, source: Path, root: str) -> tuple[TranscriptRow | None, list[str]]:
     lines, problems = read_lines(file.with_suffix(".txt"))
     if not lines:
         return None, problems
@@ -94,13 +94,13 @@ def _told(file: Path, source: Path, root: str) -> tuple[Row | None, list[str]]:
     speaker = folders[-1] if folders and folders[-1] != split else ""
     place = f"{file.with_suffix('.txt')}:1"
     try:
-        row = Row(file.relative_to(source).as_posix(), " ".join(lines).strip(), split, speaker, place)
+        row = TranscriptRow(file.relative_to(source).as_posix(), " ".join(lines).strip(), split, speaker, place)
         return checked(row, root), []  # a byte-order mark or CRLF is no matter of one text
     except ValueError as error:
         return None, [f"{place}: {error}"]
 
 
-def _twice(rows: list[Row]) -> Iterator[str]:
+def _twice(rows: list[TranscriptRow]) -> Iterator[str]:
     """Yield a problem for every text that two audio files share: one recording in two formats."""
     by_text: dict[str, list[str]] = {}
     for row in rows:

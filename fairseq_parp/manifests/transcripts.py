@@ -29,7 +29,7 @@ SPLIT_NAME = re.compile(r"[\w-][\w.-]*")
 DELIMITERS = ",;\t|"
 
 
-class Row(NamedTuple):
+class TranscriptRow(NamedTuple):
     """One utterance: path relative to the root, text, and where it stands (``FILE:LINE``).
 
     ``start`` and ``end`` (seconds) are there where the utterance is a segment of a recording; an ``end`` of None is
@@ -58,7 +58,7 @@ class Transcripts:
     """
 
     root: str
-    rows: tuple[Row, ...]
+    rows: tuple[TranscriptRow, ...]
     unused: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     renamed: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ def relative(path: str, root: str) -> str:
     return os.path.normpath(path).removeprefix(f"{root.rstrip('/')}/") if path else ""
 
 
-def checked(row: Row, root: str) -> Row:
+def checked(row: TranscriptRow, root: str) -> TranscriptRow:
     """Return the row.
 
     Raises:
@@ -136,7 +136,7 @@ def seconds(text: str) -> float:
     return float(text)
 
 
-def _identity(row: Row) -> str:
+def _identity(row: TranscriptRow) -> str:
     return row.path if row.start is None else f"{row.path} {row.start:g} {'' if row.end is None else f'{row.end:g}'}"
 
 
@@ -176,14 +176,14 @@ def _header_faults(columns: Sequence[str]) -> list[str]:
     return wrong or missing + twice
 
 
-def _row(columns: Sequence[str], cells: Sequence[str], root: str, below: str, split: str, place: str) -> Row:
+def _row(columns: Sequence[str], cells: Sequence[str], root: str, below: str, split: str, place: str) -> TranscriptRow:
     if len(cells) != len(columns):
         raise ValueError(f"{len(cells)} column(s), the header has {len(columns)} ({listing(columns)})")
     cell = {name: value.strip() for name, value in zip(columns, cells, strict=True)}
     path = relative(os.path.join(below, cell["path"]) if cell["path"] else "", root)  # noqa: PTH118 (a/./b stays a text)
     times = [seconds(cell[name]) if cell.get(name) else None for name in ("start", "end")]
     text = " ".join(cell["text"].split("\n"))
-    row = Row(path, text, cell.get("split", split), cell.get("speaker", ""), place, *times)
+    row = TranscriptRow(path, text, cell.get("split", split), cell.get("speaker", ""), place, *times)
     return checked(row._replace(start=0.0) if row.start is None and row.end is not None else row, root)
 
 

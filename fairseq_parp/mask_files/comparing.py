@@ -17,7 +17,7 @@ Parts = Mapping[str, Mapping[str, Overlap]]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MaskComparison:
     """Overlaps of several masks.
 
     Attributes:
@@ -55,7 +55,7 @@ class Comparison:
         }
 
 
-def compare(masks: Mapping[str, MaskSet], baseline: MaskSet | None = None) -> Comparison:
+def compare(masks: Mapping[str, MaskSet], baseline: MaskSet | None = None) -> MaskComparison:
     """Compare masks of the same model, by name.
 
     Args:
@@ -68,7 +68,7 @@ def compare(masks: Mapping[str, MaskSet], baseline: MaskSet | None = None) -> Co
     (first, names), *_ = ((name, list(mask.bits)) for name, mask in masks.items())
     alike = {name: _renamed(mask, names, masks[first], f"{name} against {first}") for name, mask in masks.items()}
     start = None if baseline is None else _renamed(baseline, names, masks[first], f"the baseline against {first}")
-    return Comparison(
+    return MaskComparison(
         sparsities={name: mask.sparsity for name, mask in masks.items()},
         pairs={(one, other): overlap(alike[one], alike[other]) for one, other in combinations(alike, 2)},
         baselines={} if start is None else {name: overlap(mask, start) for name, mask in alike.items()},

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairseq_parp.figures import blank, write
-from fairseq_parp.mask_files.comparing import Comparison, Parts
+from fairseq_parp.mask_files.comparing import MaskComparison, Parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ COLOURS = "cividis"
 """Reads the same with and without red-green colour blindness, and in grey."""
 
 
-def draw(comparison: Comparison, path: str | Path) -> None:
+def draw(comparison: MaskComparison, path: str | Path) -> None:
     """Draw the overlaps into the PNG file ``path``.
 
     Raises:
@@ -26,7 +26,7 @@ def draw(comparison: Comparison, path: str | Path) -> None:
     write(heat_map(comparison), path)
 
 
-def heat_map(comparison: Comparison) -> Figure:
+def heat_map(comparison: MaskComparison) -> Figure:
     """Return the overlaps as a picture.
 
     Raises:
@@ -45,7 +45,7 @@ def heat_map(comparison: Comparison) -> Figure:
     return figure
 
 
-def _matrix(axes: Axes, comparison: Comparison) -> None:
+def _matrix(axes: Axes, comparison: MaskComparison) -> None:
     names, letters = list(comparison.sparsities), list(comparison.letters.values())
     values = [[1.0 if one == other else comparison.iou(one, other).iou for other in names] for one in names]
     axes.imshow(values, vmin=0, vmax=1, cmap=COLOURS)

@@ -63,7 +63,7 @@ class Zeros:
 
 
 @dataclass(frozen=True)
-class Report:
+class SparsityReport:
     """The zeros of one checkpoint.
 
     Attributes:
@@ -95,7 +95,7 @@ class Report:
         return head | self.zeros.to_json()
 
 
-def report(path: str | Path) -> Report:
+def report(path: str | Path) -> SparsityReport:
     """Count the zeros of a checkpoint. Needs neither fairseq nor the pretrained file.
 
     Raises:
@@ -107,7 +107,7 @@ def report(path: str | Path) -> Report:
     if not names:
         raise CheckpointError(absolute(path), "its model has no Transformer or conformer layer to report on")
     history = state.get("optimizer_history") or [{}]
-    return Report(
+    return SparsityReport(
         path=absolute(path),
         updates=history[-1].get("num_updates"),
         pruning=saved_pruning(state).get("config"),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fairseq_parp.architectures.convolutions import convolutions, shortest_input
 from fairseq_parp.decoding.encoder import CTCModel, encode
-from fairseq_parp.decoding.generator import build_searcher
+from fairseq_parp.decoding.generator import build_decoder
 from fairseq_parp.decoding.language_model import BEAM, LanguageModel
 from fairseq_parp.decoding.windows import CONTEXT, SECONDS, windows
 from fairseq_parp.errors import AudioError, absolute
@@ -49,7 +49,7 @@ class Transcriber:
             CheckpointError: the file cannot be loaded.
             ConfigError: ``beam`` is below 1, or 2 with a language model; an override of no key.
             ManifestError: the dictionary cannot be read.
-            MissingToolError, LanguageModelError: as :meth:`LanguageModel.searcher`.
+            MissingToolError, LanguageModelError: as :meth:`LanguageModel.decoder`.
         """
         # fairseq takes seconds to import, and whoever only imports this module need not have it.
         from fairseq_parp.transcription.loading import load_finetuned
@@ -60,7 +60,7 @@ class Transcriber:
         self._shortest = shortest_input(self._finetuned.model)
         labels, default = self._finetuned.dictionary, BEAM if lm else 1
         beam = default if beam is None else beam
-        self._searcher = lm.searcher(labels, beam) if lm else build_searcher(labels.bos(), beam)
+        self._decoder = lm.decoder(labels, beam) if lm else build_decoder(labels.bos(), beam)
 
     def __call__(self, path: str | Path) -> str:
         """Transcribe one file.
@@ -71,7 +71,7 @@ class Transcriber:
             AudioError: the file is missing or unreadable, or shorter than the model's first frame.
         """
         log_probs = self._encoded(path)[None]
-        ((best, *_),) = self._searcher.search(log_probs, torch.tensor([log_probs.size(1)]))
+        ((best, *_),) = self._decoder.search(log_probs, torch.tensor([log_probs.size(1)]))
         return str(self.dictionary.string(best.tokens, "letter" if self._finetuned.labels == "ltr" else None))
 
     @property

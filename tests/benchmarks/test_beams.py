@@ -18,7 +18,7 @@ from benchmarks.cost import Cost
 from benchmarks.emissions import ALPHABET, make
 from benchmarks.rows import Bar, compare
 from benchmarks.weights import Size
-from fairseq_parp.decoding import GreedySearcher, PrefixBeamSearcher, vocabulary
+from fairseq_parp.decoding import GreedyDecoder, PrefixBeamDecoder, vocabulary
 
 MADE = make(6, 200)
 
@@ -43,9 +43,9 @@ def test_emissions_are_like_a_models() -> None:
 
 
 def test_the_best_path_errs_and_a_beam_errs_no_more() -> None:
-    greedy = error(texts_of(GreedySearcher(0), MADE, 1)())
+    greedy = error(texts_of(GreedyDecoder(0), MADE, 1)())
     assert 0.03 < greedy < 0.25
-    assert error(texts_of(PrefixBeamSearcher(0, 10), MADE, 4)()) <= greedy
+    assert error(texts_of(PrefixBeamDecoder(0, 10), MADE, 4)()) <= greedy
 
 
 @pytest.mark.parametrize(("ours", "holds"), [(["abc", "d"], True), (["abc", "x"], True), (["abx", "x"], False)])
@@ -76,8 +76,8 @@ def test_the_language_model_of_the_rows_finds_more_words() -> None:
     with words.made_up(6, 200) as (made, lm):
         known = set(vocabulary.words_of(lm.path))
         assert len(known) > 300
-        searchers = (lm.searcher(words.labels_of(made), 20), GreedySearcher(0))
-        found, greedy = (words_of(texts_of(one, made, 1)()) for one in searchers)
+        decoders = (lm.decoder(words.labels_of(made), 20), GreedyDecoder(0))
+        found, greedy = (words_of(texts_of(one, made, 1)()) for one in decoders)
     mistakes, greedy_mistakes = (sum(map(editdistance.eval, each, words_of(MADE.texts))) for each in (found, greedy))
     assert mistakes < greedy_mistakes / 2
     assert {word for line in found for word in line} <= known

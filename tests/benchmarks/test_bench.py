@@ -18,7 +18,7 @@ import torch
 
 from benchmarks import gpu, inference, run, weights
 from benchmarks import rows as judged
-from benchmarks.cost import MOST_RUNS, Cost, measured, typical
+from benchmarks.cost import MAX_RUNS, Cost, measured, typical
 from benchmarks.memory import transient_bytes
 from benchmarks.record import read
 from benchmarks.reprune import PEERS, Stage
@@ -171,7 +171,7 @@ def test_runs_are_paired_and_restored() -> None:
     done: list[str] = []
     ours, peer = in_turn(lambda: done.append("restore"), lambda: done.append("ours"), lambda: done.append("peer"))
     assert len(ours) == len(peer) == RUNS
-    assert done == ["restore", "ours"] + (["restore", "peer"] * MOST_RUNS + ["restore", "ours"] * MOST_RUNS) * RUNS
+    assert done == ["restore", "ours"] + (["restore", "peer"] * MAX_RUNS + ["restore", "ours"] * MAX_RUNS) * RUNS
 
 
 def test_one_measurement_is_the_median_of_half_a_cpu_second() -> None:
@@ -231,4 +231,4 @@ def test_the_row_of_the_gpu_runs_on_any_device_and_waits_for_it() -> None:
     waited: list[bool] = []
     row = gpu.on("cpu", TINY, lambda: waited.append(True))
     assert (row.runs, row.bar, row.unit) == (RUNS, 6.0, "s")
-    assert len(waited) == 2 * (1 + 2 * MOST_RUNS * RUNS)
+    assert len(waited) == 2 * (1 + 2 * MAX_RUNS * RUNS)

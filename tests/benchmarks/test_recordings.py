@@ -13,7 +13,7 @@ from benchmarks import run
 from benchmarks.beams import texts_of
 from benchmarks.recordings import Recordings
 from fairseq_parp import cli
-from fairseq_parp.decoding import GreedySearcher, LanguageModel
+from fairseq_parp.decoding import GreedyDecoder, LanguageModel
 from fairseq_parp.errors import ManifestError
 from fairseq_parp.transcription import loading
 
@@ -36,7 +36,7 @@ def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recordings:
 def test_what_the_model_hears_is_decoded(recordings: Recordings) -> None:
     heard, lm = recordings.read()
     assert heard.alphabet == ["", " ", "A", "B"]
-    assert heard.texts == texts_of(GreedySearcher(0), heard, 1)() == ["ABB A", "B AB"]
+    assert heard.texts == texts_of(GreedyDecoder(0), heard, 1)() == ["ABB A", "B AB"]
     assert lm is recordings.lm
 
 

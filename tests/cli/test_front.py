@@ -11,21 +11,21 @@ import pytest
 import yaml
 
 from fairseq_parp.cli import main
-from fairseq_parp.commands.front import hydra_words
+from fairseq_parp.commands.front import hydra_arguments
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError
 
 
 def test_the_two_missing_arguments_are_filled_in_and_all_others_kept() -> None:
     words = ["-m", "--config-name", "base_10m", "task.pruning.sparsity=0.3,0.5", "+a.b=c", "--info"]
-    filled_in = hydra_words(words)
+    filled_in = hydra_arguments(words)
     assert filled_in == ["--config-dir", str(configs()), *words[:3], f"common.user_dir={PLUGIN}", *words[3:]]
 
 
 def test_what_is_given_is_kept(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").touch()
     words = ["--config-dir", str(tmp_path), "--config-name=own", "common.user_dir=/elsewhere"]
-    assert hydra_words(words) == words
+    assert hydra_arguments(words) == words
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_is_given_is_kept(tmp_path: Path) -> None:
 )
 def test_a_recipe_that_is_not_there(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        hydra_words(words)
+        hydra_arguments(words)
     assert str(raised.value).startswith(message)
 
 

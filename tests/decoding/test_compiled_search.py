@@ -20,19 +20,19 @@ from torch import Tensor
 
 from benchmarks.emissions import make
 from fairseq_parp import native
-from fairseq_parp.decoding import NO_PRUNING, PrefixBeamSearcher, Pruning, forward, searcher
-from fairseq_parp.decoding.compiled import CompiledPrefixBeamSearcher, decoder
+from fairseq_parp.decoding import NO_BEAM_PRUNING, BeamThresholds, PrefixBeamDecoder, decoder, forward
+from fairseq_parp.decoding.compiled import CompiledPrefixBeamDecoder, library
 from fairseq_parp.decoding.prefix_beam import fastest_search
 
 LIBRARY = native.load("decoding.prefix_search")
 needs_compiled = pytest.mark.skipif(LIBRARY is None, reason="the search is not compiled")
-PRUNINGS = (NO_PRUNING, Pruning(), Pruning(-1.0, -2.0), Pruning(-math.inf, -1.0))
+PRUNINGS = (NO_BEAM_PRUNING, BeamThresholds(), BeamThresholds(-1.0, -2.0), BeamThresholds(-math.inf, -1.0))
 
 
-def compare(settings: tuple[int, int, int, Pruning], log_probs: Tensor, lengths: Tensor) -> None:
+def compare(settings: tuple[int, int, int, BeamThresholds], log_probs: Tensor, lengths: Tensor) -> None:
     """Search with both."""
-    expected = PrefixBeamSearcher(*settings).search(log_probs, lengths)
-    for torchs, ours in zip(expected, CompiledPrefixBeamSearcher(*settings).search(log_probs, lengths), strict=True):
+    expected = PrefixBeamDecoder(*settings).search(log_probs, lengths)
+    for torchs, ours in zip(expected, CompiledPrefixBeamDecoder(*settings).search(log_probs, lengths), strict=True):
         assert [one.tokens.tolist() for one in ours] == [one.tokens.tolist() for one in torchs]
         assert [one.frames.tolist() for one in ours] == [one.frames.tolist() for one in torchs]
         assert [one.score for one in ours] == pytest.approx([one.score for one in torchs], rel=0, abs=1e-9)
@@ -76,21 +76,21 @@ def test_both_find_the_same_in_emissions_like_a_models(threads: int) -> None:
     batch = torch.nn.utils.rnn.pad_sequence(emissions, batch_first=True, padding_value=math.nan)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    compare((0, 20, 5, Pruning()), batch, lengths)
+    compare((0, 20, 5, BeamThresholds()), batch, lengths)
     torch.set_num_threads(before)
 
 
 @needs_compiled
 @pytest.mark.parametrize("value", [-math.inf, math.nan])
 def test_both_find_nothing_where_nothing_is_possible(value: float) -> None:
-    compare((0, 5, 5, Pruning()), torch.full((2, 4, 3), value, dtype=torch.float64), torch.tensor([4, 2]))
+    compare((0, 5, 5, BeamThresholds()), torch.full((2, 4, 3), value, dtype=torch.float64), torch.tensor([4, 2]))
 
 
 @needs_compiled
 def test_no_such_blank() -> None:
     for blank in (-1, 3):
         with pytest.raises(IndexError):
-            CompiledPrefixBeamSearcher(blank, 5).search(torch.zeros(1, 4, 3), torch.tensor([4]))
+            CompiledPrefixBeamDecoder(blank, 5).search(torch.zeros(1, 4, 3), torch.tensor([4]))
 
 
 @needs_compiled
@@ -99,14 +99,14 @@ def test_too_wide_a_beam_is_an_error_of_python() -> None:
     program = """
 import resource, torch
 from pathlib import Path
-from fairseq_parp.decoding import NO_PRUNING
-from fairseq_parp.decoding.compiled import CompiledPrefixBeamSearcher
-searcher = CompiledPrefixBeamSearcher(0, 10**9, 1, NO_PRUNING)
-searcher.search(torch.zeros(1, 2, 200), torch.tensor([2]))
+from fairseq_parp.decoding import NO_BEAM_PRUNING
+from fairseq_parp.decoding.compiled import CompiledPrefixBeamDecoder
+decoder = CompiledPrefixBeamDecoder(0, 10**9, 1, NO_BEAM_PRUNING)
+decoder.search(torch.zeros(1, 2, 200), torch.tensor([2]))
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (32 << 20), resource.RLIM_INFINITY))
 try:
-    searcher.search(torch.zeros(1, 3, 200), torch.tensor([3]))
+    decoder.search(torch.zeros(1, 3, 200), torch.tensor([3]))
 except MemoryError as error:
     print(error)
 """
@@ -118,17 +118,17 @@ except MemoryError as error:
 def test_constants_are_those_of_the_search_in_torch() -> None:
     assert LIBRARY is not None
     LIBRARY.parp_constants.restype = ctypes.POINTER(ctypes.c_double)
-    ours = searcher.STEPS_PER_NAT, forward.LEAST, forward.LEAST_SYMBOL, forward.CHUNK, forward.TOP, forward.MOST_AT_ONCE
+    ours = decoder.STEPS_PER_NAT, forward.MIN_TOTAL, forward.MIN_SYMBOL, forward.CHUNK, forward.TOP, forward.MAX_AT_ONCE
     assert tuple(LIBRARY.parp_constants()[: len(ours)]) == ours
 
 
 @needs_compiled
 def test_the_compiled_search_is_the_fastest() -> None:
-    assert fastest_search() is CompiledPrefixBeamSearcher
+    assert fastest_search() is CompiledPrefixBeamDecoder
 
 
 def test_where_nothing_is_compiled_torch_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "load", lambda _part: None)
-    decoder.cache_clear()
-    assert fastest_search.__wrapped__() is PrefixBeamSearcher
-    decoder.cache_clear()
+    library.cache_clear()
+    assert fastest_search.__wrapped__() is PrefixBeamDecoder
+    library.cache_clear()

@@ -18,7 +18,7 @@ from fairseq.dataclass.configs import GenerationConfig
 from fairseq.utils import post_process_prediction
 from torch import Tensor, nn
 
-from fairseq_parp.decoding import CTCGenerator, GreedySearcher, build_generator
+from fairseq_parp.decoding import CTCGenerator, GreedyDecoder, build_generator
 from fairseq_parp.decoding.encoder import DecodingError
 from fairseq_parp.decoding.options import NOT_FOR_CTC
 from fairseq_parp.decoding.prefix_beam import fastest_search
@@ -164,12 +164,12 @@ def test_nbest(dictionary: Dictionary, sample: dict[str, Any]) -> None:
     [
         (Namespace(), fastest_search()(0, 5, 1)),
         (GenerationConfig(), fastest_search()(0, 5, 1)),
-        (Namespace(beam=1), GreedySearcher(0)),
+        (Namespace(beam=1), GreedyDecoder(0)),
         (Namespace(beam=2, nbest=2), fastest_search()(0, 2, 2)),
     ],
 )
-def test_beam_chooses_the_searcher(dictionary: Dictionary, args: object, expected: object) -> None:
-    assert build_generator(dictionary, args).searcher == expected
+def test_beam_chooses_the_decoder(dictionary: Dictionary, args: object, expected: object) -> None:
+    assert build_generator(dictionary, args).decoder == expected
 
 
 @pytest.mark.parametrize(

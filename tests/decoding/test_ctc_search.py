@@ -24,15 +24,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
-from fairseq_parp.decoding import NO_PRUNING, GreedySearcher, Hypothesis, PrefixBeamSearcher, Searcher
+from fairseq_parp.decoding import NO_BEAM_PRUNING, Decoder, GreedyDecoder, Hypothesis, PrefixBeamDecoder
 from fairseq_parp.decoding.prefix_beam import fastest_search
 
 A, B, C = 1, 2, 3
 EVERYTHING = 400  # more than the label sequences of 5 frames and 3 labels
 
 
-Search = type[PrefixBeamSearcher]
-SEARCHES = sorted({PrefixBeamSearcher, fastest_search()}, key=lambda search: search.__name__)
+Search = type[PrefixBeamDecoder]
+SEARCHES = sorted({PrefixBeamDecoder, fastest_search()}, key=lambda search: search.__name__)
 """The one in torch, and the compiled one where it was compiled."""
 
 
@@ -41,13 +41,13 @@ def search(request: pytest.FixtureRequest) -> Search:
     return cast(Search, request.param)
 
 
-def exact(search: Search, beam: int, nbest: int) -> Searcher:
+def exact(search: Search, beam: int, nbest: int) -> Decoder:
     """A search that looks at everything."""
-    return search(BLANK, beam, nbest, NO_PRUNING)
+    return search(BLANK, beam, nbest, NO_BEAM_PRUNING)
 
 
-def decode(searcher: Searcher, log_probs: Tensor) -> list[Hypothesis]:
-    return searcher.search(log_probs[None], torch.tensor([len(log_probs)]))[0]
+def decode(decoder: Decoder, log_probs: Tensor) -> list[Hypothesis]:
+    return decoder.search(log_probs[None], torch.tensor([len(log_probs)]))[0]
 
 
 def labels(hypothesis: Hypothesis) -> tuple[int, ...]:
@@ -118,7 +118,7 @@ def test_frames_are_those_of_the_best_path_that_reads_so(search: Search, log_pro
 @settings(deadline=None, max_examples=40)
 def test_greedy_is_the_best_path(log_probs: Tensor) -> None:
     paths = path_scores(log_probs)
-    (one,) = decode(GreedySearcher(BLANK), log_probs)
+    (one,) = decode(GreedyDecoder(BLANK), log_probs)
     assert one.score == pytest.approx(max(paths.values()))
     assert labels(one) == collapse(max(paths, key=paths.__getitem__))
     if len(one.tokens):
@@ -147,11 +147,11 @@ def test_long_totals_are_those_of_ctc_loss(search: Search) -> None:
 
 
 @pytest.mark.parametrize(
-    "searcher",
-    [GreedySearcher(BLANK), *(search(BLANK, 4, 2) for search in SEARCHES)],
+    "decoder",
+    [GreedyDecoder(BLANK), *(search(BLANK, 4, 2) for search in SEARCHES)],
     ids=["greedy", *(search.__name__ for search in SEARCHES)],
 )
-class TestEverySearcher:
+class TestEveryDecoder:
     @pytest.mark.parametrize(
         ("path", "expected"),
         [
@@ -163,37 +163,37 @@ class TestEverySearcher:
             ((BLANK, BLANK), ()),
         ],
     )
-    def test_repetitions_and_blanks(self, searcher: Searcher, path: tuple[int, ...], expected: tuple[int, ...]) -> None:
-        assert labels(decode(searcher, peaked(*path))[0]) == expected
+    def test_repetitions_and_blanks(self, decoder: Decoder, path: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        assert labels(decode(decoder, peaked(*path))[0]) == expected
 
-    def test_a_batch_is_its_utterances(self, searcher: Searcher) -> None:
+    def test_a_batch_is_its_utterances(self, decoder: Decoder) -> None:
         lengths = [7, 0, 12, 1, 9]
         batch = random_log_probs(1, len(lengths), max(lengths), 5)
         for row, length in enumerate(lengths):
             batch[row, length:] = math.nan  # read by nobody
-        together = searcher.search(batch, torch.tensor(lengths))
+        together = decoder.search(batch, torch.tensor(lengths))
         for row, length in enumerate(lengths):
-            for one, alone in zip(together[row], decode(searcher, batch[row, :length]), strict=True):
+            for one, alone in zip(together[row], decode(decoder, batch[row, :length]), strict=True):
                 assert labels(one) == labels(alone)
                 assert one.score == pytest.approx(alone.score)
                 assert one.positional_scores.tolist() == pytest.approx(alone.positional_scores.tolist())
                 assert one.frames.tolist() == alone.frames.tolist()
 
-    def test_no_frames(self, searcher: Searcher) -> None:
-        (one,) = decode(searcher, torch.empty(0, 4))
+    def test_no_frames(self, decoder: Decoder) -> None:
+        (one,) = decode(decoder, torch.empty(0, 4))
         assert (labels(one), one.score, len(one.positional_scores), len(one.frames)) == ((), 0.0, 0, 0)
 
-    def test_an_empty_hypothesis_keeps_its_score(self, searcher: Searcher) -> None:
-        one = decode(searcher, torch.tensor([[0.8, 0.2]] * 3).log())[0]
+    def test_an_empty_hypothesis_keeps_its_score(self, decoder: Decoder) -> None:
+        one = decode(decoder, torch.tensor([[0.8, 0.2]] * 3).log())[0]
         assert (labels(one), len(one.positional_scores)) == ((), 0)
         assert one.score == pytest.approx(3 * math.log(0.8))
 
-    def test_nothing_is_possible(self, searcher: Searcher) -> None:
-        (one,) = decode(searcher, torch.full((3, 4), -math.inf))
+    def test_nothing_is_possible(self, decoder: Decoder) -> None:
+        (one,) = decode(decoder, torch.full((3, 4), -math.inf))
         assert (labels(one), one.score, len(one.positional_scores)) == ((), -math.inf, 0)
 
-    def test_half_precision(self, searcher: Searcher) -> None:
-        one = decode(searcher, peaked(A, BLANK, A).half())[0]
+    def test_half_precision(self, decoder: Decoder) -> None:
+        one = decode(decoder, peaked(A, BLANK, A).half())[0]
         assert labels(one) == (A, A)
         assert one.positional_scores.dtype == torch.float64
 
@@ -201,7 +201,7 @@ class TestEverySearcher:
 def test_greedy_gives_each_frame_to_a_label() -> None:
     log_probs = peaked(BLANK, A, A, BLANK, B)
     log_probs[0, BLANK], log_probs[3, BLANK] = math.log(0.9), math.log(0.8)
-    (one,) = decode(GreedySearcher(BLANK), log_probs)
+    (one,) = decode(GreedyDecoder(BLANK), log_probs)
     assert one.frames.tolist() == [1, 4]
     expected = [math.log(0.9 * 0.7 * 0.7 * 0.8), math.log(0.7)]
     assert one.positional_scores.tolist() == pytest.approx(expected)
@@ -210,7 +210,7 @@ def test_greedy_gives_each_frame_to_a_label() -> None:
 def test_the_beam_prefers_many_middling_paths_to_one_good_path(search: Search) -> None:
     # The best path is two blanks (0.36), but three paths read A (0.64).
     log_probs = torch.tensor([[0.6, 0.4]] * 2).log()
-    assert labels(decode(GreedySearcher(BLANK), log_probs)[0]) == ()
+    assert labels(decode(GreedyDecoder(BLANK), log_probs)[0]) == ()
     best, second = decode(exact(search, 5, 5), log_probs)
     assert (labels(best), math.exp(best.score)) == ((A,), pytest.approx(0.64))
     assert (labels(second), math.exp(second.score)) == ((), pytest.approx(0.36))
@@ -224,7 +224,7 @@ def test_a_doubled_label_needs_a_blank_between(search: Search) -> None:
 
 def test_ties_keep_short_prefixes_and_low_symbols(search: Search) -> None:
     uniform = torch.full((1, 4), math.log(0.25))
-    assert labels(decode(GreedySearcher(BLANK), uniform)[0]) == ()
+    assert labels(decode(GreedyDecoder(BLANK), uniform)[0]) == ()
     assert [labels(one) for one in decode(exact(search, 3, 3), uniform)] == [(), (A,), (B,)]
 
 
@@ -233,7 +233,7 @@ def test_ten_seconds_of_audio_for_eight_take_a_second_or_so() -> None:
     torch.set_num_threads(1)
     log_probs, lengths = random_log_probs(0, 8, 500, 32).float(), torch.full((8,), 500)
     start = time.process_time()
-    PrefixBeamSearcher(BLANK, 5).search(log_probs, lengths)
+    PrefixBeamDecoder(BLANK, 5).search(log_probs, lengths)
     torch.set_num_threads(threads)
     assert time.process_time() - start < 3
 

@@ -25,7 +25,7 @@ pytestmark = ngram.NEEDS_FLASHLIGHT
 ARPA = ngram.arpa().encode()
 
 
-NEVER = re.sub(rb"-\S+(\t[AB]+)", rb"-inf\1", ARPA.replace(b"-0.3\t<s> AB", b"-inf\t<s> AB"))
+NEG_INF = re.sub(rb"-\S+(\t[AB]+)", rb"-inf\1", ARPA.replace(b"-0.3\t<s> AB", b"-inf\t<s> AB"))
 
 
 def write(path: Path, content: bytes | str) -> Path:
@@ -39,7 +39,7 @@ def arpa(tmp_path: Path) -> Path:
 
 
 def words_found(path: Path, lexicon: Path | None = None) -> list[str]:
-    return list(LanguageModel(path, lexicon).searcher(ngram.LETTERS, 5).lexicon.words)
+    return list(LanguageModel(path, lexicon).decoder(ngram.LETTERS, 5).lexicon.words)
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def words_found(path: Path, lexicon: Path | None = None) -> list[str]:
 )
 def test_all_words_are_spelled_by_their_letters(tmp_path: Path, name: str, content: bytes) -> None:
     path = write(tmp_path / name, content)
-    searcher = LanguageModel(path).searcher(ngram.LETTERS, 5)
-    assert sorted(searcher.lexicon.words) == sorted(ngram.WORDS)
-    assert dict(searcher.lexicon.entries)["AB"] == (2, 3, 1)
-    model, number = searcher.lexicon.model, searcher.lexicon.words.index("AB")
+    decoder = LanguageModel(path).decoder(ngram.LETTERS, 5)
+    assert sorted(decoder.lexicon.words) == sorted(ngram.WORDS)
+    assert dict(decoder.lexicon.entries)["AB"] == (2, 3, 1)
+    model, number = decoder.lexicon.model, decoder.lexicon.words.index("AB")
     assert model.score(model.start(False), number)[1] == pytest.approx(-0.3)
 
 
@@ -115,7 +115,7 @@ def test_lines_of_a_lexicon_with_other_labels_are_left_out(
         ("end.arpa", ARPA.replace(b"-1.0\t</s>", b"-inf\t</s>"), "1-gram </s> has probability 0"),
         ("ends.arpa", ARPA.replace(b"\tAA\t", b"\t</s>\t"), "more than one 1-gram of </s>; keep one"),
         ("twice.arpa", ARPA.replace(b"\tAA\t", b"\tA\t"), "more than one 1-gram of A; keep one"),
-        ("never.arpa", NEVER, r"every word has probability 0 .-inf.: A, AB"),
+        ("never.arpa", NEG_INF, r"every word has probability 0 .-inf.: A, AB"),
         ("lm.bin", ngram.BINARY, "the words of a KenLM binary are not read; give --lexicon"),
     ],
 )
@@ -200,7 +200,7 @@ def test_labels_without_a_word_boundary(arpa: Path) -> None:
     phones = Dictionary()
     phones.add_symbol("aa")
     with pytest.raises(ConfigError, match=r"labels='aa': a language model needs the word boundary \|"):
-        LanguageModel(arpa).searcher(phones, 5)
+        LanguageModel(arpa).decoder(phones, 5)
 
 
 @pytest.mark.parametrize(

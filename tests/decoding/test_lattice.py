@@ -11,7 +11,7 @@ from ctc_oracle import BLANK, random_log_probs
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
-from fairseq_parp.decoding import NO_PRUNING, PrefixBeamSearcher
+from fairseq_parp.decoding import NO_BEAM_PRUNING, PrefixBeamDecoder
 from fairseq_parp.decoding.lattice import Lattice
 from fairseq_parp.decoding.prefix_beam import fastest_search
 
@@ -26,13 +26,13 @@ def in_torch(log_probs: Tensor, labels: Tensor) -> tuple[float, Tensor]:
 
 
 def compiled(log_probs: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-    searcher = fastest_search()(BLANK, BEAM, BEAM, NO_PRUNING)
-    (found,) = searcher.search(log_probs[None], torch.tensor([len(log_probs)]))
+    decoder = fastest_search()(BLANK, BEAM, BEAM, NO_BEAM_PRUNING)
+    (found,) = decoder.search(log_probs[None], torch.tensor([len(log_probs)]))
     (one,) = (one for one in found if one.tokens.equal(labels))
     return one.score, one.positional_scores
 
 
-needs_compiled = pytest.mark.skipif(fastest_search() is PrefixBeamSearcher, reason="the search is not compiled")
+needs_compiled = pytest.mark.skipif(fastest_search() is PrefixBeamDecoder, reason="the search is not compiled")
 
 
 @pytest.mark.parametrize("totals", [in_torch, pytest.param(compiled, marks=needs_compiled)])
@@ -41,7 +41,7 @@ class TestTotals:
     def test_however_improbable_a_sequence_is(self, totals: Totals, each_frame: int, low: float, high: float) -> None:
         log_probs = random_log_probs(0, 100, 9) + each_frame
         lengths = torch.tensor([100])
-        labels = PrefixBeamSearcher(BLANK, BEAM, 1, NO_PRUNING).search(log_probs[None], lengths)[0][0].tokens
+        labels = PrefixBeamDecoder(BLANK, BEAM, 1, NO_BEAM_PRUNING).search(log_probs[None], lengths)[0][0].tokens
         sizes = lengths, torch.tensor([len(labels)])
         expected = -float(ctc_loss(log_probs[:, None], labels[None], *sizes, blank=BLANK, reduction="sum"))
         score, positional = totals(log_probs, labels)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fairseq_parp.decoding import Hypothesis, LanguageModel
-from fairseq_parp.decoding.lexicon_beam import LexiconBeamSearcher
+from fairseq_parp.decoding.lexicon_beam import LexiconBeamDecoder
 
 pytestmark = ngram.NEEDS_FLASHLIGHT
 
@@ -28,14 +28,14 @@ def arpa(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ngram.write_arpa(tmp_path_factory.mktemp("lm") / "lm.arpa")
 
 
-def searcher(
+def decoder(
     arpa: Path, weight: float = 2.0, word_score: float = -1.0, beam: int = EVERYTHING, nbest: int | None = None
-) -> LexiconBeamSearcher:
-    made = LanguageModel(arpa, weight=weight, word_score=word_score).searcher(ngram.LETTERS, beam, nbest or beam)
-    return LexiconBeamSearcher(made.lexicon, beam, made.nbest, weight, word_score, threshold=math.inf)
+) -> LexiconBeamDecoder:
+    made = LanguageModel(arpa, weight=weight, word_score=word_score).decoder(ngram.LETTERS, beam, nbest or beam)
+    return LexiconBeamDecoder(made.lexicon, beam, made.nbest, weight, word_score, threshold=math.inf)
 
 
-def decode(one: LexiconBeamSearcher, log_probs: Tensor) -> list[Hypothesis]:
+def decode(one: LexiconBeamDecoder, log_probs: Tensor) -> list[Hypothesis]:
     return one.search(log_probs[None], torch.tensor([len(log_probs)]))[0]
 
 
@@ -69,7 +69,7 @@ def small_log_probs(draw: st.DrawFn) -> Tensor:
 def test_a_beam_as_wide_as_can_be_finds_every_word_sequence_with_its_score(
     arpa: Path, weight: float, word_score: float
 ) -> None:
-    one = searcher(arpa, weight, word_score)
+    one = decoder(arpa, weight, word_score)
 
     @given(small_log_probs())
     @settings(deadline=None, max_examples=25)
@@ -102,13 +102,13 @@ def test_the_language_model_changes_what_is_found(arpa: Path) -> None:
     log_probs = peaked("AB|AB|", 0.5)
     log_probs[3:5] = peaked("BA", 0.4)  # a little less probable than "AB" the other way round
     log_probs[3, NUMBER["A"]] = log_probs[4, NUMBER["B"]] = math.log(0.45)
-    assert words(decode(searcher(arpa, 0.0, 0.0), log_probs)[0]) == ("AB", "AB")
-    assert words(decode(searcher(arpa, 2.0, 0.0), log_probs)[0]) == ("AB", "BA")
+    assert words(decode(decoder(arpa, 0.0, 0.0), log_probs)[0]) == ("AB", "AB")
+    assert words(decode(decoder(arpa, 2.0, 0.0), log_probs)[0]) == ("AB", "BA")
 
 
 def test_word_scores_change_how_many_words_are_found(arpa: Path) -> None:
     log_probs = torch.full((9, 4), 0.25).log()
-    few, many = (words(decode(searcher(arpa, 0.0, score), log_probs)[0]) for score in (-1.0, 1.0))
+    few, many = (words(decode(decoder(arpa, 0.0, score), log_probs)[0]) for score in (-1.0, 1.0))
     assert (len(few), len(many)) == (0, 5)
 
 
@@ -126,13 +126,13 @@ def test_word_scores_change_how_many_words_are_found(arpa: Path) -> None:
     ],
 )
 def test_labels_and_where_they_start(arpa: Path, path: str, expected: str, frames: list[int]) -> None:
-    best = decode(searcher(arpa, 0.0, 0.0), peaked(path, 0.999) if path else torch.zeros(0, 4))[0]
+    best = decode(decoder(arpa, 0.0, 0.0), peaked(path, 0.999) if path else torch.zeros(0, 4))[0]
     assert (text(best), best.frames.tolist()) == (expected, frames)
 
 
 def test_a_labels_positional_score_is_its_frames_and_a_words_last_one_has_the_language_model(arpa: Path) -> None:
     log_probs = random_log_probs(4, 5, 4) + peaked("-A|BA", 0.9999)
-    best = decode(searcher(arpa, 2.0, -1.0), log_probs)[0]
+    best = decode(decoder(arpa, 2.0, -1.0), log_probs)[0]
     assert words(best) == ("A", "BA")
     at = log_probs.float().double()
     first = 2 * (-0.3 - 0.8) - 1
@@ -146,14 +146,14 @@ def test_where_no_word_fits_the_finished_words_are_found(arpa: Path, tmp_path: P
     lexicon.write_text("AB\nBA\n")
     log_probs = peaked("AB|A", 0.9)
     log_probs[2:] = peaked("|A", 1.0)  # certain, and no word is spelled A
-    (best,) = decode(LanguageModel(arpa, lexicon).searcher(ngram.LETTERS, 50), log_probs)
+    (best,) = decode(LanguageModel(arpa, lexicon).decoder(ngram.LETTERS, 50), log_probs)
     assert (text(best), best.frames.tolist()) == ("AB|", [0, 1, 2])
     assert float(best.positional_scores.sum()) == pytest.approx(best.score)
 
 
 def test_utterances_of_a_batch_do_not_see_each_other_nor_their_padding(arpa: Path) -> None:
     batch = random_log_probs(7, 3, 5, 4)
-    one, lengths = searcher(arpa), torch.tensor([5, 0, 3])
+    one, lengths = decoder(arpa), torch.tensor([5, 0, 3])
     together = one.search(batch, lengths)
     alone = [decode(one, batch[row, :length])[0] for row, length in enumerate(lengths.tolist())]
     assert [text(best[0]) for best in together] == [text(best) for best in alone]
@@ -165,20 +165,20 @@ def test_every_float_type_and_layout(arpa: Path, dtype: torch.dtype) -> None:
     log_probs = peaked("AB|BA|", 0.9).to(dtype)
     shuffled = log_probs.t().contiguous().t()
     assert not shuffled.is_contiguous()
-    assert words(decode(searcher(arpa), shuffled)[0]) == ("AB", "BA")
+    assert words(decode(decoder(arpa), shuffled)[0]) == ("AB", "BA")
 
 
 def test_nbest_is_a_limit(arpa: Path) -> None:
     log_probs = random_log_probs(3, 5, 4)
-    every = decode(searcher(arpa), log_probs)
+    every = decode(decoder(arpa), log_probs)
     assert len(every) > 3
-    assert [text(one) for one in decode(searcher(arpa, nbest=3), log_probs)] == [text(one) for one in every[:3]]
+    assert [text(one) for one in decode(decoder(arpa, nbest=3), log_probs)] == [text(one) for one in every[:3]]
 
 
 def test_spellings_that_two_words_share_are_found_once(tmp_path: Path, arpa: Path) -> None:
     lexicon = tmp_path / "lexicon.txt"
     lexicon.write_text("A\tA B |\nAB\tA B |\nBA\tB A |\nBA\tB B A |\n")
-    best = LanguageModel(arpa, lexicon).searcher(ngram.LETTERS, 50, 50)
+    best = LanguageModel(arpa, lexicon).decoder(ngram.LETTERS, 50, 50)
     found = [text(hypothesis) for hypothesis in decode(best, peaked("AB|", 0.6))]
     assert len(found) == len(set(found)) > 1
     assert found[0] == "AB|"
@@ -187,9 +187,9 @@ def test_spellings_that_two_words_share_are_found_once(tmp_path: Path, arpa: Pat
 def test_a_word_is_written_as_itself_whatever_spelling_was_found(tmp_path: Path, arpa: Path) -> None:
     lexicon = tmp_path / "lexicon.txt"
     lexicon.write_text("BA\tB A |\nBA\tA A B |\nA\tB |\nAB\tA B |\n")
-    (best,) = decode(LanguageModel(arpa, lexicon, 0, 0).searcher(ngram.LETTERS, 50), peaked("-AAB||-B|", 0.99))
+    (best,) = decode(LanguageModel(arpa, lexicon, 0, 0).decoder(ngram.LETTERS, 50), peaked("-AAB||-B|", 0.99))
     assert words(best) == ("AB", "A")
-    (best,) = decode(LanguageModel(arpa, lexicon, 0, 0).searcher(ngram.LETTERS, 50), peaked("A-AB|-B|", 0.99))
+    (best,) = decode(LanguageModel(arpa, lexicon, 0, 0).decoder(ngram.LETTERS, 50), peaked("A-AB|-B|", 0.99))
     assert words(best) == ("BA", "A")
     assert best.frames.tolist() == [0, 2, 4, 6, 7]
     assert float(best.positional_scores.sum()) == pytest.approx(best.score)
@@ -200,7 +200,7 @@ def test_a_word_that_its_letters_cannot_spell_is_written_as_its_first_spelling(t
     lm, lexicon = tmp_path / "lm.arpa", tmp_path / "lexicon.txt"
     lm.write_text(ngram.arpa().replace("\tBA\t", "\tÄ\t").replace("BA", "Ä"))
     lexicon.write_text("Ä\tB A |\nÄ\tB B |\n")
-    best = decode(LanguageModel(lm, lexicon, 0, 0).searcher(ngram.LETTERS, 50), peaked("B-B|", 0.99))[0]
+    best = decode(LanguageModel(lm, lexicon, 0, 0).decoder(ngram.LETTERS, 50), peaked("B-B|", 0.99))[0]
     assert words(best) == ("BA",)
 
 
@@ -211,6 +211,6 @@ def test_special_symbols_are_never_found(arpa: Path) -> None:
     special = torch.tensor([dictionary.pad(), dictionary.eos(), dictionary.unk()])
     log_probs = random_log_probs(1, 30, len(dictionary))
     log_probs[:, special] += 2
-    for hypothesis in decode(LanguageModel(arpa).searcher(dictionary, 50, 50), log_probs):
+    for hypothesis in decode(LanguageModel(arpa).decoder(dictionary, 50, 50), log_probs):
         assert hypothesis.score > -math.inf
         assert not torch.isin(hypothesis.tokens, torch.cat((special, torch.tensor([dictionary.bos()])))).any()

@@ -8,14 +8,14 @@ from fairseq_parp.demo import run
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, draw
 from fairseq_parp.errors import ConfigError
-from fairseq_parp.mask_files.report import Count, Report, Zeros
+from fairseq_parp.mask_files.report import Count, SparsityReport, Zeros
 from fairseq_parp.scoring import ErrorRate, Score
 
 
 def result(method: str, zeros: int, errors: int) -> run.Result:
     layer = "w2v_encoder.w2v_model.encoder.layers.0"
     count = Count(zeros, 100)
-    report = Report("x.pt", 300, None, {}, count, Zeros(count, {layer: count}, {"fc1": count}))
+    report = SparsityReport("x.pt", 300, None, {}, count, Zeros(count, {layer: count}, {"fc1": count}))
     return run.Result(method, report, Score(4, ErrorRate(errors, 0, 0, 200), ErrorRate(errors, 0, 0, 50)), 1.5)
 
 
@@ -81,6 +81,6 @@ def test_only_a_folder_of_its_own_is_replaced(tmp_path: Path) -> None:
 
 def test_the_commands_survive_a_folder_with_a_space(tmp_path: Path) -> None:
     out = tmp_path / "my demo"
-    words = run._decoding(out, "parp").words + run._training(out, "parp", from_random=True).words
+    words = run._decoding(out, "parp").argv + run._training(out, "parp", from_random=True).argv
     places = [Path(word.removeprefix("task.data=")).resolve() for word in words]
     assert places.count((out / "data").resolve()) == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_parp import cli
-from fairseq_parp.commands.front import hydra_words
+from fairseq_parp.commands.front import hydra_arguments
 from fairseq_parp.demo import corpus
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_commands_are_well_formed(page: Path, words: list[str]) -> None:
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     if words[:2] == ["fairseq-parp", "train"]:
-        hydra_words(words[2:])
+        hydra_arguments(words[2:])
     if words[0] == "fairseq-hydra-train":
         folder, name = (Path(words[words.index(key) + 1]) for key in ("--config-dir", "--config-name"))
         if not str(name).isupper():
@@ -81,7 +81,7 @@ def run_as_written(text: str, place: Path, server: tiny.Commands) -> None:
     for words in commands_in(text):
         if words[:2] == ["fairseq-parp", "train"]:
             assert "dataset.valid_subset=valid" in words
-            server.train(place, hydra_words([*words[2:], *shorter[:-1]]))
+            server.train(place, hydra_arguments([*words[2:], *shorter[:-1]]))
         elif words[0] == "fairseq-hydra-train":
             server.train(place, [*words[1:], *shorter])
         elif words[0] == "fairseq-generate":

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.scoring import score_file
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.magnitude import magnitude_mask
@@ -19,12 +19,12 @@ LAYER = {"self_attn.q_proj": (16, 16), "self_attn.out_proj": (16, 16), "fc1": (3
 UPDATES = 300
 
 
-def row(method: str, sparsity: float, **others: Any) -> Row:
+def row(method: str, sparsity: float, **others: Any) -> ResultRow:
     """Return a row; its run is named after method, sparsity and seed, unless it is given."""
     seed, interval = others.get("seed", 1), others.pop("interval", 50 if method.startswith("parp") else None)
     run = others.pop("run", f"{method}-{sparsity:g}-s{seed}")
     chance = (1 - sparsity) / (1 + sparsity)
-    made = Row(
+    made = ResultRow(
         run=run, method=method, data="an4_10m", config="small_10m", protocol="matched", sparsity=sparsity,
         measured=sparsity, interval=interval, lr=0.001, seed=1, mask_from="", split="test", uer=60.0, wer=95.0,
         iou_mpi=0.9 if sparsity else None, chance=chance if sparsity else None, pretrained_mask="",
@@ -49,7 +49,7 @@ REFERENCES = (
 )
 
 
-def decode(folder: Path, wanted: Row, wrong: Sequence[int], references: Sequence[str] = REFERENCES) -> Row:
+def decode(folder: Path, wanted: ResultRow, wrong: Sequence[int], references: Sequence[str] = REFERENCES) -> ResultRow:
     """Write what the row's run decoded, so many letters of each reference wrong; return the row with its rates."""
     lines = []
     for number, text in enumerate(references):
@@ -75,7 +75,7 @@ def weights(seed: int, layers: int = 3) -> dict[str, torch.Tensor]:
     }
 
 
-def save(folder: Path, made: Row, move: float = 0.0) -> None:
+def save(folder: Path, made: ResultRow, move: float = 0.0) -> None:
     """Write the row's checkpoint, moved by ``move`` from the pretrained weights, its log and its MPI mask."""
     pretrained = weights(0)
     moved = {name: values + move * weights(made.seed)[name] for name, values in pretrained.items()}
@@ -89,7 +89,7 @@ def save(folder: Path, made: Row, move: float = 0.0) -> None:
         magnitude_mask(pretrained, made.sparsity).save(folder / made.pretrained_mask)
 
 
-def log(path: Path, made: Row, mask: MaskSet) -> None:
+def log(path: Path, made: ResultRow, mask: MaskSet) -> None:
     """Write a log whose churn falls, with a line every 10 updates, as fairseq-hydra-train writes it."""
     lines = []
     for update in range(10, made.updates + 1, 10):

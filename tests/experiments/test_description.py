@@ -122,14 +122,14 @@ def test_a_launcher_gets_the_trainings_alone(described: Described) -> None:
     plan = described("launcher: {name: submitit_slurm, partition: gpu}\nruns: [{method: dense}]")
     train, decode = plan.steps.values()
     words = launched(train, plan.experiment.launcher)
-    assert words[: len(train.words) + 1] == [train.words[0], "--multirun", *train.words[1:]]
-    assert words[len(train.words) + 1 :] == [
+    assert words[: len(train.argv) + 1] == [train.argv[0], "--multirun", *train.argv[1:]]
+    assert words[len(train.argv) + 1 :] == [
         "hydra/launcher=submitit_slurm",
         f"hydra.sweep.dir={train.product.parent / 'launcher'}",
         "hydra.sweep.subdir=.",
         "hydra.launcher.partition=gpu",
     ]
-    assert launched(decode, plan.experiment.launcher) == decode.words
+    assert launched(decode, plan.experiment.launcher) == decode.argv
 
 
 def test_an_unknown_launcher_is_refused(described: Described, tmp_path: Path) -> None:

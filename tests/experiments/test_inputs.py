@@ -151,3 +151,27 @@ def test_every_kind_of_step_refuses_what_it_has_read(place: Path) -> None:
         except ExperimentInputError as error:
             refused.add(error.step)
     assert refused == {"train dense-seed1", "train parp-0.5-every20-seed1", "mask mpi-0.5"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "unreadable content"),
+        ("[1, 2]", "unreadable content"),
+        ('{"argv": 5}', "argv 5"),
+        ('{"argv": ["fairseq-hydra-train", 1]}', r"argv \['fairseq-hydra-train', 1\]"),
+        ('{"inputs": ["a"]}', r"inputs \['a'\]"),
+    ],
+)
+def test_a_damaged_record_of_a_step_is_named(place: Path, content: str, words: str) -> None:
+    file = next((place / "out" / "steps").glob("train_*.json"))
+    file.write_text(content)
+    with pytest.raises(ExperimentFolderError, match=rf"{file.name}.*{words}"):
+        go_on(place)
+
+
+def test_a_record_of_before_0_2_is_the_same_experiment(place: Path) -> None:
+    for file in (place / "out" / "steps").glob("*.json"):
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps({**record, "words": record.pop("argv")}))
+    go_on(place)

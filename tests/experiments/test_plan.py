@@ -18,8 +18,8 @@ def listed(plan: Plan) -> list[str]:
 
 
 def setting(step: Step, key: str) -> str | None:
-    found = [word.partition("=")[2] for word in step.words if word.lstrip("+").partition("=")[0] == key]
-    assert len(found) <= 1, step.words
+    found = [word.partition("=")[2] for word in step.argv if word.lstrip("+").partition("=")[0] == key]
+    assert len(found) <= 1, step.argv
     return found[0] if found else None
 
 
@@ -188,9 +188,9 @@ def test_lengths_of_the_paper_protocol_are_the_scripts_and_not_in_the_names(desc
 
 
 def test_keys_that_the_config_lacks_are_appended(described: Described) -> None:
-    words = described("runs: [{method: imp, sparsity: 0.1}]").steps["train imp-seed1-rewind"].words
-    assert "+lr_scheduler.max_update=300" in words
-    assert any(word.startswith("task.data=") for word in words)
+    argv = described("runs: [{method: imp, sparsity: 0.1}]").steps["train imp-seed1-rewind"].argv
+    assert "+lr_scheduler.max_update=300" in argv
+    assert any(word.startswith("task.data=") for word in argv)
 
 
 def test_a_kill_half_way_leaves_the_rest_to_do(described: Described) -> None:

@@ -16,7 +16,7 @@ from fairseq_parp.experiments.plots import draw_all
 from fairseq_parp.experiments.plots.churn import _points
 from fairseq_parp.experiments.plots.intervals import pretrained_cut
 from fairseq_parp.experiments.plots.overlap import _by_model, _few
-from fairseq_parp.experiments.results import Row, write_results
+from fairseq_parp.experiments.results import ResultRow, write_results
 from fairseq_parp.sparsity.magnitude import magnitude_mask
 
 GRID = [
@@ -26,7 +26,7 @@ GRID = [
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> list[Row]:
+def rows(tmp_path: Path) -> list[ResultRow]:
     """Runs with all their files."""
     made = [row(method, sparsity, **others) for method, sparsity, others in GRID]
     for number, each in enumerate(made):
@@ -47,7 +47,7 @@ def pixels(path: Path) -> bytes:
     return zlib.decompress(data)
 
 
-def test_all_pictures_are_made(rows: list[Row], tmp_path: Path) -> None:
+def test_all_pictures_are_made(rows: list[ResultRow], tmp_path: Path) -> None:
     made = {path.name: path for path in draw_all(rows, tmp_path, tmp_path / "new")}
     assert list(made) == [
         "error_rates.png", "intervals.png", "layers.png", "churn.png", "overlap-0.5.png", "cost.png",
@@ -57,7 +57,7 @@ def test_all_pictures_are_made(rows: list[Row], tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in made.values()}) == len(made)
 
 
-def test_without_the_runs_folders_what_needs_none_is_drawn(rows: list[Row], tmp_path: Path) -> None:
+def test_without_the_runs_folders_what_needs_none_is_drawn(rows: list[ResultRow], tmp_path: Path) -> None:
     made = [path.name for path in draw_all(rows, tmp_path / "elsewhere", tmp_path / "out")]
     assert made == ["error_rates.png", "intervals.png", "cost.png"]
 
@@ -106,7 +106,7 @@ def test_training_sets_are_compared_where_their_pretrained_model_is_the_same(tmp
     assert len(_by_model(rows, tmp_path / "elsewhere")) == 3
 
 
-def test_a_damaged_checkpoint_is_named(rows: list[Row], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(rows: list[ResultRow], tmp_path: Path) -> None:
     (tmp_path / rows[1].checkpoint).write_bytes(b"PK\x03\x04 and nothing else")
     with pytest.raises(CheckpointError, match=r"parp-0\.5-s1/checkpoint_last\.pt"):
         list(draw_all(rows, tmp_path, tmp_path / "out"))

@@ -9,7 +9,7 @@ import pytest
 from made_up import row
 
 from fairseq_parp.errors import ExperimentFileError
-from fairseq_parp.experiments.results import COLUMNS, Row, read_results, write_results
+from fairseq_parp.experiments.results import COLUMNS, ResultRow, read_results, write_results
 
 ODD = replace(
     row("dense", 0.0),
@@ -28,7 +28,7 @@ def test_rows_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     assert read_results(tmp_path / "new" / "results.tsv") == rows
     first, header, *_ = (tmp_path / "new" / "results.tsv").read_text().splitlines()
     assert first == "# fairseq-parp experiment results, version 1"
-    assert header.split("\t") == list(COLUMNS) == list(Row.__dataclass_fields__)
+    assert header.split("\t") == list(COLUMNS) == list(ResultRow.__dataclass_fields__)
 
 
 def test_no_rows_are_read_back_as_no_rows(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from made_up import REFERENCES, decode, row
 
 from fairseq_parp.errors import ComparisonError, ExperimentFileError
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.summary import summary, table
 from fairseq_parp.experiments.systems import systems_of
 from fairseq_parp.scoring import ResultsError
@@ -26,13 +26,13 @@ def cells(text: list[str]) -> list[list[str]]:
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> list[Row]:
+def rows(tmp_path: Path) -> list[ResultRow]:
     """PARP is better at 0.5, equal at 0.1 and worse at 0.9 than dense; MPI is as PARP. One seed."""
     wrong = {("dense", 0.0): SOME, ("parp", 0.1): SOME, ("parp", 0.5): FEWER, ("parp", 0.9): MORE, ("mpi", 0.5): FEWER}
     return [decode(tmp_path, row(*system), errors) for system, errors in wrong.items()]
 
 
-def test_one_seed_has_differences_and_no_verdict(rows: list[Row], tmp_path: Path) -> None:
+def test_one_seed_has_differences_and_no_verdict(rows: list[ResultRow], tmp_path: Path) -> None:
     told = bullets(summary(rows, tmp_path))
     assert [line.split(":")[0] for line in told] == [
         "parp 0.1 against dense on test, 1 seed (fewer than 3)",
@@ -63,7 +63,7 @@ def test_three_seeds_have_verdicts(tmp_path: Path) -> None:
     assert text.count("Smallest difference that these seeds find with 80 % power: UER ") == 1
 
 
-def test_the_rows_order_makes_no_difference(rows: list[Row], tmp_path: Path) -> None:
+def test_the_rows_order_makes_no_difference(rows: list[ResultRow], tmp_path: Path) -> None:
     assert summary(rows[::-1], tmp_path) == summary(rows, tmp_path)
 
 
@@ -168,7 +168,7 @@ def test_of_a_sweep_the_main_setting_is_held_against_the_others(tmp_path: Path) 
     ]
 
 
-def test_what_was_decoded_may_be_elsewhere(rows: list[Row], tmp_path: Path) -> None:
+def test_what_was_decoded_may_be_elsewhere(rows: list[ResultRow], tmp_path: Path) -> None:
     (tmp_path / rows[1].decoded).unlink()
     text = summary(rows, tmp_path)
     assert len(bullets(text)) == 4
@@ -176,7 +176,7 @@ def test_what_was_decoded_may_be_elsewhere(rows: list[Row], tmp_path: Path) -> N
     assert bullets(summary(rows, tmp_path / "nowhere")) == []
 
 
-def test_what_was_decoded_must_be_what_the_results_say(rows: list[Row], tmp_path: Path) -> None:
+def test_what_was_decoded_must_be_what_the_results_say(rows: list[ResultRow], tmp_path: Path) -> None:
     decode(tmp_path, rows[1], MORE)
     with pytest.raises(ExperimentFileError, match=r"its UER is .* that of run parp-0\.1-s1 is .* not what the results"):
         summary(rows, tmp_path)
@@ -185,7 +185,7 @@ def test_what_was_decoded_must_be_what_the_results_say(rows: list[Row], tmp_path
         summary(rows, tmp_path)
 
 
-def test_runs_that_said_nothing_at_all_are_compared(rows: list[Row], tmp_path: Path) -> None:
+def test_runs_that_said_nothing_at_all_are_compared(rows: list[ResultRow], tmp_path: Path) -> None:
     silent = decode(tmp_path, row("rp", 0.9), SOME)
     lines = (tmp_path / silent.decoded).read_text().splitlines()
     empty = [line for line in lines if line.startswith("T-")]

@@ -10,7 +10,7 @@ import tiny
 import yaml
 
 from fairseq_parp.cli import main
-from fairseq_parp.commands.front import hydra_words
+from fairseq_parp.commands.front import hydra_arguments
 from fairseq_parp.commands.recipes import convert
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.errors import ConfigError
@@ -66,9 +66,9 @@ def test_a_converted_recipe_trains_and_resumes_from_any_folder(
         f"task.data={data}",
         f"model.w2v_path={pretrained}",
     ]
-    commands.train(run, hydra_words([*words, *less, "optimization.max_update=2"]))
+    commands.train(run, hydra_arguments([*words, *less, "optimization.max_update=2"]))
     assert (run / "outputs/ours/checkpoint_last.pt").is_file()
-    done = commands.train(run, hydra_words([*words, *less, "optimization.max_update=4"]))
+    done = commands.train(run, hydra_arguments([*words, *less, "optimization.max_update=4"]))
     assert "2 updates" in done.out + done.err
     assert sorted(path.name for path in run.iterdir()) == ["outputs"]
 

@@ -34,7 +34,7 @@ from fairseq_parp.sparsity.counting import zero_count  # noqa: E402
 
 SPARSITY = 0.5
 SAVE_EVERY = 50
-MOST_GROWTH = 5.0
+MAX_GROWTH = 5.0
 """MB an hour over the second half of a long run that count as flat."""
 
 MORE_HANDLES = 10
@@ -177,7 +177,7 @@ def summary(samples: Sequence[Sample], log: Path) -> tuple[str, list[str]]:
         wrong.append(f"file handles grew from {handles[0]} to {handles[1]}")
     if zeros != {SPARSITY}:
         wrong.append(f"fractions of zeros after re-prunes: {zeros}")
-    if long and slope > MOST_GROWTH:
+    if long and slope > MAX_GROWTH:
         wrong.append(f"memory grew by {slope:.2f} MB an hour")
     return words, wrong
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fairseq_parp.errors import ConfigError, absolute
-from fairseq_parp.mask_files.comparing import Comparison, compare
+from fairseq_parp.mask_files.comparing import MaskComparison, compare
 from fairseq_parp.mask_files.heatmap import draw
 from fairseq_parp.mask_files.reading import ANY_MASK, read_mask
 from fairseq_parp.sparsity.overlap import Overlap
@@ -47,7 +47,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [f"{number}: {path}" for number, path in enumerate(paths, start=1)]
 
 
-def render(comparison: Comparison) -> str:
+def render(comparison: MaskComparison) -> str:
     """Return overlaps as text: the matrix over all weights, then each layer and each kind of module."""
     letter = comparison.letters
     legend = {letter[name]: {"sparsity": f"{s:.6f}", "": name} for name, s in comparison.sparsities.items()}
@@ -65,7 +65,7 @@ def render(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _all_weights(comparison: Comparison, one: str, other: str) -> str:
+def _all_weights(comparison: MaskComparison, one: str, other: str) -> str:
     return "1" if one == other else _both(comparison.iou(one, other))
 
 

@@ -10,13 +10,13 @@ import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.figures import write
 
 PICTURES = ("error_rates", "intervals", "layers", "churn", "overlap", "cost")
 
 
-def draw_all(rows: Sequence[Row], folder: Path, out: Path) -> Iterator[Path]:
+def draw_all(rows: Sequence[ResultRow], folder: Path, out: Path) -> Iterator[Path]:
     """Write every picture that has something to show into ``out`` as PNG, and yield its path.
 
     Args:

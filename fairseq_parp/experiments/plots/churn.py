@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fairseq_parp.commands.running import records
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_number, panels
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import Names, group, trainings
 from fairseq_parp.mask_files.report import report
 
@@ -23,7 +23,7 @@ Points = dict[int, float]
 """Percent of the prunable weights on another side than at the re-prune before, by update."""
 
 
-def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
+def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figure]]:
     """Draw a panel for each training set, protocol and sparsity; of several seeds, the lowest is drawn."""
     systems = trainings(row for row in rows if row.interval is not None)
     curves = [(system, points) for system in systems if (points := _points(system.one, folder))]
@@ -44,7 +44,7 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
     yield "churn", figure
 
 
-def _points(row: Row, folder: Path) -> Points:
+def _points(row: ResultRow, folder: Path) -> Points:
     """Return the churn of each re-prune that the log shows; empty where log or checkpoint are not there."""
     checkpoint = folder / row.checkpoint
     log = checkpoint.with_name(LOG)
@@ -57,7 +57,7 @@ def _points(row: Row, folder: Path) -> Points:
     return {update: 100 * churn / size for update, churn in found.items() if update}
 
 
-def _reprune_before(update: int, row: Row) -> int:
+def _reprune_before(update: int, row: ResultRow) -> int:
     """Return the last update that was followed by a re-prune; the end of a run always is."""
     return update if update == row.updates or row.interval is None else update - update % row.interval
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fairseq_parp.experiments.plots.style import finish, of_method, panels
 from fairseq_parp.experiments.procedures import BASELINE
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import System, group, series, trainings
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:  # noqa: ARG001 (all pictures alike)
+def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figure]]:  # noqa: ARG001 (all pictures alike)
     """Draw, for each training set and recipe, finetunings over sparsity, and those of the whole grid; one seed."""
     sparse = [row for row in rows if row.method != BASELINE and not row.mask_from]
     protocol = min((row.protocol for row in sparse), default="")  # the methods need the same ones in each

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_method, panels
 from fairseq_parp.experiments.procedures import BASELINE
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import System, group, series, systems_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _APART = 0.004
 """Sparsity by which neighbouring methods are moved apart, so that no mark hides another."""
 
 
-def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:  # noqa: ARG001 (all pictures alike)
+def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figure]]:  # noqa: ARG001 (all pictures alike)
     """Draw the mean over the seeds; bars reach from the best seed to the worst."""
     lines = [line for line in series(systems_of(rows)) if not line[0].one.mask_from]
     places = group(lines, lambda line: (line[0].one.data, line[0].one.config, line[0].one.split))

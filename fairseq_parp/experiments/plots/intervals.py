@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairseq_parp import checkpoints
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_number, panels
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import System, group, interval_of, reprunes, systems_of
 from fairseq_parp.mask_files.reading import tensors_of
 from fairseq_parp.sparsity.masks import MaskSet, notes
@@ -26,7 +26,7 @@ Line = Sequence[System]
 """Systems that differ in the interval alone."""
 
 
-def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
+def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figure]]:
     """Draw, where a method was run with several intervals, UER and IOU with MPI; never stands at the last update."""
     adjusted = [row for row in rows if reprunes(row) and not row.mask_from]
     settings = group(systems_of(adjusted), lambda system: (system.place, _name(system.one)))
@@ -69,11 +69,11 @@ def pretrained_cut(mask: Path) -> float | None:
     return min(float(tensors[name][kept].abs().min()) for name, kept in MaskSet.load(mask).items() if kept.any())
 
 
-def _name(row: Row) -> str:
+def _name(row: ResultRow) -> str:
     return f"{row.method} {row.sparsity:g}, lr {row.lr:g}"
 
 
-def _effective(row: Row) -> int:
+def _effective(row: ResultRow) -> int:
     """Return the interval; without re-prunes the run is one interval."""
     return row.interval or row.updates
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fairseq_parp.experiments.plots.style import finish, legend_below, of_method, panels
 from fairseq_parp.experiments.procedures import BASELINE
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import System, group, series, trainings
 from fairseq_parp.mask_files.report import report
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
+def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figure]]:
     """Draw a panel for each training set and sparsity; of several seeds, the lowest is drawn."""
     sparse = [row for row in rows if row.method != BASELINE and not row.mask_from]
     systems = [system for line in series(trainings(sparse)) for system in line]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairseq_parp.experiments.procedures import BASELINE
-from fairseq_parp.experiments.results import Row
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import group, series, trainings
 from fairseq_parp.mask_files.comparing import compare
 from fairseq_parp.mask_files.heatmap import heat_map
@@ -17,11 +17,11 @@ from fairseq_parp.sparsity import MaskSet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 8
+MAX_SHOWN = 8
 """Masks in one picture: it has a line for every pair."""
 
 
-def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
+def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figure]]:
     """Draw a picture for each sparsity of each pretrained model; MPI is the baseline.
 
     All runs are there, or where these are too many, the lowest seeds: of the main settings first.
@@ -36,7 +36,7 @@ def figures(rows: Sequence[Row], folder: Path) -> Iterator[tuple[str, Figure]]:
                 yield name, _draw({row.run: read_mask(folder / row.checkpoint) for row in runs}, mpi)
 
 
-def _by_model(rows: Sequence[Row], folder: Path) -> list[tuple[MaskSet | None, list[Row]]]:
+def _by_model(rows: Sequence[ResultRow], folder: Path) -> list[tuple[MaskSet | None, list[ResultRow]]]:
     """Put rows of one sparsity together where their pretrained model, and so the content of its MPI mask, is one."""
     files = {row.pretrained_mask: folder / row.pretrained_mask for row in rows}
     masks = {name: read_mask(path) if path.is_file() else None for name, path in files.items()}
@@ -52,8 +52,8 @@ def _draw(masks: Mapping[str, MaskSet], mpi: MaskSet | None) -> Figure:
     return figure
 
 
-def _few(rows: Sequence[Row], main: set[str]) -> list[Row]:
+def _few(rows: Sequence[ResultRow], main: set[str]) -> list[ResultRow]:
     systems = trainings(rows)
     every = [row for system in systems for row in system.rows]
     lowest = sorted((system.one for system in systems), key=lambda row: row.run not in main)
-    return every if len(every) <= MOST else lowest[:MOST]
+    return every if len(every) <= MAX_SHOWN else lowest[:MAX_SHOWN]

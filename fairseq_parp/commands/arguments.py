@@ -1,4 +1,4 @@
-"""What one types to train and to decode."""
+"""The commands that train and decode."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from fairseq_parp.environment.paths import PLUGIN
 
 
-def train_words(config: str | Path, settings: Sequence[str], plugin: str | Path = PLUGIN) -> list[str]:
-    """Return the words of a training.
+def train_command(config: str | Path, settings: Sequence[str], plugin: str | Path = PLUGIN) -> list[str]:
+    """Return the command of a training.
 
     Args:
         config: YAML file.
@@ -17,11 +17,11 @@ def train_words(config: str | Path, settings: Sequence[str], plugin: str | Path 
         plugin: the folder of this package, as it is to be written.
     """
     file = Path(config)
-    words = ["fairseq-hydra-train", "--config-dir", str(file.parent), "--config-name", file.stem]
-    return [*words, f"common.user_dir={plugin}", *settings]
+    argv = ["fairseq-hydra-train", "--config-dir", str(file.parent), "--config-name", file.stem]
+    return [*argv, f"common.user_dir={plugin}", *settings]
 
 
-def generate_words(
+def generate_command(
     data: str | Path,
     checkpoint: str | Path,
     results: str | Path,
@@ -32,7 +32,7 @@ def generate_words(
     cpu: bool = False,
     plugin: str | Path = PLUGIN,
 ) -> list[str]:
-    """Return the words of a decoding; letters are joined to words, phones stay symbols.
+    """Return the command of a decoding; letters are joined to words, phones stay symbols.
 
     Args:
         data: folder of the manifests.
@@ -44,7 +44,7 @@ def generate_words(
         cpu: whether to decode on the CPU where there is a GPU.
         plugin: the folder of this package, as it is to be written.
     """
-    words = ["fairseq-generate", str(data), "--user-dir", str(plugin), "--task", "parp_finetuning", "--labels", labels]
-    words += ["--gen-subset", subset, "--scoring", "wer", "--max-tokens", "1280000", "--beam", str(beam)]
-    words += ["--post-process", "letter"] * (labels == "ltr") + ["--cpu"] * cpu
-    return [*words, "--path", str(checkpoint), "--results-path", str(results)]
+    argv = ["fairseq-generate", str(data), "--user-dir", str(plugin), "--task", "parp_finetuning", "--labels", labels]
+    argv += ["--gen-subset", subset, "--scoring", "wer", "--max-tokens", "1280000", "--beam", str(beam)]
+    argv += ["--post-process", "letter"] * (labels == "ltr") + ["--cpu"] * cpu
+    return [*argv, "--path", str(checkpoint), "--results-path", str(results)]

@@ -1,4 +1,4 @@
-"""What every CTC searcher takes and gives; a new one (LM, lexicon, compiled) only has to fit this."""
+"""What every CTC decoder takes and gives; a new one (LM, lexicon, compiled) only has to fit this."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-NEVER = float("-inf")
+NEG_INF = float("-inf")
 """The log-probability of what cannot happen."""
 
 STEPS_PER_NAT = 1 << 20
@@ -21,7 +21,7 @@ class Hypothesis:
 
     Attributes:
         tokens: (N,) int64, the labels, blanks and repetitions removed.
-        score: total log-probability that the searcher claims for the labels, not normalised by length.
+        score: total log-probability that the decoder claims for the labels, not normalised by length.
         positional_scores: (N,) float64, one per label, summing to ``score``. Without labels there
             is nothing to hang the score on: empty, while ``score`` still holds the whole of it.
         frames: (N,) int64, the encoder frame at which each label starts, increasing.
@@ -36,10 +36,10 @@ class Hypothesis:
 def nothing_possible(device: torch.device) -> Hypothesis:
     """Return the hypothesis of an utterance in which no sequence is possible."""
     empty = torch.empty(0, dtype=torch.long, device=device)
-    return Hypothesis(empty, NEVER, empty.double(), empty)
+    return Hypothesis(empty, NEG_INF, empty.double(), empty)
 
 
-class Searcher(Protocol):
+class Decoder(Protocol):
     """Finds the best label sequences of a batch."""
 
     def search(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
@@ -61,7 +61,7 @@ def comparable(log_probs: Tensor) -> Tensor:
 
 
 def pad_with_blanks(log_probs: Tensor, lengths: Tensor, blank: int) -> Tensor:
-    """Make every frame past an utterance's end a certain blank, so that searchers need no lengths.
+    """Make every frame past an utterance's end a certain blank, so that decoders need no lengths.
 
     A certain blank changes neither the labels nor the probability of any path.
 
@@ -75,6 +75,6 @@ def pad_with_blanks(log_probs: Tensor, lengths: Tensor, blank: int) -> Tensor:
     """
     frame = torch.arange(log_probs.size(1), device=log_probs.device)
     past_end = frame >= lengths.to(frame.device)[:, None]
-    padded = log_probs.double().masked_fill(past_end[..., None], NEVER)
+    padded = log_probs.double().masked_fill(past_end[..., None], NEG_INF)
     padded[..., blank].masked_fill_(past_end, 0.0)
     return padded

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fairseq_parp.decoding.searcher import NEVER
+from fairseq_parp.decoding.decoder import NEG_INF
 
 
 @dataclass(frozen=True)
-class Pruning:
+class BeamThresholds:
     """Limits in natural logarithms, with the names and the defaults of pyctcdecode; -inf is no limit.
 
     Attributes:
@@ -24,8 +24,8 @@ class Pruning:
     beam_prune_logp: float = -10.0
 
 
-USUAL_PRUNING = Pruning()
-NO_PRUNING = Pruning(NEVER, NEVER)
+USUAL_BEAM_THRESHOLDS = BeamThresholds()
+NO_BEAM_PRUNING = BeamThresholds(NEG_INF, NEG_INF)
 
 
 def prune_frames(frames: Tensor, blank: int, token_min_logp: float) -> Tensor:
@@ -38,14 +38,14 @@ def prune_frames(frames: Tensor, blank: int, token_min_logp: float) -> Tensor:
     Args:
         frames: as from ``pad_with_blanks``.
         blank: index of the blank symbol.
-        token_min_logp: see :class:`Pruning`.
+        token_min_logp: see :class:`BeamThresholds`.
 
     Returns:
         (B, T', C): where an utterance has fewer than T' frames left, certain blanks stand at its end.
     """
     least = frames.amax(-1, keepdim=True).clamp(max=token_min_logp)
-    frames = frames.masked_fill(frames < least, NEVER)
-    possible = frames > NEVER
+    frames = frames.masked_fill(frames < least, NEG_INF)
+    possible = frames > NEG_INF
     certain = possible[..., blank] & (possible.sum(-1) == 1)
     frames[..., blank].masked_fill_(certain, 0.0)
     spare = certain & pad(certain, (1, 0))[:, :-1]

@@ -8,17 +8,17 @@ import pytest
 import torch
 from ctc_oracle import BLANK, label_scores, random_log_probs, textbook_prefix_beam
 
-from fairseq_parp.decoding import NO_PRUNING, GreedySearcher, PrefixBeamSearcher, Pruning
-from fairseq_parp.decoding.generator import build_searcher
+from fairseq_parp.decoding import NO_BEAM_PRUNING, BeamThresholds, GreedyDecoder, PrefixBeamDecoder
+from fairseq_parp.decoding.generator import build_decoder
 from fairseq_parp.decoding.prefix_beam import fastest_search
-from fairseq_parp.decoding.pruning import prune_frames
+from fairseq_parp.decoding.thresholds import prune_frames
 
-SEARCHES = sorted({PrefixBeamSearcher, fastest_search()}, key=lambda search: search.__name__)
+SEARCHES = sorted({PrefixBeamDecoder, fastest_search()}, key=lambda search: search.__name__)
 IMPOSSIBLE = -math.inf
 
 
-def found(searcher: PrefixBeamSearcher, log_probs: torch.Tensor) -> dict[tuple[int, ...], float]:
-    every = searcher.search(log_probs[None], torch.tensor([len(log_probs)]))[0]
+def found(decoder: PrefixBeamDecoder, log_probs: torch.Tensor) -> dict[tuple[int, ...], float]:
+    every = decoder.search(log_probs[None], torch.tensor([len(log_probs)]))[0]
     return {tuple(one.tokens.tolist()): one.score for one in every}
 
 
@@ -26,33 +26,33 @@ def found(searcher: PrefixBeamSearcher, log_probs: torch.Tensor) -> dict[tuple[i
 @pytest.mark.parametrize("limits", [(-1.5, -math.inf), (-math.inf, -2.0), (-1.5, -2.0)])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_pruned_beam_is_the_textbook_one(
-    search: type[PrefixBeamSearcher], seed: int, limits: tuple[float, float]
+    search: type[PrefixBeamDecoder], seed: int, limits: tuple[float, float]
 ) -> None:
     log_probs = random_log_probs(seed, 60, 5, peak=2.0)
-    pruned = found(search(BLANK, 30, 30, Pruning(*limits)), log_probs)
+    pruned = found(search(BLANK, 30, 30, BeamThresholds(*limits)), log_probs)
     assert set(pruned) == textbook_prefix_beam(log_probs, 30, *limits)
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_what_survives_still_has_its_true_total(search: type[PrefixBeamSearcher]) -> None:
+def test_what_survives_still_has_its_true_total(search: type[PrefixBeamDecoder]) -> None:
     log_probs = random_log_probs(1, 5, 4)
     expected = label_scores(log_probs)
-    pruned = found(search(BLANK, 50, 50, Pruning(-3.0, -6.0)), log_probs)
+    pruned = found(search(BLANK, 50, 50, BeamThresholds(-3.0, -6.0)), log_probs)
     assert 1 < len(pruned) < len(expected)
     assert pruned == pytest.approx({labels: expected[labels] for labels in pruned})
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_the_best_symbol_is_kept_however_improbable(search: type[PrefixBeamSearcher]) -> None:
+def test_the_best_symbol_is_kept_however_improbable(search: type[PrefixBeamDecoder]) -> None:
     log_probs = random_log_probs(2, 12, 2000, peak=0.1)
     assert log_probs.max() < -5
-    greedy = GreedySearcher(BLANK).search(log_probs[None], torch.tensor([12]))[0][0]
+    greedy = GreedyDecoder(BLANK).search(log_probs[None], torch.tensor([12]))[0][0]
     assert list(found(search(BLANK, 5, 5), log_probs)) == [tuple(greedy.tokens.tolist())]
 
 
 def test_the_usual_pruning_is_that_of_pyctcdecode_and_can_be_switched_off() -> None:
-    assert build_searcher(0, 5) == fastest_search()(0, 5, 1, Pruning(token_min_logp=-5.0, beam_prune_logp=-10.0))
-    assert build_searcher(0, 5, pruning=NO_PRUNING) == fastest_search()(0, 5, 1, NO_PRUNING)
+    assert build_decoder(0, 5) == fastest_search()(0, 5, 1, BeamThresholds(token_min_logp=-5.0, beam_prune_logp=-10.0))
+    assert build_decoder(0, 5, pruning=NO_BEAM_PRUNING) == fastest_search()(0, 5, 1, NO_BEAM_PRUNING)
 
 
 def test_of_certain_blanks_after_one_another_the_first_is_left() -> None:
