@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -17,58 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairseq_parp.errors import ConfigError, MaskError, first_line
+from fairseq_parp.errors import MaskError, first_line
 from fairseq_parp.sparsity import masking
-from fairseq_parp.sparsity.allocation import Share, build_allocation
-from fairseq_parp.sparsity.config import PREFIX, PruningConfig
-from fairseq_parp.sparsity.counting import written_sparsity
-from fairseq_parp.sparsity.criteria import CRITERIA, Moment
+from fairseq_parp.sparsity.allocation import Share
+from fairseq_parp.sparsity.config import PruningConfig
 from fairseq_parp.sparsity.masks import MaskSet
 from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.sparsity.parameter import PrunedParameter
+from fairseq_parp.sparsity.record import PruneRecord
 from fairseq_parp.sparsity.scope import find_parameters
+from fairseq_parp.sparsity.selector import Selector
+from fairseq_parp.sparsity.sources import Sources, require_zeros
 from fairseq_parp.sparsity.state import require_fitting, require_same_run
-from fairseq_parp.sparsity.structures import STRUCTURES, Selection
+from fairseq_parp.sparsity.structures import Selection
 from fairseq_parp.sparsity.upgrade import MARKER, VERSION, upgraded_state
-
-
-@dataclass(frozen=True)
-class PruneRecord:
-    """What the last prune did; ``kept`` are the weights left, by parameter."""
-
-    update: int
-    size: int
-    kept: Mapping[str, int]
-    churn: int
-    milliseconds: float
-
-    @property
-    def zeros(self) -> int:
-        """Number of weights that are zero."""
-        return self.size - sum(self.kept.values())
-
-    @property
-    def sparsity(self) -> float:
-        """Fraction of weights that are zero, as counted."""
-        return self.zeros / max(1, self.size)
-
-
-def _no_fresh_weights(_parameters: Mapping[str, PrunedParameter]) -> dict[str, Tensor]:
-    allowed = "needs the weights of a freshly initialised model: give fresh_weights"
-    raise ConfigError(f"{PREFIX}.method", "rp", allowed)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where a first mask can come from, beside the weights themselves.
-
-    Attributes:
-        read_mask: from a path to a mask.
-        fresh_weights: from the prunable parameters to the weights of a freshly initialised model, by the same names.
-    """
-
-    read_mask: Callable[[str], MaskSet] = MaskSet.load
-    fresh_weights: Callable[[Mapping[str, PrunedParameter]], dict[str, Tensor]] = _no_fresh_weights
 
 
 @dataclass
@@ -102,10 +64,7 @@ class PruningSession:
 
     def __post_init__(self) -> None:
         self.method = build_method(self.config, self.last_update)
-        self._criterion = CRITERIA[self.config.criterion]
-        self._structure = STRUCTURES[self.config.structure]
-        self._allocation = build_allocation(self.config.allocation, self.method.schedule.end)
-        self._allocation(self._shapes(), self.target)  # an expression that matches nothing is an error of the start
+        self.shares()  # an expression that matches nothing is an error of the start
         self.method.prepare(self)
 
     @classmethod
@@ -172,7 +131,7 @@ class PruningSession:
         """
         self.show_trained()
         before = self.record
-        if self.mask is None and not self._criterion.needs_gradients:
+        if self.mask is None and not self._selector.needs_gradients:
             self.method.begin(self, update)
         self.method.before_forward(self, update)
         return None if self.record is before else self.record
@@ -186,7 +145,7 @@ class PruningSession:
     def before_step(self, update: int) -> PruneRecord | None:
         """Prepare the optimizer's step after ``update`` updates; takes the first mask where it needs gradients."""
         before = self.record
-        if self.mask is None and self._criterion.needs_gradients:
+        if self.mask is None and self._selector.needs_gradients:
             self.method.begin(self, update)
         self.method.before_step(self, update)
         return None if self.record is before else self.record
@@ -235,7 +194,7 @@ class PruningSession:
         self._pruned_at = update
         before = None if self.mask is None else self.mask.bits
         selected = [selection.apply(before) for selection in self._select(update)]
-        self.mask = self._mask({name: bits for part in selected for name, bits in part.bits.items()})
+        self.mask = self._selector.mask({name: bits for part in selected for name, bits in part.bits.items()})
         kept = {name: count for part in selected for name, count in part.kept.items()}
         churn, milliseconds = sum(part.churn for part in selected), 1000 * (time.perf_counter() - start)
         self.record = PruneRecord(update, self.size, kept, churn, milliseconds)
@@ -243,22 +202,16 @@ class PruningSession:
 
     def shares(self) -> list[Share]:
         """Return how the zeros of the present target are divided over the tensors."""
-        return self._allocation(self._shapes(), self.target)
+        return self._selector.shares(self.target)
 
     def mask_now(self, update: int) -> MaskSet:
         """Return the mask of the present weights, exactly k zeros in every share; nothing is zeroed."""
         selected = [selection.mask() for selection in self._select(update, include_zeros=False)]
-        return self._mask({name: bits for part in selected for name, bits in part.bits.items()})
+        return self._selector.mask({name: bits for part in selected for name, bits in part.bits.items()})
 
     def mask_of(self, weights: Mapping[str, Tensor], sparsity: Fraction) -> MaskSet:
         """Return the magnitude mask of other weights of the same names and shapes."""
-        others = {name: PrunedParameter(weights[name]) for name in self.parameters}
-        scores = {name: other.ranked for name, other in others.items()}
-        selections = (
-            self._structure(share.of(others), share.of(scores), share.zeros, None, False)
-            for share in self._allocation(self._shapes(), sparsity)
-        )
-        return self._mask({name: bits for selection in selections for name, bits in selection.mask().bits.items()})
+        return self._selector.of_weights(weights, sparsity)
 
     def lowest(self, scores: Mapping[str, Tensor], k: int) -> MaskSet:
         """Return the mask that leaves out exactly the ``k`` lowest of these scores, all of them >= 0; ties by position.
@@ -266,9 +219,7 @@ class PruningSession:
         Args:
             scores: of some of the parameters, in their shapes.
         """
-        parameters = {name: self.parameters[name] for name in scores}
-        found = self._structure(parameters, scores, k, None, False).mask()
-        return MaskSet(found.bits, {name: tuple(each.shape) for name, each in scores.items()})
+        return self._selector.lowest(scores, k)
 
     def hold(self, mask: MaskSet, update: int) -> PruneRecord:
         """Make ``mask`` the session's mask and zero what it drops."""
@@ -303,7 +254,7 @@ class PruningSession:
         start = time.perf_counter()
         self._pruned_at = self._pruned_at if update is None else update
         selections = self._select(update)
-        mask = self._mask({name: bits for each in selections for name, bits in each.mask().bits.items()})
+        mask = self._selector.mask({name: bits for each in selections for name, bits in each.mask().bits.items()})
         churn = 0 if self.mask is None else self.mask.churn(mask)
         self.mask = mask
         self._stashed = masking.stash(self._weights(), mask.bits)
@@ -315,7 +266,7 @@ class PruningSession:
         """Prune as of now at the present target, and keep what that zeroes, until :meth:`restore`."""
         if self._stashed is not None or not self.target:
             return
-        if self._criterion.needs_gradients:  # those of the last update may be gone: the last mask stands
+        if self._selector.needs_gradients:  # those of the last update may be gone: the last mask stands
             bits = {} if self.mask is None else self.mask.bits
         else:
             found = (selection.mask().bits for selection in self._select(update) if selection.displaces)
@@ -345,15 +296,8 @@ class PruningSession:
         if path is None:
             return None
         mask = self.sources.read_mask(path).renamed(self.parameters)
-        mask.require_same_model(self._shapes(), "the model to prune")
-        for share in self._allocation(self._shapes(), self.target):
-            has = sum(mask.zeros(name) for name in share.names)
-            if share.zeros != has:
-                raise MaskError(
-                    f"{PREFIX}.mask={path!r} has {has} zeros where sparsity {float(self.target)} means {share.zeros} "
-                    f"(allocation {self.config.allocation}); ask for sparsity "
-                    f"{written_sparsity(mask.zeros(), mask.size())}, or another mask"
-                )
+        mask.require_same_model(self._selector.shapes, "the model to prune")
+        require_zeros(path, mask, self.shares(), float(self.target), self.config.allocation)
         return mask
 
     def fresh_weights(self) -> dict[str, Tensor]:
@@ -391,7 +335,7 @@ class PruningSession:
             require_fitting(self._weights(), state)
             if (pruned_at := int(state["pruned_at"])) < 0:
                 raise ValueError(f"pruned_at={pruned_at}")
-            mask = self._mask({name: state["mask"][name].to(self._device(name)) for name in self.parameters})
+            mask = self._selector.mask({name: state["mask"][name].to(self._device(name)) for name in self.parameters})
             self.method.load_state_dict(state["method"], mask)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise MaskError(f"the checkpoint's pruning state is damaged ({first_line(error)})") from None
@@ -402,36 +346,15 @@ class PruningSession:
 
     # --- within ------------------------------------------------------------------------------------------------------
 
+    @property
+    def _selector(self) -> Selector:
+        return Selector(self.parameters, self.config, self.method.schedule.end, self.seed)
+
     def _select(self, update: int | None, include_zeros: bool = True) -> list[Selection]:
-        """Find what is to be zeroed in every share, before anything is: an error leaves the weights as they were."""
-        scores = self._scores(update)
-        return [
-            self._structure(share.of(self.parameters), share.of(scores), share.zeros, update, include_zeros)
-            for share in self.shares()
-        ]
-
-    def _scores(self, update: int | None) -> dict[str, Tensor]:
-        """Return the criterion's scores, with weights that are zero already below all others."""
-        scores = self._criterion.scores(self.parameters, Moment(update or 0, self.seed))
-        return {name: _above_zeros(scores[name], self.parameters[name].ranked) for name in self.parameters}
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: tuple(parameter.weight.shape) for name, parameter in self.parameters.items()}
+        return self._selector.select(self.target, update, include_zeros)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: parameter.weight.detach() for name, parameter in self.parameters.items()}
 
     def _device(self, name: str) -> torch.device:
         return self.parameters[name].weight.device
-
-    def _mask(self, bits: Mapping[str, Tensor]) -> MaskSet:
-        """Return a mask of all parameters, in the model's order."""
-        return MaskSet({name: bits[name] for name in self.parameters}, self._shapes())
-
-
-def _above_zeros(scores: Tensor, ranked: Tensor) -> Tensor:
-    """Return scores in which only weights that are zero have a zero; the weights themselves are such scores."""
-    if scores.data_ptr() == ranked.data_ptr():
-        return scores
-    smallest = torch.finfo(scores.dtype).tiny
-    return scores.abs().clamp_min(smallest).masked_fill(ranked == 0, 0)

@@ -79,15 +79,16 @@ class DropAndGrow(Method):
 
     def after_step(self, session: PruningSession, update: int) -> None:
         """Hold the zeros; decide on the next mask if it is time."""
-        assert session.mask is not None
+        if session.mask is None:
+            return
         session.apply(session.mask)
         if self._decides(update):
-            self._pending, self._decided_at = self._next_mask(session, update), update
+            self._pending, self._decided_at = self._next_mask(session, session.mask, update), update
 
     def _decides(self, update: int) -> bool:
         """Tell whether the ``update``-th update decides on the next mask."""
-        assert self.config.interval is not None
-        return update % self.config.interval == 0 and update < self._end
+        interval = self.config.interval
+        return interval is not None and update % interval == 0 and update < self._end
 
     def state_dict(self) -> dict[str, Any]:
         """Return the mask that is decided on, if one is."""
@@ -110,10 +111,9 @@ class DropAndGrow(Method):
         self._pending = MaskSet({n: state["pending"][n].to(bits.device) for n, bits in mask.bits.items()}, mask.shapes)
         self._decided_at = int(state["decided_at"])
 
-    def _next_mask(self, session: PruningSession, update: int) -> MaskSet:
+    def _next_mask(self, session: PruningSession, mask: MaskSet, update: int) -> MaskSet:
         """Drop the smallest of the kept weights and grow as many of the others, exactly, within every share."""
-        mask, growth = session.mask, self._growth(session, update)
-        assert mask is not None
+        growth = self._growth(session, update)
         kept = dict(mask.items())
         weights = {name: each.ranked.float().abs() for name, each in session.parameters.items()}
         fraction = self._fraction_at(update)

@@ -1,0 +1,106 @@
+"""Finds what to zero: the criterion's scores, divided by the allocation, cut by the structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from fairseq_parp.sparsity.allocation import Share, build_allocation
+from fairseq_parp.sparsity.config import PruningConfig
+from fairseq_parp.sparsity.criteria import CRITERIA, Moment
+from fairseq_parp.sparsity.masks import MaskSet
+from fairseq_parp.sparsity.parameter import PrunedParameter
+from fairseq_parp.sparsity.structures import STRUCTURES, Selection
+
+
+@dataclass
+class Selector:
+    """The three axes of a run, on its parameters.
+
+    Attributes:
+        parameters: the prunable parameters by name, in the model's order.
+        config: names criterion, structure and allocation.
+        final: the sparsity that the run ends with.
+        seed: of random scores.
+    """
+
+    parameters: Mapping[str, PrunedParameter]
+    config: PruningConfig
+    final: Fraction
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._criterion = CRITERIA[self.config.criterion]
+        self._structure = STRUCTURES[self.config.structure]
+        self._allocation = build_allocation(self.config.allocation, self.final)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the criterion's scores are of gradients."""
+        return self._criterion.needs_gradients
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The parameters' shapes."""
+        return {name: tuple(parameter.weight.shape) for name, parameter in self.parameters.items()}
+
+    def shares(self, sparsity: Fraction) -> list[Share]:
+        """Return how the zeros of a sparsity are divided over the tensors.
+
+        Raises:
+            ConfigError: an expression of the allocation matches nothing, or asks more zeros than a tensor has.
+        """
+        return self._allocation(self.shapes, sparsity)
+
+    def select(self, sparsity: Fraction, update: int | None, include_zeros: bool = True) -> list[Selection]:
+        """Find what is to be zeroed in every share, before anything is: an error leaves the weights as they were.
+
+        Raises:
+            WeightsError: a weight is NaN or infinite (at ``update``).
+        """
+        scores = self._scores(update)
+        return [
+            self._structure(share.of(self.parameters), share.of(scores), share.zeros, update, include_zeros)
+            for share in self.shares(sparsity)
+        ]
+
+    def of_weights(self, weights: Mapping[str, Tensor], sparsity: Fraction) -> MaskSet:
+        """Return the magnitude mask of other weights of the same names and shapes."""
+        others = {name: PrunedParameter(weights[name]) for name in self.parameters}
+        scores = {name: other.ranked for name, other in others.items()}
+        selections = (
+            self._structure(share.of(others), share.of(scores), share.zeros, None, False)
+            for share in self.shares(sparsity)
+        )
+        return self.mask({name: bits for selection in selections for name, bits in selection.mask().bits.items()})
+
+    def lowest(self, scores: Mapping[str, Tensor], k: int) -> MaskSet:
+        """Return the mask that leaves out exactly the ``k`` lowest of these scores, all of them >= 0; ties by position.
+
+        Args:
+            scores: of some of the parameters, in their shapes.
+        """
+        parameters = {name: self.parameters[name] for name in scores}
+        found = self._structure(parameters, scores, k, None, False).mask()
+        return MaskSet(found.bits, {name: tuple(each.shape) for name, each in scores.items()})
+
+    def mask(self, bits: Mapping[str, Tensor]) -> MaskSet:
+        """Return a mask of all parameters, in the model's order."""
+        return MaskSet({name: bits[name] for name in self.parameters}, self.shapes)
+
+    def _scores(self, update: int | None) -> dict[str, Tensor]:
+        """Return the criterion's scores, with weights that are zero already below all others."""
+        scores = self._criterion.scores(self.parameters, Moment(update or 0, self.seed))
+        return {name: _above_zeros(scores[name], self.parameters[name].ranked) for name in self.parameters}
+
+
+def _above_zeros(scores: Tensor, ranked: Tensor) -> Tensor:
+    """Return scores in which only weights that are zero have a zero; the weights themselves are such scores."""
+    if scores.data_ptr() == ranked.data_ptr():
+        return scores
+    smallest = torch.finfo(scores.dtype).tiny
+    return scores.abs().clamp_min(smallest).masked_fill(ranked == 0, 0)
