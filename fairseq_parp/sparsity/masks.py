@@ -123,10 +123,8 @@ class MaskSet:
     def save(self, path: str | Path, **notes: str) -> None:
         """Write the masks to ``path`` as safetensors, whole or not at all; :func:`notes` reads the ``notes``."""
         metadata = {"format": FORMAT, "shapes": json.dumps(self.shapes), **notes}
-        write_whole(
-            path,
-            _safetensors("safetensors.torch").save({name: bits.cpu() for name, bits in self.bits.items()}, metadata),
-        )
+        bits = {name: bits.cpu() for name, bits in self.bits.items()}
+        write_whole(path, _in_order(_safetensors("safetensors.torch").save(bits, metadata)))
 
     @classmethod
     def load(cls, path: str | Path) -> MaskSet:
@@ -195,6 +193,16 @@ def _safetensors(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingToolError(f"mask files need safetensors: pip install safetensors ({error})") from None
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which the library writes in any order: equal masks are equal files."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _led(names: Iterable[str], first: str, other: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What docs/extending.md shows, run as written: a package of its own adds a criterion, an allocation and a method."""
+"""What docs/extending.md shows, run as written: a package of its own adds one of each kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def install(folder: Path) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(code)
     modules = sorted(file.stem for file in (folder / "my_pruning").glob("*.py"))
-    assert modules == ["__init__", "allocation", "criterion", "method"]
+    assert modules == ["__init__", "allocation", "criterion", "method", "structure"]
     info = folder / "my_pruning-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_pruning\nVersion: 1\n")
@@ -71,6 +71,32 @@ def test_a_real_training_with_method_criterion_and_allocation_from_outside(
         zeros = sum(int((tensor == 0).sum()) for tensor in weights)
         assert zeros == zero_count(sparsity, sum(map(torch.Tensor.numel, weights))), name
         assert all(bool(tensor.count_nonzero()) for tensor in biases), name
+
+
+@pytest.mark.parametrize("method", ["parp", "gmp"])
+def test_a_real_training_with_a_structure_from_outside(
+    packages: Path, data: Path, pretrained: Path, tmp_path: Path, method: str
+) -> None:
+    keys = [
+        f"task.pruning.method={method}", "+task.pruning.structure=blocks", "task.pruning.interval=2",
+        "task.pruning.sparsity=0.6", "optimization.max_update=6", "checkpoint.save_interval_updates=3",
+    ]  # fmt: skip
+    command = ("fairseq_cli.hydra_train", *tiny.training(tmp_path, data, pretrained, *keys))
+    done = run(packages, tmp_path, *command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = checkpoints.read(tmp_path / "checkpoint_last.pt")
+    entry = next(entry for entry in state["extra_state"].values() if isinstance(entry, dict) and "pruning" in entry)
+    masked = {name: state["model"][name].flatten() for name in entry["pruning"]["mask"]}
+    for name, values in masked.items():
+        whole = values[: len(values) // 4 * 4].view(-1, 4) == 0
+        assert (whole.all(1) == whole.any(1)).all(), f"{name} has a block that is zero in part"
+    size = sum(map(len, masked.values()))
+    zeros = sum(int((values == 0).sum()) for values in masked.values())
+    assert zeros == zero_count(0.6, size) // 4 * 4
+    logged = re.findall(r'"(?:train_)?sparsity": "([0-9.]+)"', done.stdout + done.stderr)
+    assert float(logged[-1]) == pytest.approx(zeros / size, abs=1e-6)
+    report = run(packages, tmp_path, "fairseq_parp", "report", "checkpoint_last.pt")
+    assert f"{zeros:,} zeros of {size:,}" in report.stdout
 
 
 def test_its_method_goes_through_an_experiments_plan(

@@ -148,3 +148,14 @@ def test_a_digest_tells_masks_apart_that_differ_in_one_bit() -> None:
     one = MaskSet.of_nonzero({"a": torch.ones(20), "b": torch.ones(9)})
     other = MaskSet.of_nonzero({"a": torch.ones(20), "b": torch.tensor([1.0] * 8 + [0.0])})
     assert one.digest() == MaskSet.of_nonzero({"a": torch.ones(20), "b": torch.ones(9)}).digest() != other.digest()
+
+
+def test_equal_masks_are_equal_files_whatever_the_order_of_their_notes(tmp_path: Path) -> None:
+    mask = MaskSet.of_nonzero({"a": torch.tensor([0.0, 1.0, 2.0]), "b": torch.ones(9)})
+    notes = {f"note{n}": str(n) for n in range(12)}
+    contents = set()
+    for number in range(8):
+        mask.save(tmp_path / "m.safetensors", **dict(sorted(notes.items(), reverse=bool(number % 2))))
+        contents.add((tmp_path / "m.safetensors").read_bytes())
+    assert len(contents) == 1
+    assert MaskSet.load(tmp_path / "m.safetensors").bits["a"].equal(mask.bits["a"])
