@@ -59,6 +59,10 @@ def encode(models: Sequence[CTCModel], sample: Mapping[str, Any], stock_batches:
         raise DecodingError(
             f"path: the models of an ensemble must agree in (utterances, frames, symbols), got {sorted(shapes)}"
         )
+    # Strides that differ can give the longest utterance equal frames and a shorter one not.
+    lengths = sorted({tuple(frames.tolist()) for _, frames in outputs})
+    if len(lengths) > 1:
+        raise DecodingError(f"path: the models of an ensemble must agree in the frames of an utterance, got {lengths}")
     log_probs = torch.stack([log_probs for log_probs, _ in outputs]).logsumexp(0) - math.log(len(outputs))
     bad = log_probs.isnan().flatten(1).any(1)
     if bad.any():

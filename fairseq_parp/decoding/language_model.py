@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from fairseq_parp.decoding.lexicon import Dictionary as Labels
 from fairseq_parp.decoding.lexicon import Entry, Speller, read_lexicon, shown_spellings, spelled_by_letters
-from fairseq_parp.decoding.lexicon_beam import Lexicon, LexiconBeamDecoder, import_flashlight
+from fairseq_parp.decoding.lexicon_beam import Lexicon, LexiconBeamDecoder, first_score, import_flashlight
 from fairseq_parp.decoding.vocabulary import SPECIAL, is_binary, words_of
 from fairseq_parp.errors import ConfigError, LanguageModelError, listing
 
@@ -139,21 +140,28 @@ class LanguageModel:
         return {word for number, word in enumerate(words) if word not in SPECIAL and scores(number) != unknown}
 
     def _require_possible(self, model: Any, words: list[str]) -> None:
-        """Check that sentences can end and that words can be said: KenLM loads probabilities of 0.
+        """Check that sentences can begin and end and that words can be said: KenLM loads probabilities of 0.
 
         Raises:
-            LanguageModelError: the end of a sentence or every word has probability 0.
+            LanguageModelError: the 1-gram ``</s>`` has probability 0, or every word has: everywhere, after ``<s>`` or
+                before ``</s>``.
         """
-        if model.finish(model.start(True))[1] == -math.inf:
+        beginning, anywhere = model.start(False), model.start(True)
+        if model.finish(anywhere)[1] == -math.inf:
             raise LanguageModelError(self.path, "the 1-gram </s> has probability 0 (-inf): no sentence could end")
-        start = model.start(False)
-        never = [word for number, word in enumerate(words) if model.score(start, number)[1] == -math.inf]
-        if len(never) == len(words):
-            raise LanguageModelError(self.path, f"every word has probability 0 (-inf): {listing(never)}")
-        if never:
-            logger.warning(
-                f"{self.path}: {len(never)} words have probability 0: {listing(never)}; they will never be found"
-            )
+        ends = [model.finish(model.score(anywhere, number)[0])[1] for number in range(len(words))]
+        never = {word for number, word in enumerate(words) if first_score(model, number) == -math.inf}
+        impossible = {
+            "": never,
+            " after <s>": {word for number, word in enumerate(words) if model.score(beginning, number)[1] == -math.inf},
+            " before </s>": {word for word, score in zip(words, ends, strict=True) if score == -math.inf},
+        }
+        for where, some in impossible.items():
+            if some | never == set(words):
+                raise LanguageModelError(self.path, f"every word has probability 0 (-inf){where}: {listing(words)}")
+            if found := [word for word in words if word in some and (not where or word not in never)]:
+                effect = f"they will never be found{' there' if where else ''}"
+                logger.warning(f"{self.path}: {len(found)} words have probability 0{where}: {listing(found)}; {effect}")
 
     def _load(self, words: list[str]) -> Any:
         """Load the file into KenLM, which numbers words by their places; it writes a line or two to standard error."""
@@ -165,5 +173,7 @@ class LanguageModel:
         # KenLM's own exceptions arrive as RuntimeError; where it quotes bytes that are no text, as the other or, on
         # Python 3.10, without a text.
         except (RuntimeError, UnicodeDecodeError) as error:
-            reason = (str(error).strip() or "it does not say why").splitlines()[-1]
+            # Its last line is the reason, but for a line of the place alone.
+            lines = [line for line in str(error).splitlines() if not re.fullmatch(r"\s*(Byte: \d+)?", line)]
+            reason = lines[-1] if lines else "it does not say why"
             raise LanguageModelError(self.path, f"KenLM cannot load it ({reason})") from error

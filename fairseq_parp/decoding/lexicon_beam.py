@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from torch.nn.functional import pad
 from fairseq_parp.decoding.decoder import NEG_INF, Hypothesis
 from fairseq_parp.decoding.lexicon import Entry
 from fairseq_parp.errors import MissingToolError, first_line
+
+logger = logging.getLogger(__name__)
 
 THRESHOLD = 25.0
 """How far behind the best beam one may fall, in natural logarithms, before it is given up; fairseq's default."""
@@ -78,7 +81,7 @@ class LexiconBeamDecoder:
     def search(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
         """Decode a batch, on the CPU; see :meth:`Decoder.search`.
 
-        An utterance in which nothing is possible gets the empty hypothesis with score -inf.
+        An utterance in which nothing is possible gets the empty hypothesis with score -inf, and a warning is logged.
         """
         batch = zip(log_probs.float().cpu(), lengths.tolist(), strict=True)
         return [self._best(self._with_end(frames[:length])) for frames, length in batch]
@@ -96,8 +99,11 @@ class LexiconBeamDecoder:
             if result.score > NEG_INF and len(found) < self.nbest:
                 hypothesis = self._hypothesis(frames, result)
                 found.setdefault(tuple(hypothesis.tokens.tolist()), hypothesis)
-        nothing = torch.zeros(0, dtype=torch.long)
-        return list(found.values()) or [Hypothesis(nothing, NEG_INF, nothing.double(), nothing)]
+        if not found:
+            logger.warning("an utterance's text is empty: no sentence that the beam holds has a probability above 0")
+            nothing = torch.zeros(0, dtype=torch.long)
+            return [Hypothesis(nothing, NEG_INF, nothing.double(), nothing)]
+        return list(found.values())
 
     def _hypothesis(self, frames: Tensor, result: Any) -> Hypothesis:
         """Translate one of flashlight's results: a symbol for each frame, a word where its boundary starts."""
@@ -162,15 +168,24 @@ class LexiconBeamDecoder:
         )
 
     def _tree(self, flashlight: Any) -> Any:
-        """Put all spellings into a tree; a beginning of words promises the best of their 1-gram scores."""
+        """Put all spellings into a tree; a beginning of words promises the best of their first scores."""
         words = self.lexicon
         tree = flashlight.Trie(words.symbols, words.boundary)
-        start, place = words.model.start(False), {word: place for place, word in enumerate(words.words)}
-        scores = [words.model.score(start, number)[1] for number in range(len(words.words))]
+        place = {word: place for place, word in enumerate(words.words)}
+        scores = [first_score(words.model, number) for number in range(len(words.words))]
         for word, spelling in words.entries:
             tree.insert(list(spelling), place[word], scores[place[word]])
         tree.smear(flashlight.SmearingMode.MAX)
         return tree
+
+
+def first_score(model: Any, word: int) -> float:
+    """Return log10 of a word's probability at the beginning of a sentence, or by its 1-gram where that is 0.
+
+    A word of probability 0 at the beginning may come later; the tree of spellings must not promise it -inf.
+    """
+    scores = (float(model.score(model.start(nothing), word)[1]) for nothing in (False, True))
+    return next((score for score in scores if score > NEG_INF), NEG_INF)
 
 
 def import_flashlight() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -95,20 +95,20 @@ class Names:
             _varying(systems, column) for column in ("interval", "lr", "updates")
         )
 
-    def __call__(self, system: System, lr: bool = False) -> str:
-        """Return a name such as ``parp 0.5, interval 20``; with ``lr`` the learning rate is told in any case."""
+    def __call__(self, system: System, named: Collection[str] = ()) -> str:
+        """Return a name such as ``parp 0.5, interval 20``; ``lr`` and ``updates`` are there anyway if ``named``."""
         row = system.one
-        return self.line(system, row.method if row.method == BASELINE else f"{row.method} {row.sparsity:g}", lr)
+        return self.line(system, row.method if row.method == BASELINE else f"{row.method} {row.sparsity:g}", named)
 
-    def line(self, system: System, head: str = "", lr: bool = False) -> str:
+    def line(self, system: System, head: str = "", named: Collection[str] = ()) -> str:
         """Return the name without the sparsity, or with ``head`` in place of the method."""
         row = system.one
         parts = {
             head or row.method: True,
             f"mask from {row.mask_from}": row.mask_from,
             f"interval {row.interval}" if row.interval else "never re-pruned": _method_of(row) in self._intervals,
-            f"lr {row.lr:g}": lr or _method_of(row) in self._rates,
-            f"{row.updates} updates": _method_of(row) in self._lengths,
+            f"lr {row.lr:g}": "lr" in named or _method_of(row) in self._rates,
+            f"{row.updates} updates": "updates" in named or _method_of(row) in self._lengths,
         }
         return ", ".join(part for part, tells in parts.items() if tells)
 

@@ -119,7 +119,7 @@ def _start(row: ResultRow) -> tuple[float, str]:
 
 
 def in_words(pair: Pair, names: Names) -> str:
-    """Return a pair's names and its test split."""
+    """Return a pair's names and its test split; learning rates and lengths are named where they differ."""
     first, second = pair
-    lr = first.one.lr != second.one.lr
-    return f"{names(first, lr)} against {names(second, lr)} on {first.one.split}"
+    named = [column for column in ("lr", "updates") if getattr(first.one, column) != getattr(second.one, column)]
+    return f"{names(first, named)} against {names(second, named)} on {first.one.split}"

@@ -84,8 +84,9 @@ def score_utterances(path: str | Path, units: str | None = None, *, fold_case: b
     ``letters`` (decoded with ``--post-process letter``): lines are words. Their units are the
     characters, ``|`` for each space, and one ``|`` at the end of every line that is not empty, as
     in ltr files. ``symbols`` (no ``--post-process``): units are what spaces separate; words are
-    read off the word boundary ``|``, and there are none if no reference has it. ``graphemes`` are letters with
-    their combining marks, as ``manifest table --graphemes`` makes them. ``<unk>`` and ``<pad>`` are one unit each.
+    read off the word boundary ``|``, and there are none if no reference has it, or all have it alone.
+    ``graphemes`` are letters with their combining marks, as ``manifest table --graphemes`` makes them.
+    ``<unk>`` and ``<pad>`` are one unit each.
 
     In fairseq's own ``uer`` of a validation, predicted boundaries at the edges and ``</s>`` count;
     fairseq-generate does not print the one (``letters``) nor the other. With ``symbols``, and no
@@ -112,7 +113,8 @@ def score_utterances(path: str | Path, units: str | None = None, *, fold_case: b
     pairs = {key: (split(text), split(results.hypotheses[key])) for key, text in results.references.items()}
     if not any(reference for reference, _ in pairs.values()):
         raise ResultsError(path, "every reference (T- line) is empty")
-    has_words = any("|" in reference for reference, _ in pairs.values())
+    references = [reference for reference, _ in pairs.values()]
+    has_words = any("|" in each for each in references) and any(map(_words, references))
     return {
         key: Utterance(
             tuple(reference),

@@ -144,6 +144,14 @@ def test_models_that_disagree_in_frames_are_refused(dictionary: Dictionary, samp
         greedy(dictionary).generate(models, sample)
 
 
+def test_models_that_disagree_in_the_frames_of_a_shorter_utterance_are_refused(
+    dictionary: Dictionary, sample: dict[str, Any]
+) -> None:
+    log_probs = spell(dictionary, "A-BA", "AB-A")
+    with pytest.raises(DecodingError, match=r"frames of an utterance, got \[\(4, 2\), \(4, 3\)\]"):
+        greedy(dictionary).generate([GivenOutput(log_probs, [4, 3]), GivenOutput(log_probs, [4, 2])], sample)
+
+
 def test_nan_is_refused(dictionary: Dictionary, sample: dict[str, Any]) -> None:
     log_probs = spell(dictionary, "AB", "BA")
     log_probs[1, 0, 0] = math.nan

@@ -25,6 +25,21 @@ pytestmark = ngram.NEEDS_FLASHLIGHT
 ARPA = ngram.arpa().encode()
 
 
+def with_2_grams(lines: bytes) -> bytes:
+    """The model with other 2-grams."""
+    head = ARPA.split(b"\\2-grams:\n")[0].replace(b"ngram 2=4", b"ngram 2=%d" % len(lines.splitlines()))
+    return head + b"\\2-grams:\n" + lines + b"\n\\end\\\n"
+
+
+NO_BEGINNING = with_2_grams(b"".join(b"-inf\t<s> %s\n" % word.encode() for word in ngram.WORDS))
+NO_END = with_2_grams(b"".join(b"-inf\t%s </s>\n" % word.encode() for word in ngram.WORDS))
+PRUNED = (
+    with_2_grams(b"-0.2\tAB BA\n")
+    .replace(b"ngram 2=1\n", b"ngram 2=1\nngram 3=1\n")
+    .replace(b"\\end", b"\\3-grams:\n-0.1\tBA AA A\n\n\\end")
+)
+"""A 3-gram whose own beginning is not among the 2-grams."""
+
 NEG_INF = re.sub(rb"-\S+(\t[AB]+)", rb"-inf\1", ARPA.replace(b"-0.3\t<s> AB", b"-inf\t<s> AB"))
 
 
@@ -83,6 +98,18 @@ def test_words_of_probability_0_are_named(caplog: pytest.LogCaptureFixture, arpa
     assert "1 words have probability 0: A; they will never be found" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("line", "where"), [(b"-inf\t<s> AB\n", "after <s>: AB"), (b"-inf\tBA </s>\n", "before </s>: BA")]
+)
+def test_words_that_cannot_begin_or_end_a_sentence_are_named(
+    caplog: pytest.LogCaptureFixture, arpa: Path, line: bytes, where: str
+) -> None:
+    write(arpa, with_2_grams(line))
+    with caplog.at_level(logging.WARNING):
+        assert sorted(words_found(arpa)) == sorted(ngram.WORDS)
+    assert f"1 words have probability 0 {where}; they will never be found there" in caplog.text
+
+
 def test_lines_of_a_lexicon_with_other_labels_are_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, arpa: Path
 ) -> None:
@@ -110,11 +137,14 @@ def test_lines_of_a_lexicon_with_other_labels_are_left_out(
         ("number.arpa", ARPA.replace(b"-0.8", b"x"), 'KenLM cannot load it .*Could not parse "x"'),
         ("count.arpa", ARPA.replace(b"1=7", b"1=8"), "KenLM cannot load it"),
         ("bytes.arpa", ARPA.replace(b"-0.8", b"\xff\xfe"), "KenLM cannot load it"),
+        ("pruned.arpa", PRUNED, "KenLM cannot load it .*Avoid pruning n-grams"),
         ("start.arpa", ARPA.replace(b"<s>", b"ABA"), "KenLM cannot load it .*missing <s>"),
         ("latin.arpa", ARPA.replace(b"\tA\t", b"\t\xc4\t"), "a word is not UTF-8 text"),
         ("end.arpa", ARPA.replace(b"-1.0\t</s>", b"-inf\t</s>"), "1-gram </s> has probability 0"),
         ("ends.arpa", ARPA.replace(b"\tAA\t", b"\t</s>\t"), "more than one 1-gram of </s>; keep one"),
         ("twice.arpa", ARPA.replace(b"\tAA\t", b"\tA\t"), "more than one 1-gram of A; keep one"),
+        ("begin.arpa", NO_BEGINNING, r"every word has probability 0 .-inf. after <s>: A, AB"),
+        ("no_end.arpa", NO_END, r"every word has probability 0 .-inf. before </s>: A, AB"),
         ("never.arpa", NEG_INF, r"every word has probability 0 .-inf.: A, AB"),
         ("lm.bin", ngram.BINARY, "the words of a KenLM binary are not read; give --lexicon"),
     ],

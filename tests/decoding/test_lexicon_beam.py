@@ -106,6 +106,25 @@ def test_the_language_model_changes_what_is_found(arpa: Path) -> None:
     assert words(decode(decoder(arpa, 2.0, 0.0), log_probs)[0]) == ("AB", "BA")
 
 
+def test_a_word_that_begins_no_sentence_is_found_later(arpa: Path, tmp_path: Path) -> None:
+    log_probs = peaked("BA|AB|", 0.9)
+    restricted = tmp_path / "lm.arpa"
+    restricted.write_text(ngram.arpa().replace("-0.3\t<s> AB", "-inf\t<s> AB"))
+    found, usual = (decode(decoder(path), log_probs)[0] for path in (restricted, arpa))
+    assert words(found) == words(usual) == ("BA", "AB")
+    assert found.score == usual.score
+    assert words(decode(decoder(restricted), peaked("AB|BA|", 0.9))[0])[:1] != ("AB",)
+
+
+def test_no_possible_sentence_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The beam of 2 holds sentences that end in BA alone."""
+    path = tmp_path / "lm.arpa"
+    path.write_text(ngram.arpa().replace("-0.4\tBA </s>", "-inf\tBA </s>"))
+    log_probs = peaked("AB|BA|", 1 - 1e-7)
+    assert [(text(found), found.score) for found in decode(decoder(path, beam=2), log_probs)] == [("", -math.inf)]
+    assert "an utterance's text is empty: no sentence that the beam holds has a probability above 0" in caplog.text
+
+
 def test_word_scores_change_how_many_words_are_found(arpa: Path) -> None:
     log_probs = torch.full((9, 4), 0.25).log()
     few, many = (words(decode(decoder(arpa, 0.0, score), log_probs)[0]) for score in (-1.0, 1.0))

@@ -65,6 +65,8 @@ PHONES = ("T-0\taa b k", "H-0\t-1.0\taa k k", "P-0\t-1 -1 -1", "T-1\tb", "H-1\t-
         ),
         # What the tokenizer or BPE made of it (D-) is the text, where the two differ.
         (("T-0\ta b", "H-0\t-1\ta@@ b", "D-0\t-1\ta b"), "symbols", Score(1, ErrorRate(0, 0, 0, 2), None)),
+        # References of boundaries alone have no words.
+        (("T-0\t| |", "D-0\t-1\tA |"), "symbols", Score(1, ErrorRate(1, 0, 0, 2), None)),
         (
             ("T-0\t", "D-0\t-1\tA", "T-1\tB", "D-1\t-1\tB"),
             "letters",

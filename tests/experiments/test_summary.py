@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up import REFERENCES, decode, row
+from made_up import REFERENCES, UPDATES, decode, row
 
 from fairseq_parp.errors import ComparisonError, ExperimentFileError
 from fairseq_parp.experiments.results import ResultRow
@@ -149,6 +149,12 @@ def test_runs_of_two_lengths_are_two_systems_each_held_against_its_own_length(tm
         "parp 0.5, 300 updates against mpi 0.5, 300 updates",
         "parp 0.5, 600 updates against mpi 0.5, 600 updates",
     ]
+
+
+def test_lengths_are_named_where_they_differ(tmp_path: Path) -> None:
+    wanted = [row("dense", 0), replace(row("parp", 0.5), updates=600)]
+    (told,) = bullets(summary([decode(tmp_path, each, SOME) for each in wanted], tmp_path))
+    assert told.startswith(f"parp 0.5, 600 updates against dense, {UPDATES} updates on test")
 
 
 def test_of_a_sweep_the_main_setting_is_held_against_the_others(tmp_path: Path) -> None:
