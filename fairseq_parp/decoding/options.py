@@ -1,8 +1,8 @@
-"""fairseq's generation options that a CTC model has no use for."""
+"""fairseq's generation options that a CTC model has no use for, and post-processing that its labels do not allow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from fairseq_parp.errors import ConfigError
@@ -65,3 +65,20 @@ def refuse_foreign_options(args: object) -> None:
             raise ConfigError(name, value, f"CTC decoding cannot honour this option; leave it at {default!r}{hint}")
     if getattr(args, "print_alignment", None) == "soft":
         raise ConfigError("print_alignment", "soft", "a CTC model has no attention to print; use hard")
+
+
+WORD_MARKS: Mapping[str, str] = MappingProxyType(
+    {"letter": "|", "sentencepiece": "\u2581", "wordpiece": "_", "_EOW": "_EOW"}
+)
+"""What fairseq's post-processing takes for the mark between words; it joins all symbols that no mark separates."""
+
+
+def missing_mark(post_process: str | None, symbols: Iterable[str]) -> str | None:
+    """Return the mark that a post-processing needs and no symbol has: it would join a whole line. None if all is well.
+
+    >>> missing_mark("letter", ["aa", "b"])
+    '|'
+    >>> missing_mark("letter", ["a", "b", "|"])
+    """
+    mark = WORD_MARKS.get(post_process or "")
+    return mark if mark and not any(mark in symbol for symbol in symbols) else None

@@ -17,6 +17,7 @@ from fairseq_parp.decoding.decoder import Decoder
 from fairseq_parp.decoding.language_model import BEAM, LanguageModel
 from fairseq_parp.errors import ConfigError
 
+_KEYS = ("wer_kenlm_model", "wer_lexicon", "wer_lm_weight", "wer_word_score")
 _ARGS = "must be a tuple of wer_kenlm_model, wer_lexicon, wer_lm_weight and wer_word_score"
 
 
@@ -41,22 +42,27 @@ def take_language_model(cfg: Any) -> tuple[Any, LanguageModel | None]:
             of them as ``wer_args``.
 
     Raises:
-        ConfigError: ``wer_args`` is not such a tuple, or a number is out of range.
+        ConfigError: ``wer_args`` is not such a tuple, a number is out of range, or something is set about a language
+            model and none is named.
     """
-    names = ("wer_kenlm_model", "wer_lexicon", "wer_lm_weight", "wer_word_score")
-    keys = {name: getattr(cfg, name, None) for name in names}
     text = getattr(cfg, "wer_args", None)
-    if text is not None:
-        try:
-            keys = dict(zip(names, ast.literal_eval(text), strict=True))
-        except (ValueError, SyntaxError, TypeError):
-            raise ConfigError("criterion.wer_args", text, _ARGS) from None
-    if not keys["wer_kenlm_model"]:
+    keys = _parsed(text) if text is not None else [getattr(cfg, name, None) for name in _KEYS]
+    path, lexicon, weight, word_score = keys
+    lm = LanguageModel.if_named(path, lexicon, weight, word_score)
+    if lm is None:
         return cfg, None
     plain = copy.deepcopy(cfg)
     plain.wer_args = plain.wer_kenlm_model = None
-    path, lexicon, weight, word_score = keys.values()
-    return plain, LanguageModel.if_named(path, lexicon, weight, word_score)
+    return plain, lm
+
+
+def _parsed(text: str) -> list[Any]:
+    """Return the values of ``wer_args`` in the order of ``_KEYS``."""
+    try:
+        path, lexicon, weight, word_score = ast.literal_eval(text)
+        return [None if path is None else str(path), lexicon and str(lexicon), float(weight), float(word_score)]
+    except (ValueError, SyntaxError, TypeError):
+        raise ConfigError("criterion.wer_args", text, _ARGS) from None
 
 
 def word_decoder(lm: LanguageModel, dictionary: Any) -> WordDecoder:

@@ -17,7 +17,7 @@ from fairseq_parp.checkpoints.finetuned import require_encoder
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.decoding import CTCGenerator, LanguageModel, build_generator
 from fairseq_parp.decoding.alone import each_alone
-from fairseq_parp.decoding.lexicon import BOUNDARY
+from fairseq_parp.decoding.options import missing_mark
 from fairseq_parp.decoding.validation import take_language_model, word_decoder
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing, one_line_errors
 from fairseq_parp.manifests.checking import require, require_long_enough, unalignable
@@ -148,6 +148,10 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
             require_metric(self.cfg, cfg._name)
             cfg, lm = take_language_model(cfg)
             criterion = super().build_criterion(cfg, *args, **kwargs)
+            given = getattr(criterion, "post_process", None)
+            if mark := missing_mark(given, self.target_dictionary.symbols):
+                logger.info(f"wer counts labels, as uer does: they have no {mark} for criterion.post_process={given}")
+                criterion.post_process = "none"  # fairseq's default, letter, would join each line to one word
             if lm is not None:
                 criterion.w2l_decoder = word_decoder(lm, self.target_dictionary)
         return criterion
@@ -229,8 +233,8 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
         """Return the CTC decoder that fairseq-generate calls: greedy for ``--beam 1``, else a beam search."""
         cfg = self.cfg
         with one_line_errors():
-            if cfg.post_process == "letter" and BOUNDARY not in self.target_dictionary.symbols:
-                allowed = f"the labels have no word boundary {BOUNDARY}, so symbols would run together; leave it out"
+            if mark := missing_mark(cfg.post_process, self.target_dictionary.symbols):
+                allowed = f"the labels have no word boundary {mark}, so symbols would run together; leave it out"
                 raise ConfigError("post_process", cfg.post_process, allowed)
             lm = LanguageModel.if_named(cfg.kenlm_model, cfg.lexicon, cfg.kenlm_weight, cfg.word_score)
             return build_generator(self.target_dictionary, args, lm, cfg.stock_batches)

@@ -17,6 +17,7 @@ from fairseq.data import Dictionary
 
 from fairseq_parp.decoding import LanguageModel, build_generator
 from fairseq_parp.decoding.lexicon import Speller, read_lexicon
+from fairseq_parp.decoding.validation import take_language_model
 from fairseq_parp.decoding.vocabulary import words_of
 from fairseq_parp.errors import ConfigError, LanguageModelError, MissingToolError
 
@@ -279,3 +280,19 @@ def test_without_flashlight_there_is_a_hint(arpa: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "flashlight", None)
     with pytest.raises(MissingToolError, match="needs flashlight-text: pip install flashlight-text"):
         words_found(arpa)
+
+
+@pytest.mark.parametrize(
+    "args", ["lm", "('lm', 'lexicon', 2)", "('lm', 'lexicon', 'x', 1)", "('lm', 'lexicon', None, 1)"]
+)
+def test_arguments_of_a_criterion_that_are_no_tuple_of_four(args: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"criterion.wer_args={args!r}: must be a tuple")):
+        take_language_model(SimpleNamespace(wer_args=args))
+
+
+def test_a_criterion_takes_numbers_as_text_and_refuses_what_has_no_language_model() -> None:
+    plain, lm = take_language_model(SimpleNamespace(wer_args="('lm', 'lexicon', '3', -2)", wer_kenlm_model=None))
+    assert (plain.wer_args, lm) == (None, LanguageModel("lm", "lexicon", 3.0, -2.0))
+    with pytest.raises(ConfigError, match=r"lexicon='words.txt': is for a language model, and none is given"):
+        take_language_model(SimpleNamespace(wer_lexicon="words.txt"))
+    assert take_language_model(SimpleNamespace(wer_lm_weight=2.0, wer_word_score=-1.0))[1] is None

@@ -161,7 +161,10 @@ def test_phones_are_not_joined_to_one_symbol(commands: tiny.Commands, pretrained
         labels = data / f"{split}.ltr"
         labels.write_text(labels.read_text().replace(" |", ""))
     keys = ["optimization.max_update=2", "checkpoint.save_interval_updates=2"]
-    commands.train(tmp_path, tiny.training(tmp_path / "run", data, pretrained, *keys))
+    done = commands.train(tmp_path, tiny.training(tmp_path / "run", data, pretrained, *keys))
+    assert "wer counts labels, as uer does: they have no | for criterion.post_process=letter" in done.out
+    valid = json.loads(re.findall(r"\{.*valid_wer.*\}", done.out)[-1])
+    assert valid["valid_wer"] == valid["valid_uer"]
     done = commands.generate(data, tmp_path / "run" / "checkpoint_last.pt", tmp_path, expect=1)
     assert "post_process='letter': the labels have no word boundary |" in done.last_line
 
