@@ -17,10 +17,11 @@ EXTRAS = {
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
     "slurm": ['hydra-submitit-launcher; python_version >= "3.11"'],  # older fairseq has a hydra that it would replace
-    "transformers": ["transformers"],
+    "transformers": ["accelerate", "transformers"],
     "test": [
         'flashlight-text; python_version < "3.13"',  # no wheel for newer ones
         'hydra-submitit-launcher; python_version >= "3.11"',
+        'accelerate; python_version >= "3.11"',
         "hypothesis",
         "import-linter",
         "mypy",

@@ -83,7 +83,42 @@ ROBERTA = Family(
     transformers_layer="encoder.layer.{}",
 )
 
-ARCHITECTURES = {family.name: family for family in (WAV2VEC2, CONFORMER, HUBERT, DATA2VEC_AUDIO, DATA2VEC2, ROBERTA)}
+SPEECH_IN_TRANSFORMERS = Family(
+    "speech in transformers",  # wav2vec 2.0, HuBERT, WavLM and data2vec audio have the same names there
+    r"(?:.*\.)?encoder\.layers\.(\d+)",
+    tuple(replace(each, path=each.transformers or "") for each in _TRANSFORMER),
+    models=(),
+)
 
-DISTINCT = (WAV2VEC2, CONFORMER, DATA2VEC2)
+BERT_IN_TRANSFORMERS = Family(
+    "BERT in transformers",  # RoBERTa too
+    r"(?:.*\.)?encoder\.layer\.(\d+)",
+    tuple(replace(each, path=_BERT[each.kind]) for each in _TRANSFORMER),
+    models=(),
+)
+
+XLNET_IN_TRANSFORMERS = Family(
+    "XLNet in transformers",
+    r"(?:.*\.)?layer\.(\d+)",
+    # bare Parameters (width, heads, size of a head); not ``r``, which has no input of the layer's
+    (
+        *(LinearMap(kind, f"rel_attn.{name}", parts=(), shape="in, heads, head") for kind, name in
+          (("q", "q"), ("k", "k"), ("v", "v"), ("out", "o"))),
+        LinearMap("fc1", "ff.layer_1"),
+        LinearMap("fc2", "ff.layer_2"),
+    ),
+    models=(),
+)  # fmt: skip
+
+ARCHITECTURES = {
+    family.name: family
+    for family in (
+        WAV2VEC2, CONFORMER, HUBERT, DATA2VEC_AUDIO, DATA2VEC2, ROBERTA,
+        SPEECH_IN_TRANSFORMERS, BERT_IN_TRANSFORMERS, XLNET_IN_TRANSFORMERS,
+    )
+}  # fmt: skip
+
+DISTINCT = (
+    WAV2VEC2, CONFORMER, DATA2VEC2, SPEECH_IN_TRANSFORMERS, BERT_IN_TRANSFORMERS, XLNET_IN_TRANSFORMERS
+)  # fmt: skip
 """One family for each way in which layers are named."""

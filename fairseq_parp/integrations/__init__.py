@@ -1,0 +1,1 @@
+"""PARP in other trainers than fairseq's."""

@@ -1,0 +1,214 @@
+"""The callback under the real Trainer: exact zeros, sparse evaluation and saving, resume, masks of a plain loop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments
+
+from fairseq_parp.errors import ConfigError, MaskError, ResumeError
+from fairseq_parp.integrations.transformers import STATE, PruningCallback
+from fairseq_parp.sparsity import PruningSession, find_parameters, read_config
+from fairseq_parp.sparsity.counting import zero_count
+
+SPEECH = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 6,
+    "conv_dim": [16, 16], "conv_kernel": [10, 4], "conv_stride": [5, 4], "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "pad_token_id": 0, "mask_time_prob": 0.0,
+    "layerdrop": 0.5,
+}  # fmt: skip
+TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 30}
+XLNET = {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "vocab_size": 30}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Wav2Vec2ForCTC": ("Wav2Vec2Config", SPEECH),
+    "HubertForCTC": ("HubertConfig", SPEECH),
+    "WavLMForCTC": ("WavLMConfig", SPEECH),
+    "BertForSequenceClassification": ("BertConfig", TEXT),
+    "XLNetForSequenceClassification": ("XLNetConfig", XLNET),
+}
+
+
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def build(name: str, **more: Any) -> nn.Module:
+    config, keys = MODELS[name]
+    torch.manual_seed(3)
+    return getattr(transformers, name)(getattr(transformers, config)(**keys, **more))  # type: ignore[no-any-return]
+
+
+def examples(name: str, count: int = 12) -> list[dict[str, Tensor]]:
+    torch.manual_seed(4)
+    if name.endswith("CTC"):
+        return [{"input_values": torch.randn(900), "labels": torch.randint(1, 6, (4,))} for _ in range(count)]
+    return [{"input_ids": torch.randint(5, 30, (7,)), "labels": torch.tensor(n % 2)} for n in range(count)]
+
+
+def trainer(
+    name: str, folder: Path, callback: PruningCallback, model: nn.Module | None = None, **arguments: Any
+) -> Trainer:
+    options = {
+        "max_steps": 6, "save_steps": 3, "eval_steps": 3, "eval_strategy": "steps", "logging_steps": 1,
+        "per_device_train_batch_size": 2, "learning_rate": 1e-2, "report_to": "none", "use_cpu": True,
+        "disable_tqdm": True, "seed": 1, **arguments,
+    }  # fmt: skip
+    settings = TrainingArguments(output_dir=str(folder), **options)
+    return Trainer(
+        model or build(name),
+        settings,
+        train_dataset=examples(name),
+        eval_dataset=examples(name, 4),
+        callbacks=[callback],
+    )
+
+
+def load(name: str, folder: Path) -> nn.Module:
+    return getattr(transformers, name).from_pretrained(folder).eval()  # type: ignore[no-any-return]
+
+
+def zeros(model: nn.Module) -> tuple[int, int]:
+    found = find_parameters(model)
+    return sum(int((each == 0).sum()) for each in found.values()), sum(each.numel() for each in found.values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_scope_is_every_linear_map_of_every_layer(name: str) -> None:
+    model = build(name)
+    layers = [(path, module) for path, module in model.named_modules() if path.split(".")[-1].isdigit() and (
+        "encoder.layer" in path or "transformer.layer" in path) and "conv" not in path]  # fmt: skip
+    linear = {
+        f"{path}.{inner}.{part}"
+        for path, layer in layers
+        for inner, module in layer.named_modules()
+        if isinstance(module, nn.Linear) and "gru" not in inner
+        for part in ("weight", "bias")
+    }
+    if name.startswith("XLNet"):
+        linear |= {f"{path}.rel_attn.{part}" for path, _ in layers for part in "qkvo"}
+    assert len(layers) == 2
+    assert set(find_parameters(model)) == linear
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("method", ["parp", "gmp"])
+def test_what_is_saved_and_evaluated_has_exactly_the_zeros(name: str, method: str, tmp_path: Path) -> None:
+    run = trainer(name, tmp_path, PruningCallback(method=method, sparsity=0.5, interval=2))
+    run.train()
+    evaluated = {log["step"]: log["eval_loss"] for log in run.state.log_history if "eval_loss" in log}
+    for step in (3, 6):
+        model = load(name, tmp_path / f"checkpoint-{step}")
+        count, size = zeros(model)
+        logged = [log for log in run.state.log_history if log["step"] == step and "sparsity" in log][-1]
+        assert count == round(logged["sparsity"] * size)
+        if method == "parp":
+            assert count == zero_count(0.5, size)
+        again = Trainer(model, run.args, eval_dataset=examples(name, 4)).evaluate()["eval_loss"]
+        assert again == pytest.approx(evaluated[step], rel=1e-6), "the evaluation saw another model than was saved"
+    assert zeros(run.model) == zeros(load(name, tmp_path / "checkpoint-6"))
+
+
+@pytest.mark.parametrize("method", ["parp", "parp_p", "mpi", "gmp", "rigl", "ste"])
+@pytest.mark.parametrize("precision", [{}, {"bf16": True}])
+def test_a_resumed_run_is_the_uninterrupted_one(method: str, precision: dict[str, bool], tmp_path: Path) -> None:
+    name, keys = "BertForSequenceClassification", {"method": method, "sparsity": 0.5, "interval": 2}
+    trainer(name, tmp_path / "whole", PruningCallback(**keys), **precision).train()
+    whole = load(name, tmp_path / "whole" / "checkpoint-6").state_dict()
+    resumed = trainer(
+        name, tmp_path / "again", PruningCallback(**keys, resume_from=tmp_path / "whole" / "checkpoint-3"), **precision
+    )
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-3"))
+    _require_equal(load(name, tmp_path / "again" / "checkpoint-6").state_dict(), whole)
+
+
+def _require_equal(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
+    for name, value in theirs.items():
+        assert ours[name].equal(value), name
+
+
+def test_twenty_updates_have_the_masks_of_the_plain_loop(tmp_path: Path) -> None:
+    """The same weights, batches and optimizer: the Trainer adds nothing."""
+    name, keys = "BertForSequenceClassification", {"method": "parp", "sparsity": 0.5, "interval": 3}
+    callback = PruningCallback(**keys)
+    arguments: dict[str, Any] = {
+        "max_steps": 20, "lr_scheduler_type": "constant", "max_grad_norm": 0.0, "eval_strategy": "no",
+        "save_strategy": "no", "optim": "adamw_torch",
+    }  # fmt: skip
+    run = trainer(name, tmp_path, callback, build(name, **NO_DROPOUT), **arguments)
+    batches = []
+    collate = run.data_collator
+
+    def remember(rows: list[dict[str, Any]]) -> Any:
+        batches.append(collate(rows))
+        return batches[-1]
+
+    run.data_collator = remember
+    run.train()
+    model = build(name, **NO_DROPOUT).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
+    session = PruningSession.of_model(model, read_config(**keys), 20)
+    torch.manual_seed(0)
+    for update, batch in enumerate(batches[:20]):
+        session.before_forward(update)
+        model(**batch).loss.backward()
+        session.before_step(update)
+        optimizer.step()
+        session.after_step(update + 1)
+        optimizer.zero_grad()
+    assert callback.session is not None
+    assert callback.session.mask is not None
+    assert session.mask is not None
+    assert callback.session.mask.churn(session.mask) == 0
+
+
+def test_gradients_of_a_held_mask_are_zero_before_they_are_clipped(tmp_path: Path) -> None:
+    seen = []
+
+    class Watch(transformers.TrainerCallback):
+        def on_pre_optimizer_step(self, *_: Any, **kwargs: Any) -> None:
+            dropped = {name: each == 0 for name, each in find_parameters(kwargs["model"]).items()}
+            seen.append(all(
+                each.grad is None or not each.grad[dropped[name]].any()
+                for name, each in find_parameters(kwargs["model"]).items()
+            ))  # fmt: skip
+
+    run = trainer("BertForSequenceClassification", tmp_path, PruningCallback(method="mpi", sparsity=0.5))
+    run.add_callback(Watch())
+    run.train()
+    assert seen == [True] * 6
+
+
+def test_refusals(tmp_path: Path) -> None:
+    name = "BertForSequenceClassification"
+    with pytest.raises(ConfigError, match="method"):
+        PruningCallback(method="parq")
+    keys = {"sparsity": 0.5, "interval": 2}
+    trainer(name, tmp_path, PruningCallback(**keys)).train()
+    checkpoint = tmp_path / "checkpoint-3"
+    with pytest.raises(ResumeError, match="sparsity"):
+        trainer(name, tmp_path, PruningCallback(sparsity=0.7, interval=2)).train(resume_from_checkpoint=str(checkpoint))
+    whole = (checkpoint / STATE).read_bytes()
+    (checkpoint / STATE).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MaskError, match="truncated or damaged"):
+        trainer(name, tmp_path, PruningCallback(**keys)).train(resume_from_checkpoint=str(checkpoint))
+    (checkpoint / STATE).unlink()
+    with pytest.raises(MaskError, match="no such file; the training was not pruned by fairseq_parp"):
+        trainer(name, tmp_path, PruningCallback(**keys)).train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_the_readmes_lines_run(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "PruningCallback" in block)
+    name = "BertForSequenceClassification"
+    arguments = TrainingArguments(output_dir=str(tmp_path), max_steps=2, report_to="none", use_cpu=True)
+    names: dict[str, Any] = {"Trainer": Trainer, "model": build(name), "arguments": arguments, "train": examples(name)}
+    exec(code, names)
+    names["trainer"].train()
+    count, size = zeros(names["model"])
+    assert count == zero_count(0.5, size)
