@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sized
 from typing import Any
+
+import torch
+from fairseq.optim import FairseqOptimizer
+from fairseq.optim.lr_scheduler import build_lr_scheduler
 
 from fairseq_parp.errors import ConfigError
 
@@ -29,6 +34,34 @@ def require_options(task_cfg: Any) -> None:
     if run.checkpoint.write_checkpoints_asynchronously:
         allowed = "must be false: fairseq then writes no checkpoint_last.pt, and what it writes may be half a file"
         raise ConfigError("checkpoint.write_checkpoints_asynchronously", True, allowed)
+    _require_schedule(run)
+
+
+class _NoOptimizer(FairseqOptimizer):  # type: ignore[misc]
+    """What a schedule needs of an optimizer, without a model's parameters."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self._optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+
+
+def _require_schedule(run: Any) -> None:
+    """Build the learning-rate schedule once for a trial: fairseq builds it late, and ends in a traceback.
+
+    Raises:
+        ConfigError: the schedule cannot be built from its settings, such as two values in ``optimization.lr``.
+    """
+    rates, name = list(run.optimization.lr), run.lr_scheduler and run.lr_scheduler._name
+    if not rates:
+        raise ConfigError("optimization.lr", rates, "needs a value")
+    if name is None or name == "pass_through":  # the latter is made of the optimizer's own schedules
+        return
+    try:
+        build_lr_scheduler(run.lr_scheduler, _NoOptimizer()).step_update(0)
+    except (ValueError, AssertionError, ArithmeticError, IndexError, TypeError) as error:
+        reason = str(error) or traceback.extract_tb(error.__traceback__)[-1].line
+        allowed = f"cannot be built with optimization.lr={rates} and its other settings: {reason}"
+        raise ConfigError("lr_scheduler._name", name, allowed) from error
 
 
 def require_metric(task_cfg: Any, criterion: str) -> None:

@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from test_training import differences
 from test_whole_checkpoints import stock_training
 
 from fairseq_parp import checkpoints
+from fairseq_parp.compat import train_loop
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.compat.scope import act, acting, is_ours
 from fairseq_parp.errors import OneLineExit
@@ -207,3 +209,20 @@ def test_nothing_of_fairseq_is_wrapped_twice() -> None:
     compat.install()
     assert before == (Trainer.train_step, checkpoint_utils.save_checkpoint, vars(utils)["eval"])
     assert inspect.unwrap(Trainer.train_step).__module__ == "fairseq.trainer"
+
+
+def test_another_tasks_attribute_run_is_left_alone() -> None:
+    """A task of others may call something else ``run``: the wrapped train loop passes it by."""
+
+    class Other:
+        def run(self) -> None:
+            """Stand for any attribute of that name."""
+
+    task, trainer = Other(), SimpleNamespace(task=Other())
+    loop = ModuleType("loop")
+    train = train_loop._train(lambda *given: given, loop)
+    save = train_loop._validate_and_save(lambda *given: (given, False))
+    load = train_loop._load_checkpoint(lambda *given: (None, given))
+    assert train("cfg", trainer, task, "epoch") == ("cfg", trainer, task, "epoch")
+    assert save("cfg", trainer, task, "epoch", ["valid"], True)[0] == ("cfg", trainer, task, "epoch", ["valid"], True)
+    assert load("cfg", trainer) == (None, ("cfg", trainer))
