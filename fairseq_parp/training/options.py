@@ -37,7 +37,7 @@ def require_options(task_cfg: Any) -> None:
     _require_schedule(run)
 
 
-class _NoOptimizer(FairseqOptimizer):  # type: ignore[misc]
+class _NoOptimizer(FairseqOptimizer):
     """What a schedule needs of an optimizer, without a model's parameters."""
 
     def __init__(self) -> None:
