@@ -66,19 +66,11 @@ class Progress:
             record = dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             raise ExperimentFolderError(file, "unreadable content", "a JSON object", self.out) from None
-        record.setdefault("argv", record.pop("words", None))  # "words" until 0.1
-        if not _is_record(record):
-            allowed = "argv (texts), inputs (digests by file) and finished (true or false)"
-            raise ExperimentFolderError(file, "unreadable content", allowed, self.out)
+        argv = record.setdefault("argv", record.pop("words", None))  # "words" until 0.1
+        for key, value, kind in (("argv", argv, list), ("inputs", record.get("inputs"), dict)):
+            if value is not None and not (isinstance(value, kind) and all(isinstance(each, str) for each in value)):
+                raise ExperimentFolderError(file, f"{key} {value!r}", f"texts in a {kind.__name__}", self.out)
         return record
-
-
-def _is_record(record: dict[str, Any]) -> bool:
-    """Return whether the values are those of a step's record; the earliest records have no inputs."""
-    argv, inputs = record["argv"], record.get("inputs", {})
-    if not (isinstance(argv, list) and isinstance(inputs, dict) and isinstance(record.get("finished"), bool)):
-        return False
-    return all(isinstance(text, str) for text in [*argv, *inputs.values()])
 
 
 def _first_difference(was: list[str], asked: Iterable[str]) -> tuple[str, str]:
