@@ -46,8 +46,8 @@ def _shares(size: Size, utterances: int) -> Iterator[Row]:
 
 def _costs(folder: Path) -> tuple[Cost, Cost]:
     program = f"from benchmarks.generation import print_costs; print_costs({str(folder)!r})"
-    words = [sys.executable, "-W", "ignore", "-c", program]
-    done = subprocess.run(words, cwd=PLUGIN.parent, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, cwd=PLUGIN.parent, capture_output=True, text=True, check=True)
     rest_wall, rest_cpu, forward_wall, forward_cpu = map(float, done.stdout.split()[-4:])
     return Cost(rest_wall, rest_cpu), Cost(forward_wall, forward_cpu)
 
@@ -68,11 +68,11 @@ def print_costs(folder: str) -> None:
     reading.watch(FileAudioDataset, "__getitem__")
     reading.watch(RawAudioDataset, "collater")
     forward.watch(ParpWav2VecCtc, "forward")
-    words = [folder, "--task", "parp_finetuning", "--labels", "ltr", "--path", f"{folder}/finetuned.pt", "--cpu",
+    command = [folder, "--task", "parp_finetuning", "--labels", "ltr", "--path", f"{folder}/finetuned.pt", "--cpu",
              "--gen-subset", "test", "--beam", "1", "--batch-size", "8", "--post-process", "letter", "--scoring", "wer",
              "--num-workers", "0", "--data-buffer-size", "0", "--results-path", folder,
              "--user-dir", str(PLUGIN)]  # fmt: skip
-    generate.main(options.parse_args_and_arch(options.get_generation_parser(), input_args=words))
+    generate.main(options.parse_args_and_arch(options.get_generation_parser(), input_args=command))
     rest = _now() - reading.first - reading.total - forward.total
     print(*rest, *forward.total)
 

@@ -43,7 +43,7 @@ def _import(name: str) -> Iterator[Row]:
 
 
 def _costs() -> tuple[Cost, Cost]:
-    words = [sys.executable, "-W", "ignore", "-c", _PROGRAM]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-W", "ignore", "-c", _PROGRAM]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     wall_alone, cpu_alone, wall_both, cpu_both = map(float, done.stdout.split()[-4:])
     return Cost(wall_alone, cpu_alone), Cost(wall_both, cpu_both)

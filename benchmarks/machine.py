@@ -38,9 +38,9 @@ def load() -> str:
 
 def _commit() -> str:
     """Return the checkout's commit, ``+`` after it where files differ; the version outside a checkout."""
-    words = ["git", "-C", str(PLUGIN.parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    command = ["git", "-C", str(PLUGIN.parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return __version__
 

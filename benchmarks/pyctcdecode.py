@@ -57,10 +57,12 @@ def pyctcdecode(
         emissions, asked, trouble = (Path(place) / name for name in ("emissions.npz", "options.json", "stderr.txt"))
         np.savez(emissions, *log_probs)
         asked.write_text(json.dumps(options))
-        words = [*map(str, (python, "-I", _WORKER, emissions, beam, asked))]
+        command = [*map(str, (python, "-I", _WORKER, emissions, beam, asked))]
         with (
             trouble.open("w") as errors,
-            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            ) as process,
         ):
 
             def answer() -> str:
@@ -96,8 +98,8 @@ def environment(needs: Sequence[str]) -> Path:
     return python
 
 
-def _run(words: Sequence[str], what: str) -> None:
-    done = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, check=False)
+def _run(command: Sequence[str], what: str) -> None:
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise MissingToolError(f"{what}: {_last_line(done.stderr or done.stdout)}")
 

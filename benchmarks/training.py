@@ -80,8 +80,8 @@ def _memory(size: Size, seconds: int) -> Iterator[Row]:
 def _peak(folder: str, which: str, seconds: int) -> float:
     """Return the peak memory of a process that trains a few updates, in bytes."""
     program = f"from benchmarks.training import print_peak; print_peak({folder!r}, {which!r}, {seconds})"
-    words = [sys.executable, "-W", "ignore", "-c", program]
-    done = subprocess.run(words, cwd=PLUGIN.parent, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, cwd=PLUGIN.parent, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 

@@ -29,7 +29,6 @@ from fairseq_parp.sparsity.scope import find_parameters
 from fairseq_parp.sparsity.selector import Selector
 from fairseq_parp.sparsity.sources import Sources, require_zeros
 from fairseq_parp.sparsity.state import require_fitting, require_same_run
-from fairseq_parp.sparsity.structures import Selection
 from fairseq_parp.sparsity.upgrade import MARKER, VERSION, upgraded_state
 
 
@@ -193,7 +192,7 @@ class PruningSession:
         start = time.perf_counter()
         self._pruned_at = update
         before = None if self.mask is None else self.mask.bits
-        selected = [selection.apply(before) for selection in self._select(update)]
+        selected = [selection.apply(before) for selection in self._selector.select(self.target, update)]
         self.mask = self._selector.mask({name: bits for part in selected for name, bits in part.bits.items()})
         kept = {name: count for part in selected for name, count in part.kept.items()}
         churn, milliseconds = sum(part.churn for part in selected), 1000 * (time.perf_counter() - start)
@@ -206,7 +205,7 @@ class PruningSession:
 
     def mask_now(self, update: int) -> MaskSet:
         """Return the mask of the present weights, exactly k zeros in every share; nothing is zeroed."""
-        selected = [selection.mask() for selection in self._select(update, include_zeros=False)]
+        selected = [selection.mask() for selection in self._selector.select(self.target, update, include_zeros=False)]
         return self._selector.mask({name: bits for part in selected for name, bits in part.bits.items()})
 
     def mask_of(self, weights: Mapping[str, Tensor], sparsity: Fraction) -> MaskSet:
@@ -224,22 +223,16 @@ class PruningSession:
     def hold(self, mask: MaskSet, update: int) -> PruneRecord:
         """Make ``mask`` the session's mask and zero what it drops."""
         start = time.perf_counter()
-        churn = 0 if self.mask is None else self.mask.churn(mask)
-        self._pruned_at = update
+        before, self._pruned_at = self.mask, update
         self.mask = MaskSet({name: bits.to(self._device(name)) for name, bits in mask.bits.items()}, mask.shapes)
         self.apply(self.mask)
-        milliseconds = 1000 * (time.perf_counter() - start)
-        kept = {name: self.mask.size(name) - self.mask.zeros(name) for name in self.mask.bits}
-        self.record = PruneRecord(update, self.mask.size(), kept, churn, milliseconds)
+        self.record = PruneRecord.of_change(before, self.mask, update, start)
         return self.record
 
     def apply(self, mask: MaskSet) -> None:
         """Zero what ``mask`` drops, in the weights and in their masters."""
         mask.zero_(self._weights())
-        masters = {
-            name: parameter.ranked for name, parameter in self.parameters.items() if parameter.master is not None
-        }
-        mask.zero_(masters)
+        mask.zero_({name: each.ranked for name, each in self.parameters.items() if each.master is not None})
 
     def mask_gradients(self) -> None:
         """Zero the gradients of what the mask drops."""
@@ -253,13 +246,11 @@ class PruningSession:
             return None
         start = time.perf_counter()
         self._pruned_at = self._pruned_at if update is None else update
-        selections = self._select(update)
-        mask = self._selector.mask({name: bits for each in selections for name, bits in each.mask().bits.items()})
-        churn = 0 if self.mask is None else self.mask.churn(mask)
-        self.mask = mask
-        self._stashed = masking.stash(self._weights(), mask.bits)
-        kept = {name: mask.size(name) - mask.zeros(name) for name in mask.bits}
-        self.record = PruneRecord(self._pruned_at, self.size, kept, churn, 1000 * (time.perf_counter() - start))
+        selections = self._selector.select(self.target, update)
+        before = self.mask
+        self.mask = self._selector.mask({name: bits for each in selections for name, bits in each.mask().bits.items()})
+        self._stashed = masking.stash(self._weights(), self.mask.bits)
+        self.record = PruneRecord.of_change(before, self.mask, self._pruned_at, start)
         return self.record
 
     def stash(self, update: int | None) -> None:
@@ -269,7 +260,9 @@ class PruningSession:
         if self._selector.needs_gradients:  # those of the last update may be gone: the last mask stands
             bits = {} if self.mask is None else self.mask.bits
         else:
-            found = (selection.mask().bits for selection in self._select(update) if selection.displaces)
+            found = (
+                selection.mask().bits for selection in self._selector.select(self.target, update) if selection.displaces
+            )
             bits = {name: packed for part in found for name, packed in part.items()}
         weights = self._weights()
         # Where a master is kept whose rounded weight is zero, all that is dropped of that tensor is zero.
@@ -349,9 +342,6 @@ class PruningSession:
     @property
     def _selector(self) -> Selector:
         return Selector(self.parameters, self.config, self.method.schedule.end, self.seed)
-
-    def _select(self, update: int | None, include_zeros: bool = True) -> list[Selection]:
-        return self._selector.select(self.target, update, include_zeros)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: parameter.weight.detach() for name, parameter in self.parameters.items()}

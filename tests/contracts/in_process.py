@@ -19,6 +19,9 @@ import tiny
 
 from fairseq_parp import checkpoints
 from fairseq_parp.plugin import load_plugin
+from fairseq_parp.sparsity import MaskSet, read_config
+from fairseq_parp.sparsity.counting import zero_count
+from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.sparsity.upgrade import find_state
 
 UPDATES = 8
@@ -125,3 +128,26 @@ def state_of(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], Any]:
     entry = find_state(state["extra_state"])
     assert entry is not None
     return state["model"], entry, state["last_optimizer_state"]
+
+
+def require_exact_zeros(folder: Path, keys: dict[str, Any]) -> None:
+    """Check that every file of a training has exactly the zeros of its target.
+
+    Args:
+        folder: ``checkpoint.save_dir`` of a training that reached its end.
+        keys: its ``task.pruning``.
+    """
+    built = build_method(read_config(keys), UPDATES)
+    files = list(folder.glob("*.pt"))
+    assert {file.name for file in files} >= {"checkpoint_last.pt", "checkpoint_best.pt"}
+    for file in files:
+        model, entry, _ = state_of(file)
+        masked = {name: model[name] for name in entry["pruning"]["mask"]}
+        mask = MaskSet(dict(entry["pruning"]["mask"]), {name: tuple(each.shape) for name, each in masked.items()})
+        k = zero_count(built.target(entry["pruning"]["pruned_at"]), mask.size())
+        zeros = sum(int((each == 0).sum()) for each in masked.values())
+        if built.facts.grows:  # weights that the mask keeps may not have moved from zero yet
+            assert mask.zeros() == k, file.name
+            assert not any(each[~mask.kept(name)].any() for name, each in masked.items()), file.name
+        elif k:  # a dense model has the zeros that it has
+            assert zeros == k, file.name

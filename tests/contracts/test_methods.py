@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from in_process import UPDATES, speech, state_of, train
+from in_process import require_exact_zeros, speech, state_of, train
 from test_training import differences
 
 from fairseq_parp.errors import OneLineExit
-from fairseq_parp.sparsity import METHODS, MaskSet, read_config
+from fairseq_parp.sparsity import METHODS, read_config
 from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.methods import build_method
 
@@ -57,20 +57,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe, keys_of: 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_file_has_exactly_the_zeros_of_its_target(method: str, straight: Any, keys_of: Any) -> None:
-    built = build_method(read_config(keys_of(method)), UPDATES)
-    files = list(straight(method).glob("*.pt"))
-    assert {file.name for file in files} >= {"checkpoint_last.pt", "checkpoint_best.pt"}
-    for file in files:
-        model, entry, _ = state_of(file)
-        masked = {name: model[name] for name in entry["pruning"]["mask"]}
-        mask = MaskSet(dict(entry["pruning"]["mask"]), {name: tuple(each.shape) for name, each in masked.items()})
-        k = zero_count(built.target(entry["pruning"]["pruned_at"]), mask.size())
-        zeros = sum(int((each == 0).sum()) for each in masked.values())
-        if built.facts.grows:  # weights that the mask keeps may not have moved from zero yet
-            assert mask.zeros() == k, file.name
-            assert not any(each[~mask.kept(name)].any() for name, each in masked.items()), file.name
-        elif k:  # a dense model has the zeros that it has
-            assert zeros == k, file.name
+    require_exact_zeros(straight(method), keys_of(method))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -55,8 +55,11 @@ hydra: {run: {dir: .}, output_subdir: null, job_logging: {handlers: {file: {dela
 
 @pytest.fixture(scope="module")
 def user_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user dir whose tasks are those of docs/extending.md and of this file."""
-    folder = tmp_path_factory.mktemp("user") / "my_tasks"
+    return make_user_dir(tmp_path_factory.mktemp("user") / "my_tasks")
+
+
+def make_user_dir(folder: Path) -> Path:
+    """Write a user dir whose tasks are those of docs/extending.md and of this file."""
     (folder / "tasks").mkdir(parents=True)
     (folder / "__init__.py").touch()
     (folder / "tasks" / "__init__.py").touch()

@@ -1,0 +1,68 @@
+"""Tasks beside ``parp_finetuning``, each with two methods: exact zeros, and a resume to the last bit."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_any_task
+from in_process import require_exact_zeros, state_of, train
+from omegaconf import OmegaConf
+from test_training import differences
+
+from fairseq_parp.mask_files.report import report
+from fairseq_parp.plugin import load_plugin
+
+DATA: dict[str, Callable[[Path], str]] = {
+    "pruned_pretraining": test_any_task.speech,
+    "pruned_translation": test_any_task.translation,
+}
+"""What writes a task's data and returns its config."""
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Return the config of each task, by its name; the tasks are registered in this process."""
+    from fairseq.utils import import_user_module
+
+    load_plugin()
+    user_dir = test_any_task.make_user_dir(tmp_path_factory.mktemp("user") / "contract_tasks")
+    import_user_module(Namespace(user_dir=str(user_dir)))
+    made = {}
+    for task, write in DATA.items():
+        recipe = OmegaConf.create(write(tmp_path_factory.mktemp(task)))
+        del recipe["hydra"]
+        recipe.common.update(user_dir=str(user_dir), log_format="none")
+        made[task] = OmegaConf.to_container(recipe)
+    return made
+
+
+def test_no_task_is_left_out(recipes: dict[str, dict[str, Any]]) -> None:
+    from fairseq.tasks import TASK_REGISTRY
+
+    from fairseq_parp.training.life_cycle import PruningLifeCycle
+
+    pruned = {name for name, task in TASK_REGISTRY.items() if issubclass(task, PruningLifeCycle)}
+    assert pruned == {"parp_finetuning", *recipes}, "parp_finetuning is in test_methods.py, with every method"
+
+
+@pytest.mark.parametrize("task", DATA)
+@pytest.mark.parametrize("method", ["parp", "rigl"])
+def test_exact_zeros_and_a_resume_to_the_last_bit(
+    task: str, method: str, recipes: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    keys = {"method": method, "sparsity": 0.5, "interval": 2}
+    recipe = recipes[task] | {"task": {key: value for key, value in recipes[task]["task"].items() if key != "pruning"}}
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    train(recipe, straight, **keys)
+    train(recipe, broken, stop_after=5, **keys)
+    assert not list(broken.glob("*_6.pt"))
+    train(recipe, broken, **keys)
+    assert differences(*(state_of(folder / "checkpoint_last.pt") for folder in (straight, broken))) == []
+    require_exact_zeros(straight, keys)
+    model, entry, _ = state_of(straight / "checkpoint_last.pt")
+    zeros = sum(int((model[name] == 0).sum()) for name in entry["pruning"]["mask"])
+    assert report(straight / "checkpoint_last.pt").prunable.zeros == zeros
