@@ -31,11 +31,13 @@ test: lint  ## style, types and all tests but the slow ones
 test-slow: setup  ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
 
-lint: setup  ## style and types alone
+lint: setup  ## style, types and spelling alone
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@$(BIN)/codespell
+	@$(BIN)/yamllint --strict .
 
 clean:  ## remove .venv, caches and built packages; results stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ EXTRAS = {
     "slurm": ['hydra-submitit-launcher; python_version >= "3.11"'],  # older fairseq has a hydra that it would replace
     "transformers": ["accelerate", "transformers"],
     "test": [
+        "codespell",
         'flashlight-text; python_version < "3.13"',  # no wheel for newer ones
         'hydra-submitit-launcher; python_version >= "3.11"',
         'accelerate; python_version >= "3.11"',
@@ -28,6 +29,8 @@ EXTRAS = {
         "pre-commit",
         "pytest",
         "ruff",
+        "srt",
+        "yamllint",
         'transformers; python_version >= "3.11"',
     ],
 }
@@ -54,8 +57,25 @@ setup(
     name="fairseq-parp",
     version=runpy.run_path("fairseq_parp/__init__.py")["__version__"],
     description="Finetune wav2vec 2.0 with PARP pruning, as a fairseq user-dir plugin",
-    long_description="Finetune wav2vec 2.0 with PARP (prune, adjust, re-prune), as a fairseq user-dir plugin.",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="the fairseq_parp authors",
     license="MIT",
+    keywords=["speech recognition", "wav2vec 2.0", "fairseq", "pruning", "sparsity", "CTC"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: C++",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    project_urls={"The method's paper": "https://arxiv.org/abs/2106.05933"},
     python_requires=">=3.10",
     packages=[*find_packages(include=["fairseq_parp", "fairseq_parp.*"]), *DATA],
     package_dir=DATA,

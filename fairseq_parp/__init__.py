@@ -5,4 +5,4 @@ Point fairseq at this folder (``common.user_dir=.../fairseq_parp``) and it regis
 needs neither fairseq nor torch; :mod:`fairseq_parp.sparsity` needs torch only.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

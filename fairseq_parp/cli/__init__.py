@@ -7,11 +7,14 @@ it is there, holds further arguments of the verb's parser.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import keyword
+import logging
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from fairseq_parp import __version__
@@ -60,11 +63,31 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
     return arguments.verb, arguments
 
 
+@contextlib.contextmanager
+def _own_words_only() -> Iterator[None]:
+    """Keep warnings of libraries, and what fairseq and hydra log, off the terminal, unless python -W asks for them."""
+    if sys.warnoptions:
+        yield
+        return
+    loggers = [logging.getLogger(name) for name in ("fairseq", "hydra", "torch", "transformers")]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; a user's mistake ends in one line on standard error and status 2."""
     verb, arguments = parse(sys.argv[1:] if argv is None else list(argv))
     try:
-        return int(_module(verb).run(arguments))
+        with _own_words_only():
+            return int(_module(verb).run(arguments))
     except ParpError as error:
         print(f"fairseq-parp {verb}: {error}", file=sys.stderr)
         return 2

@@ -12,11 +12,23 @@ from collections.abc import Mapping
 from types import ModuleType
 
 
+class _Action(argparse.ArgumentParser):
+    """The parser of an action, whose module is imported only when the action is parsed."""
+
+    package = ""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Declare the action's arguments, then parse."""
+        action(self.package, self.prog.rpartition(" ")[2]).add_arguments(self)
+        return super().parse_known_args(args, namespace)
+
+
 def add_actions(parser: argparse.ArgumentParser, package: str, summaries: Mapping[str, str]) -> None:
-    """Declare the actions and their arguments; the one that was given is then ``arguments.action``."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    """Declare the actions; the one that was given is then ``arguments.action``."""
+    of_package = type("_Action", (_Action,), {"package": package})
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=of_package)
     for name, summary in summaries.items():
-        action(package, name).add_arguments(actions.add_parser(name, help=summary, description=summary))
+        actions.add_parser(name, help=summary, description=summary)
 
 
 def action(package: str, name: str) -> ModuleType:

@@ -34,5 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         argv = hydra_arguments(arguments.argv)
         if importlib.util.find_spec("fairseq_cli") is None:
             raise MissingToolError("fairseq is not installed; fairseq-parp doctor shows how to install it")
-        os.execv(sys.executable, [sys.executable, "-m", "fairseq_cli.hydra_train", *argv])
+        chosen = sys.warnoptions or "PYTHONWARNINGS" in os.environ  # by the user; else hydra's and torch's are noise
+        quiet = [] if chosen else ["-W", "ignore"]
+        os.execv(sys.executable, [sys.executable, *quiet, "-m", "fairseq_cli.hydra_train", *argv])
     return 0

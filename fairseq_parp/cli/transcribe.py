@@ -6,12 +6,16 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from fairseq_parp.decoding.language_model import LanguageModel
-from fairseq_parp.errors import AudioError
-from fairseq_parp.transcription.transcriber import Transcriber
+from fairseq_parp.errors import AudioError, ConfigError
+from fairseq_parp.transcription.formats import FORMATS, as_json, as_srt
+
+if TYPE_CHECKING:
+    from fairseq_parp.transcription.timing import Transcript
+    from fairseq_parp.transcription.transcriber import Transcriber
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,31 +32,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--override", metavar="KEY=VALUE", action="append", default=[], type=_override,
         help="of the checkpoint's config, such as model.w2v_path=FILE; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON list of {path, text}")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="txt",
+        help="txt: a line per file (default); srt: subtitles of one file; json: texts, and times of words in seconds",
+    )  # fmt: skip
+    parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print ``path<TAB>text`` for each file as soon as it is known, for one file as for many.
+    """Print each file's text as soon as it is known; as JSON all files at the end.
 
     The status is 1 where a file could not be read.
     """
+    if arguments.format == "srt" and len(arguments.files) > 1:
+        raise ConfigError("--format", "srt", "subtitles are of one recording; name one FILE")
+    from fairseq_parp.decoding.language_model import LanguageModel
+    from fairseq_parp.transcription.transcriber import Transcriber
+
     lm = LanguageModel.if_named(arguments.lm, arguments.lexicon, arguments.lm_weight, arguments.word_score)
     transcriber = Transcriber(
         arguments.checkpoint, beam=arguments.beam, lm=lm, dictionary=arguments.dictionary,
         overrides=dict(arguments.override),
     )  # fmt: skip
     outcomes = _outcomes(transcriber, arguments.files)
-    if arguments.json:
-        found = list(outcomes)
-        good = [{"path": path, "text": text} for path, text in found if isinstance(text, str)]
-        print(json.dumps(good, ensure_ascii=False))
-        return int(len(good) < len(found))
-    failed = 0
-    for path, text in outcomes:
-        failed += not isinstance(text, str)
-        if isinstance(text, str):
-            tqdm.write(f"{path}\t{text}", file=sys.stdout)
+    failed, listed = 0, []
+    for path, found in outcomes:
+        if isinstance(found, AudioError):
+            failed += 1
+        elif arguments.format == "json":
+            listed.append(as_json(path, found))
+        else:
+            shown = f"{path}\t{found.text}\n" if arguments.format == "txt" else as_srt(found)
+            tqdm.write(shown, file=sys.stdout, end="")
             sys.stdout.flush()
+    if arguments.format == "json":
+        print(json.dumps(listed, ensure_ascii=False))
     return int(failed > 0)
 
 
@@ -63,7 +77,7 @@ def _override(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _outcomes(transcriber: Transcriber, files: Sequence[str]) -> Iterator[tuple[str, str | AudioError]]:
+def _outcomes(transcriber: Transcriber, files: Sequence[str]) -> Iterator[tuple[str, Transcript | AudioError]]:
     """Transcribe the files one by one; a bar on standard error if that is a terminal.
 
     A file that cannot be read is named on standard error and does not keep the others from being transcribed; so is
@@ -71,12 +85,12 @@ def _outcomes(transcriber: Transcriber, files: Sequence[str]) -> Iterator[tuple[
     """
     for path in tqdm(files, unit="file", disable=None if len(files) > 1 else True):
         try:
-            text = transcriber(path)
+            found = transcriber.timed(path)
         except AudioError as error:
             tqdm.write(f"fairseq-parp transcribe: {error}", file=sys.stderr)
             yield path, error
             continue
-        if not text:
+        if not found.words:
             note = "no text: the model emits only blanks here, as after a short training or in silence"
             tqdm.write(f"note: {path}: {note}", file=sys.stderr)
-        yield path, text
+        yield path, found

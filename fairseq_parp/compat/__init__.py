@@ -19,6 +19,7 @@ from fairseq_parp.compat import (
     safe_loading,
     save_dir,
     scope,
+    short_logs,
     task_state,
     whole_saving,
 )
@@ -38,4 +39,5 @@ def install() -> None:
     cpu_flat_fp16.install()
     not_a_number.install()
     task_state.install()
+    short_logs.install()
     scope.install()  # around them all: they ask it

@@ -35,7 +35,12 @@ def act(ours: bool = True) -> Iterator[None]:
 
 def is_ours(*objects: Any) -> bool:
     """Return whether the class of any of the objects, or a class that it extends, is the plugin's."""
-    return any(base.__module__.partition(".")[0] == _PACKAGE for thing in objects for base in type(thing).__mro__)
+    return any(is_our_class(type(thing)) for thing in objects)
+
+
+def is_our_class(kind: type) -> bool:
+    """Return whether a class, or a class that it extends, is the plugin's."""
+    return any(base.__module__.partition(".")[0] == _PACKAGE for base in kind.__mro__)
 
 
 def install() -> None:

@@ -7,8 +7,11 @@ twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 SECONDS = 40
 """Length of a window: audio up to this length is encoded whole. The utterances of LibriSpeech are at most 35 s."""
@@ -21,34 +24,35 @@ class Window(NamedTuple):
     """A stretch of audio, and which of its frames are kept.
 
     Attributes:
-        start: first sample.
-        end: sample behind the last one.
+        source: (samples,) of audio.
         first: first frame that is kept, counted from the window's own first.
         last: frame behind the last that is kept; None keeps all.
     """
 
-    start: int
-    end: int
+    source: Tensor
     first: int
     last: int | None
 
 
-def windows(samples: int, size: int, context: int, stride: int) -> Iterator[Window]:
-    """Yield the windows of audio of so many samples.
+def windows(blocks: Iterable[Tensor], size: int, context: int, stride: int) -> Iterator[Window]:
+    """Yield the windows of audio that comes in blocks; no more than a window and a block are held.
 
     Args:
-        samples: length of the audio.
+        blocks: (samples,) each, in order.
         size: samples of a window.
         context: samples at each edge that only lend context.
         stride: samples from one encoder frame to the next.
 
-    >>> [tuple(window) for window in windows(100, 40, 10, 5)]
-    [(0, 40, 0, 6), (20, 60, 2, 6), (40, 80, 2, 6), (60, 100, 2, None)]
+    >>> audio = torch.arange(100).split(30)
+    >>> [(int(part[0]), int(part[-1]), first, last) for part, first, last in windows(audio, 40, 10, 5)]
+    [(0, 39, 0, 6), (20, 59, 2, 6), (40, 79, 2, 6), (60, 99, 2, None)]
     """
     edge = context // stride
     step = size // stride - 2 * edge
-    start = 0
-    while start + size < samples:
-        yield Window(start, start + size, edge if start else 0, edge + step)
-        start += step * stride
-    yield Window(start, samples, edge if start else 0, None)
+    held, first = torch.empty(0), 0
+    for block in blocks:
+        held = torch.cat((held, block)) if len(held) else block
+        while len(held) > size:
+            yield Window(held[:size], first, edge + step)
+            held, first = held[step * stride :], edge
+    yield Window(held, first, None)

@@ -16,13 +16,15 @@ from fairseq_parp.decoding.generator import build_decoder
 from fairseq_parp.decoding.language_model import BEAM, LanguageModel
 from fairseq_parp.decoding.windows import CONTEXT, SECONDS, windows
 from fairseq_parp.errors import AudioError, absolute
-from fairseq_parp.transcription.audio import read_audio
+from fairseq_parp.transcription.audio import read_blocks
+from fairseq_parp.transcription.timing import Transcript, spans, timed_words
 
 
 class Transcriber:
     """A finetuned model that is loaded once and transcribes any number of files.
 
-    Files are decoded one at a time. A file of more than 40 s is encoded in windows that overlap, and decoded whole.
+    Files are read block by block and decoded one at a time. A file of more than 40 s is encoded in windows that
+    overlap, and decoded whole.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Transcriber:
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._finetuned.model.to(self._device)
         self._shortest = shortest_input(self._finetuned.model)
+        self._stride = math.prod(stride for _, stride in convolutions(self._finetuned.model))
         labels, default = self._finetuned.dictionary, BEAM if lm else 1
         beam = default if beam is None else beam
         self._decoder = lm.decoder(labels, beam) if lm else build_decoder(labels.bos(), beam)
@@ -70,9 +73,16 @@ class Transcriber:
         Raises:
             AudioError: the file is missing or unreadable, or shorter than the model's first frame.
         """
-        log_probs = self._encoded(path)[None]
-        ((best, *_),) = self._decoder.search(log_probs, torch.tensor([log_probs.size(1)]))
-        return str(self.dictionary.string(best.tokens, "letter" if self._finetuned.labels == "ltr" else None))
+        return self.timed(path).text
+
+    def timed(self, path: str | Path) -> Transcript:
+        """Transcribe one file, with the start and the end of each word in seconds; errors as calling."""
+        log_probs = self._encoded(path)
+        ((best, *_),) = self._decoder.search(log_probs[None], torch.tensor([len(log_probs)]))
+        symbols = [str(self.dictionary.string([token])) for token in best.tokens.tolist()]
+        seconds = self._stride / self._finetuned.sample_rate
+        letters = self._finetuned.labels == "ltr"
+        return timed_words(symbols, spans(best, log_probs), seconds, letters=letters)
 
     @property
     def dictionary(self) -> Any:
@@ -92,19 +102,17 @@ class Transcriber:
     def _encoded(self, path: str | Path) -> Tensor:
         """Return (T, C) log-probabilities on the model's device."""
         loaded = self._finetuned
-        source = read_audio(path, loaded.sample_rate, loaded.normalize)
-        if len(source) < self._shortest:
-            needed = f"{self._shortest} samples at {loaded.sample_rate} Hz"
-            raise AudioError(absolute(path), f"too short: {len(source)} samples, one encoder frame needs {needed}")
-        stride = math.prod(stride for _, stride in convolutions(loaded.model))
         size, context = (seconds * loaded.sample_rate for seconds in (SECONDS, CONTEXT))
+        blocks = read_blocks(path, loaded.sample_rate, loaded.normalize)
         pieces = []
-        for window in windows(len(source), size, context, stride):
-            heard = source[None, window.start : window.end].to(self._device)
-            sample = {"net_input": {"source": heard, "padding_mask": None}}
+        for window in windows(blocks, size, context, self._stride):
+            if (samples := len(window.source)) < self._shortest:
+                needed = f"{self._shortest} samples at {loaded.sample_rate} Hz"
+                raise AudioError(absolute(path), f"too short: {samples} samples, one encoder frame needs {needed}")
+            sample = {"net_input": {"source": window.source[None].to(self._device), "padding_mask": None}}
             with torch.no_grad():
                 found = encode([cast(CTCModel, loaded.model)], sample)[0][0]
-            pieces.append(found[window.first : window.last])
+            pieces.append(found[window.first : window.last].clone())  # a view would keep the whole window's frames
         return torch.cat(pieces)
 
 

@@ -12,6 +12,7 @@ import ngram_oracle as ngram
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 from fairseq.data import Dictionary
 from tone_model import finetuned_on_tones, tones
@@ -20,7 +21,9 @@ from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.cli import transcribe as command
 from fairseq_parp.decoding import LanguageModel
 from fairseq_parp.errors import AudioError, ConfigError
-from fairseq_parp.transcription import loading
+from fairseq_parp.manifests.audio import read_header
+from fairseq_parp.manifests.reading import Location
+from fairseq_parp.transcription import audio, loading
 from fairseq_parp.transcription.audio import read_audio
 from fairseq_parp.transcription.transcriber import Transcriber, transcribe
 
@@ -43,6 +46,7 @@ def finetuned(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         ("d.ogg", 22050, "VORBIS", 1),
         ("e.wav", 11025, "PCM_U8", 1),
         ("f.aiff", 48000, "PCM_24", 3),
+        ("g.wav", 8000, "GSM610", 1),
     ],
 )
 def test_any_rate_channels_and_format(
@@ -68,6 +72,19 @@ def test_audio_is_normalised_as_the_checkpoint_says(
     source = finetuned.model.source
     assert (float(source.mean()) == pytest.approx(0, abs=1e-4)) == normalize
     assert (float(source.std()) == pytest.approx(1, abs=1e-2)) == normalize
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_blocks_give_what_the_whole_file_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, normalize: bool
+) -> None:
+    wave = np.random.default_rng(1).normal(0.1, 0.1, (rate, 2))
+    soundfile.write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
+    whole = torch.from_numpy(soxr.resample(wave.mean(axis=1), rate, 16000)).float()
+    expected = torch.nn.functional.layer_norm(whole, whole.shape) if normalize else whole
+    monkeypatch.setattr(audio, "BLOCK", 1237)
+    torch.testing.assert_close(read_audio(tmp_path / "a.wav", 16000, normalize), expected, rtol=0, atol=3e-6)
 
 
 def test_other_labels_are_symbols(finetuned: SimpleNamespace, tmp_path: Path) -> None:
@@ -130,7 +147,8 @@ def test_the_command_prints_a_line_per_file(tmp_path: Path, capsys: pytest.Captu
     assert command.run(parser.parse_args(["a.pt", *files])) == 0
     assert capsys.readouterr().out == "".join(f"{path}\t{text}\n" for path, text in expected)
     assert command.run(parser.parse_args(["a.pt", *files, "--json"])) == 0
-    assert json.loads(capsys.readouterr().out) == [{"path": path, "text": text} for path, text in expected]
+    found = json.loads(capsys.readouterr().out)
+    assert [(each["path"], each["text"]) for each in found] == expected
 
 
 @pytest.mark.usefixtures("finetuned")
@@ -168,6 +186,12 @@ def test_long_audio_is_stitched_without_loss(finetuned: SimpleNamespace, tmp_pat
     with_pauses = "".join(letter for letter, before in zip(text, f"-{text}", strict=False) if letter != before)
     said = with_pauses.replace("-", "").replace("|", " ")
     assert transcriber(tmp_path / "a.wav").split() == said.split()
+
+
+def test_transcribe_and_manifests_read_gsm_alike(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tones(8000), 8000, subtype="GSM610")
+    header = read_header(Location(str(tmp_path / "a.wav")))
+    assert len(read_audio(tmp_path / "a.wav", 8000, False)) == header.frames > 0
 
 
 def run_command(*words: str) -> int:

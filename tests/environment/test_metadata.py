@@ -1,9 +1,11 @@
+import re
 import subprocess
 import sys
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from fairseq_parp import __version__
@@ -47,6 +49,31 @@ def test_the_extra_names_the_distribution_that_the_set_up_chooses(distribution, 
 def test_the_command_and_the_version(distribution):
     assert [(e.name, e.value) for e in distribution.entry_points] == [("fairseq-parp", "fairseq_parp.cli:main")]
     assert distribution.version == __version__
+
+
+def test_the_citation_and_the_changes_name_the_version():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1] == __version__
+
+
+def test_the_package_index_shows_the_readme(distribution):
+    assert distribution.metadata["Description-Content-Type"] == "text/markdown"
+    assert "## Two commands" in distribution.metadata.get_payload()
+
+
+def test_the_workflow_has_the_fairseq_of_each_python_and_runs_what_is_run_here():
+    text = (ROOT / ".github/workflows/ci.yaml").read_text()
+    (job,) = yaml.safe_load(text)["jobs"].values()
+    pythons = {tuple(map(int, each["python"].split("."))) for each in job["strategy"]["matrix"]["include"]}
+    assert {fairseq_distribution(python) for python in pythons} == {"fairseq", "fairseq-fixed"}
+    assert set(distribution_pythons()) == {".".join(map(str, python)) for python in pythons}
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert "not run here" in text
+
+
+def distribution_pythons():
+    """Python versions that setup.py names."""
+    return re.findall(r"Python :: (3\.\d+)", (ROOT / "setup.py").read_text())
 
 
 def test_a_source_distribution_holds_what_is_compiled(built):
