@@ -14,6 +14,8 @@ from fairseq_parp import cli
 from fairseq_parp.errors import CheckpointError
 from fairseq_parp.experiments.plots import draw_all
 from fairseq_parp.experiments.plots.churn import _points
+from fairseq_parp.experiments.plots.churn import figures as draw_churn
+from fairseq_parp.experiments.plots.cost import figures as draw_cost
 from fairseq_parp.experiments.plots.intervals import pretrained_cut
 from fairseq_parp.experiments.plots.overlap import _by_model, _few
 from fairseq_parp.experiments.results import ResultRow, write_results
@@ -55,6 +57,20 @@ def test_all_pictures_are_made(rows: list[ResultRow], tmp_path: Path) -> None:
     for path in made.values():
         assert len(set(pixels(path))) > 50, path
     assert len({path.read_bytes() for path in made.values()}) == len(made)
+
+
+def test_updates_and_finetunings_have_whole_ticks_and_the_legend_hides_no_bar(tmp_path: Path) -> None:
+    once = row("parp", 0.5, updates=20, interval=20)
+    save(tmp_path, once)
+    ((_, churn),) = draw_churn([once], tmp_path)
+    assert list(churn.axes[0].get_xticks()) == [20]
+    rows = [row("parp", 0.5), row("omp", 0.5, finetunings=2)]
+    ((_, cost),) = draw_cost(rows, tmp_path)
+    cost.draw_without_rendering()
+    total = cost.axes[1]
+    assert all(float(tick).is_integer() for tick in total.get_xticks())
+    legend = total.get_legend().get_window_extent()
+    assert not any(legend.overlaps(bar.get_window_extent()) for bar in total.patches)
 
 
 def test_without_the_runs_folders_what_needs_none_is_drawn(rows: list[ResultRow], tmp_path: Path) -> None:

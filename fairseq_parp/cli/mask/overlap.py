@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     comparison = compare(masks, baseline)
     print(json.dumps(comparison.to_json(), indent=2) if arguments.json else render(comparison))
     if arguments.plot:
-        draw(comparison, arguments.plot)
+        draw(comparison, arguments.plot, f"{arguments.baseline}, sparsity {baseline.sparsity:.4g}" if baseline else "")
         if not arguments.json:
             print(f"\nheat map: {absolute(arguments.plot)}")
     return 0

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LOG = "train.log"
 """Beside the checkpoint: what fairseq-hydra-train printed."""
 
+FEW = 3
+"""Re-prunes that each get a tick of their own."""
+
 Points = dict[int, float]
 """Percent of the prunable weights on another side than at the re-prune before, by update."""
 
@@ -37,6 +40,12 @@ def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figu
         for system, points in members:
             name = names.line(system)
             panel.plot(list(points), list(points.values()), label=name, markersize=3, linewidth=1, **looks[name])
+        pruned = sorted({update for _, points in members for update in points})
+        if len(pruned) <= FEW:  # matplotlib's own ticks would be fractions of an update
+            panel.set_xticks(pruned)
+            panel.set_xlim(pruned[0] - 0.5, pruned[-1] + 0.5)
+        else:
+            panel.locator_params("x", integer=True)
         data, config, protocol, sparsity = place
         finish(panel, f"sparsity {sparsity:g}, {data} ({config}, {protocol})", "update", "changed at a re-prune, %")
     _scale(axes[0], [points for _, points in curves])

@@ -58,7 +58,7 @@ def _cost(line: Sequence[System]) -> tuple[tuple[float, int], ...] | int:
 
 
 def _total(axes: Axes, lines: Sequence[Sequence[System]]) -> None:
-    names = [f"{line[0].one.method}\n{len(line)} sparsities" for line in lines]
+    names = [f"{line[0].one.method}\n{len(line)} sparsit{'y' if len(line) == 1 else 'ies'}" for line in lines]
     alone = [sum(system.one.finetunings for system in line) for line in lines]
     shared = [len(line) + max(system.one.finetunings for system in line) - 1 for line in lines]
     looks = (("each sparsity by itself", alone, "#BBBBBB", -0.2, ""), ("shared", shared, "#0072B2", 0.2, "//"))
@@ -69,4 +69,5 @@ def _total(axes: Axes, lines: Sequence[Sequence[System]]) -> None:
     axes.set_yticks(range(len(lines)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * max(alone))
-    axes.legend(fontsize=9)
+    axes.locator_params("x", integer=True)
+    axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)  # below: no bar ends there

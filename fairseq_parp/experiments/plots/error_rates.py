@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_APART = 0.004
+_APART = 0.01
 """Sparsity by which neighbouring methods are moved apart, so that no mark hides another."""
 
 

@@ -46,10 +46,7 @@ def _by_model(rows: Sequence[ResultRow], folder: Path) -> list[tuple[MaskSet | N
 
 
 def _draw(masks: Mapping[str, MaskSet], mpi: MaskSet | None) -> Figure:
-    figure = heat_map(compare(masks, mpi))
-    if mpi:
-        figure.text(0.99, 0.99, f"baseline: MPI, sparsity {mpi.sparsity:.4g}", fontsize=9, ha="right", va="top")
-    return figure
+    return heat_map(compare(masks, mpi), f"MPI, sparsity {mpi.sparsity:.4g}" if mpi else "")
 
 
 def _few(rows: Sequence[ResultRow], main: set[str]) -> list[ResultRow]:
