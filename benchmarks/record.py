@@ -72,7 +72,8 @@ def read(path: Path) -> list[Record]:
 def table(records: Sequence[Record]) -> list[str]:
     """Return a Markdown table: of each row, and each way to judge it, the worst and the median of all runs.
 
-    Null runs count too: their ratios can only make a row look worse. A row's last bar is shown.
+    Null runs count too: their ratios can only make a row look worse. A row's last bar is shown, and ``missed`` marks a
+    worst or a median run that does not reach it.
     """
     lines = ["| row | judged by | bar | worst | median | runs | null | days |", "|---|---|---|---|---|---|---|---|"]
     order = {row: place for place, row in enumerate(dict.fromkeys(record.row for record in records))}
@@ -83,8 +84,16 @@ def table(records: Sequence[Record]) -> list[str]:
         worst = min(ratios) if bar.startswith("≥") else max(ratios)
         null = sum(record.holds == "null" for record in some)
         days = len({(record.date, record.machine) for record in some})
-        lines.append(f"| {row} | {by} | {bar} | {worst:.3g} | {median(ratios):.3g} | {len(some)} | {null} | {days} |")
+        shown = " | ".join(f"{ratio:.3g}{_missed(ratio, bar)}" for ratio in (worst, median(ratios)))
+        lines.append(f"| {row} | {by} | {bar} | {shown} | {len(some)} | {null} | {days} |")
     return lines
+
+
+def _missed(ratio: float, bar: str) -> str:
+    sign, _, limit = bar.partition(" ")
+    if bar == UNKNOWN or (ratio >= float(limit) if sign == "≥" else ratio <= float(limit)):
+        return ""
+    return " missed"
 
 
 def _bar(row: Row) -> str:
