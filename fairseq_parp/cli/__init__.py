@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from fairseq_parp import __version__
+from fairseq_parp.cli.examples import example
 from fairseq_parp.errors import ParpError, absolute
 
 VERBS = {
@@ -51,7 +52,9 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, summary in VERBS.items():
         module = _module(name) if argv and argv[0] == name else None
-        verb = verbs.add_parser(name, help=summary, description=summary, **getattr(module, "PARSER", {}))
+        verb = verbs.add_parser(
+            name, help=summary, description=summary, epilog=example(name), **getattr(module, "PARSER", {})
+        )
         if module:
             module.add_arguments(verb)
     arguments, others = parser.parse_known_args(argv)

@@ -11,6 +11,8 @@ import importlib
 from collections.abc import Mapping
 from types import ModuleType
 
+from fairseq_parp.cli.examples import example
+
 
 class _Action(argparse.ArgumentParser):
     """The parser of an action, whose module is imported only when the action is parsed."""
@@ -25,10 +27,13 @@ class _Action(argparse.ArgumentParser):
 
 def add_actions(parser: argparse.ArgumentParser, package: str, summaries: Mapping[str, str]) -> None:
     """Declare the actions; the one that was given is then ``arguments.action``."""
+    verb = package.rpartition(".")[2]
     of_package = type("_Action", (_Action,), {"package": package})
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=of_package)
+    actions: argparse._SubParsersAction[_Action] = parser.add_subparsers(
+        dest="action", metavar="ACTION", required=True, parser_class=of_package
+    )
     for name, summary in summaries.items():
-        actions.add_parser(name, help=summary, description=summary)
+        actions.add_parser(name, help=summary, description=summary, epilog=example(f"{verb} {name}"))
 
 
 def action(package: str, name: str) -> ModuleType:

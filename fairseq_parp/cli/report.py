@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fairseq_parp.cli.tables import line, table
-from fairseq_parp.mask_files.report import SparsityReport, report
+if TYPE_CHECKING:
+    from fairseq_parp.mask_files.report import SparsityReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report."""
+    from fairseq_parp.mask_files.report import report  # here, so that --help needs no torch
+
     found = report(arguments.checkpoint)
     print(json.dumps(found.to_json(), indent=2) if arguments.json else render(found))
     return 0
@@ -26,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def render(found: SparsityReport) -> str:
     """Return the report as text."""
+    from fairseq_parp.cli.tables import line, table
+
     asked = "not trained by fairseq_parp" if found.pruning is None else _asked(found.pruning)
     head = [
         f"checkpoint  {found.path}",

@@ -1,0 +1,36 @@
+"""One example for each command, shown below its ``--help``."""
+
+from __future__ import annotations
+
+EXAMPLES = {
+    "bench": "--table docs/performance.tsv",
+    "configs copy": "base_10m -o mine.yaml",
+    "configs list": "",
+    "configs show": "base_10m",
+    "demo": "",
+    "doctor": "",
+    "experiment": "configs/experiments/sweep_base.yaml --dry-run",
+    "export": "checkpoint_best.pt --to transformers -o FOLDER",
+    "import": "FOLDER -o imported.pt",
+    "manifest check": "DATA",
+    "manifest commonvoice": "COMMONVOICE/nl --splits SPLITS --language nl --out DATA",
+    "manifest librilight": "LIBRISPEECH --subset 10min-0 --out DATA",
+    "manifest librispeech": "LIBRISPEECH --subsets dev-other test-other --out DATA",
+    "manifest table": "TRANSCRIPTS.tsv --out DATA",
+    "manifest union": "DUTCH GERMAN --out BOTH --labels phn",
+    "mask apply": "checkpoint.pt mask.safetensors -o sparse.pt",
+    "mask make": "wav2vec_small.pt --sparsity 0.5 -o mpi.safetensors",
+    "mask overlap": "one.safetensors other.safetensors --plot overlap.png",
+    "mask show": "mpi.safetensors",
+    "plot": "outputs/an4/results.tsv",
+    "recipe convert": "THEIRS.yaml -o OURS.yaml",
+    "report": "checkpoint_best.pt",
+    "score": "OUT/generate-test.txt",
+    "transcribe": "checkpoint_best.pt FILE.wav --format srt",
+}
+"""Arguments by the command's words."""
+
+
+def example(command: str) -> str | None:
+    """Return the line below a command's help; None for a command that lists its actions."""
+    return f"example: fairseq-parp {f'{command} {EXAMPLES[command]}'.strip()}" if command in EXAMPLES else None
