@@ -72,7 +72,7 @@ def _own_words_only() -> Iterator[None]:
     if sys.warnoptions:
         yield
         return
-    loggers = [logging.getLogger(name) for name in ("fairseq", "hydra", "torch", "transformers")]
+    loggers = [logging.getLogger(name) for name in ("fairseq", "hydra")]
     before = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
