@@ -6,12 +6,13 @@ from pathlib import Path
 
 
 def load_plugin() -> None:
-    """Register the task and the model with fairseq, as ``common.user_dir`` does."""
+    """Register the task and the models with fairseq, as ``common.user_dir`` does."""
     from argparse import Namespace
 
     from fairseq.utils import import_user_module
 
     import_user_module(Namespace(user_dir=str(Path(__file__).parent)))
     # Where this package was imported under its own name before, fairseq takes it for loaded.
+    import fairseq_parp.models.parp_hubert_ctc
     import fairseq_parp.models.parp_wav2vec_ctc
     import fairseq_parp.tasks.parp_finetuning  # noqa: F401

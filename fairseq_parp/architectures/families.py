@@ -28,7 +28,12 @@ _BERT = {
 }
 
 WAV2VEC2 = Family(
-    "wav2vec2", _ENCODER + r"layers\.(\d+)", _TRANSFORMER, models=("wav2vec2",), transformers="Wav2Vec2Model"
+    "wav2vec2",
+    _ENCODER + r"layers\.(\d+)",
+    _TRANSFORMER,
+    models=("wav2vec2",),
+    transformers="Wav2Vec2Model",
+    ctc_model="parp_wav2vec_ctc",
 )
 
 CONFORMER = Family(
@@ -46,9 +51,10 @@ CONFORMER = Family(
         LinearMap("fc2.2", "ffn2.w_2"),
     ),
     models=("wav2vec2",),
+    ctc_model="parp_wav2vec_ctc",
 )
 
-HUBERT = replace(WAV2VEC2, name="hubert", models=("hubert",), transformers="HubertModel")
+HUBERT = replace(WAV2VEC2, name="hubert", models=("hubert",), transformers="HubertModel", ctc_model="parp_hubert_ctc")
 
 DATA2VEC_AUDIO = replace(
     WAV2VEC2,

@@ -53,6 +53,7 @@ class Family:
         transformers: class of the encoder in Hugging Face transformers; None where there is none.
         transformers_layer: name of a layer there, with ``{}`` for its number.
         imports: module that has to be imported before fairseq knows the model; None for fairseq's own.
+        ctc_model: the plugin's model that finetunes it; None where there is none.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Family:
     transformers: str | None = None
     transformers_layer: str = "encoder.layers.{}"
     imports: str | None = None
+    ctc_model: str | None = None
 
     @cached_property
     def expressions(self) -> tuple[str, ...]:

@@ -15,6 +15,9 @@ from fairseq_parp.errors import listing
 MAX_VALUES = 2_000_000
 MAX_SETTINGS = 20_000
 
+TEACHER = "_ema"
+"""Where a pretrained data2vec keeps its teacher's weights: a mapping among the tensors, which nothing here reads."""
+
 _DICTIONARY = {
     *("symbols", "count", "indices", "nspecial"),
     *(f"{symbol}_{part}" for symbol in ("bos", "pad", "eos", "unk") for part in ("word", "index")),
@@ -36,7 +39,7 @@ def require_fairseq(state: object) -> None:
     settings = [state.get(key) for key in ("args", "cfg") if state.get(key) is not None]
     if not isinstance(model, Mapping) or not settings:
         raise ValueError(f"not a fairseq checkpoint; it holds: {listing(state)}")
-    wrong = [name for name, value in model.items() if not (isinstance(name, str) and _is_dense(value))]
+    wrong = [name for name, value in _tensors(model) if not (isinstance(name, str) and _is_dense(value))]
     if wrong:
         raise ValueError(f"its model has something else than dense tensors: {listing(wrong)}")
     if not all(isinstance(part, (Mapping, Namespace)) for part in settings):
@@ -44,7 +47,13 @@ def require_fairseq(state: object) -> None:
     expanded(settings, MAX_SETTINGS)
     expanded([value for key, value in state.items() if key not in ("model", "args", "cfg")], MAX_VALUES)
     _require_plain_references(settings)
-    _require_dictionary(state.get("task_state"))
+    for dictionary in _dictionaries(state.get("task_state")):
+        _require_dictionary(dictionary)
+
+
+def _tensors(model: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    for name, value in model.items():
+        yield from value.items() if name == TEACHER and isinstance(value, Mapping) else [(name, value)]
 
 
 def _is_dense(value: object) -> bool:
@@ -72,8 +81,15 @@ def _texts(value: Any) -> Iterator[str]:
         yield from _texts(vars(value))
 
 
-def _require_dictionary(task_state: Any) -> None:
-    dictionary = task_state.get("target_dictionary") if isinstance(task_state, Mapping) else None
+def _dictionaries(task_state: Any) -> list[Any]:
+    """Return the dictionary of a finetuning's labels, and those of a HuBERT's pretraining."""
+    if not isinstance(task_state, Mapping):
+        return []
+    pretraining = task_state.get("dictionaries")
+    return [task_state.get("target_dictionary"), *(pretraining if isinstance(pretraining, (list, tuple)) else [])]
+
+
+def _require_dictionary(dictionary: Any) -> None:
     if not hasattr(dictionary, "add_symbol"):  # none, or the stand-in of who reads without fairseq
         return
     # Attributes of the file's could take the place of fairseq's methods.

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf, open_dict
 
+from fairseq_parp.checkpoints.fitting import kind_of
 from fairseq_parp.errors import CheckpointError, ManifestError, absolute, unknown_key
 
 OUTPUT_LAYERS = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")
@@ -44,6 +45,8 @@ def complete(
     if cfg.task._name == "audio_pretraining" and cfg.task.get("labels"):
         # Until 2021 one task did both. It has no dictionary of labels any more.
         cfg.task._name = "audio_finetuning"
+    if cfg.task._name == "hubert_pretraining" and cfg.task.get("fine_tuning"):
+        cfg.task._name, cfg.task.labels = "audio_finetuning", kind_of(cfg.task.labels)
     if dictionary is not None:
         state["task_state"] = {**(state.get("task_state") or {}), "target_dictionary": _read(dictionary)}
     if cfg.task.get("labels"):

@@ -27,7 +27,14 @@ class Trained(NamedTuple):
         dictionary = (state.get("task_state") or {}).get("target_dictionary")
         settings = state["args"] if state.get("args") is not None else (state.get("cfg") or {}).get("task") or {}
         values = vars(settings) if isinstance(settings, Namespace) else settings
-        return cls(getattr(dictionary, "symbols", None), {key: values[key] for key in SETTINGS if key in values})
+        found = {key: kind_of(values[key]) for key in SETTINGS if key in values}
+        return cls(getattr(dictionary, "symbols", None), found)
+
+
+def kind_of(setting: Any) -> Any:
+    """Return a setting as ``audio_finetuning`` has it: HuBERT's task names the labels in a list."""
+    listed = isinstance(setting, Sequence) and not isinstance(setting, str) and len(setting) == 1
+    return setting[0] if listed else setting
 
 
 def require_alike(asked: Trained, where: str, saved: Trained, path: str, way_out: str) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute, listing
+
+ONLY_CTC = "only CTC is supported: parp_wav2vec_ctc or parp_hubert_ctc"
 
 _NAME, _FOLDER = ("--config-name", "-cn"), ("--config-dir", "-cd")
 
@@ -22,13 +27,23 @@ def hydra_arguments(argv: Sequence[str]) -> list[str]:
         ConfigError: no recipe is named, or there is none of that name.
     """
     folder, name = _value(argv, _FOLDER), _value(argv, _NAME)
-    recipe(name, configs() if folder is None else Path(folder))
+    _require_ctc(argv, recipe(name, configs() if folder is None else Path(folder)))
     front = [] if folder else ["--config-dir", str(configs())]
     named = any(word.lstrip("+").startswith("common.user_dir=") for word in argv)
     # Beside the other overrides: hydra takes those of one place only.
     place = next((at for at, word in enumerate(argv) if "=" in word and not word.startswith("-")), len(argv))
     own = [] if named else [f"common.user_dir={_quoted(PLUGIN)}"]
     return [*front, *argv[:place], *own, *argv[place:]]
+
+
+def _require_ctc(argv: Sequence[str], file: Path) -> None:
+    """Refuse a model with a decoder, on which fairseq stops before it imports the plugin."""
+    asked = [word.partition("=")[2] for word in argv if word.lstrip("+").startswith("model._name=")]
+    with contextlib.suppress(OSError, UnicodeDecodeError, KeyError, TypeError, yaml.YAMLError):
+        asked = asked or [str(yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["model"]["_name"])]
+    for name in asked:
+        if "seq2seq" in name:
+            raise ConfigError("model._name", name, ONLY_CTC)
 
 
 def recipe(name: str | None, folder: Path, key: str = "--config-name") -> Path:

@@ -11,6 +11,7 @@ from fairseq_parp.compat import (
     broadcast,
     cpu_flat_fp16,
     cpu_overflow,
+    encoders,
     nested_args,
     no_eval,
     no_spans,
@@ -28,6 +29,7 @@ from fairseq_parp.compat import (
 def install() -> None:
     """Mend what is to be mended in the fairseq that is imported; calling it again does nothing."""
     nested_args.install()
+    encoders.install()
     no_eval.install()
     no_spans.install()
     safe_loading.install()

@@ -19,6 +19,7 @@ import torch
 
 from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints.fitting import Trained, require_alike
+from fairseq_parp.compat.encoders import make_buildable
 from fairseq_parp.compat.scope import acting
 from fairseq_parp.errors import (
     CheckpointError,
@@ -78,6 +79,7 @@ def install() -> None:
             if "://" not in str(path) and (reason := no_checkpoint(path)):
                 raise UnreadableCheckpointError(absolute(path), reason)
             state = or_unusable(path, _read, path, *args, **kwargs)
+            or_unusable(path, make_buildable, state)
             for check in _checks:
                 check(path, state)
             return state

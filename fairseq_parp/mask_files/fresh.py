@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,16 +13,22 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from fairseq_parp.compat.encoders import HUBERT, forget_labels, name_of, register_encoder
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import ScopeError
 
 
 def encoder_config(state: Mapping[str, Any]) -> Any:
     """Return the config of the pretrained encoder in a checkpoint: its own, or the one that a finetuned one embeds."""
-    cfg = state.get("cfg")
-    cfg = convert_namespace_to_omegaconf(state["args"]) if cfg is None else OmegaConf.create(cfg)
+    cfg = config_of(state)
     embedded = getattr(cfg.model, "w2v_args", None)  # get() raises where omegaconf 2.0 knows the keys
     return cfg if embedded is None else embedded
+
+
+def config_of(state: Mapping[str, Any]) -> Any:
+    """Return the config of a checkpoint, old (``args``) or new (``cfg``) style."""
+    cfg = state.get("cfg")
+    return convert_namespace_to_omegaconf(state["args"]) if cfg is None else OmegaConf.create(cfg)
 
 
 def fresh_weights(encoder: Any, names: Iterable[str], seed: int) -> dict[str, Tensor]:
@@ -33,10 +40,15 @@ def fresh_weights(encoder: Any, names: Iterable[str], seed: int) -> dict[str, Te
         seed: of the initialisation; torch's global state is left as it was.
 
     Raises:
+        MissingToolError: the class of the encoder is not installed.
         ScopeError: one of the names is not of the encoder: nothing says how it is initialised.
     """
     if isinstance(encoder, Namespace):
         encoder = convert_namespace_to_omegaconf(encoder)
+    encoder = copy.deepcopy(encoder)
+    register_encoder(name_of(encoder))
+    if name_of(encoder) == HUBERT:
+        forget_labels(encoder)
     with building(), torch.random.fork_rng(devices=[]):
         task = tasks.setup_task(encoder.task, from_checkpoint=True)
         torch.manual_seed(seed)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints.finetuned import dictionary_in, require_outputs
-from fairseq_parp.checkpoints.fitting import SETTINGS, Trained, require_alike
+from fairseq_parp.checkpoints.fitting import SETTINGS, Trained, kind_of, require_alike
 from fairseq_parp.checkpoints.pickles import DICTIONARY_LIMIT
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
 from fairseq_parp.manifests.checking import kinds_in
@@ -53,7 +53,7 @@ def labels_of_checkpoint(path: str) -> str:
     """
     state = _first_state(path)
     cfg = state["args"] if state.get("args") is not None else state["cfg"]["task"]
-    labels = getattr(cfg, "labels", None) if isinstance(cfg, (Namespace, DictConfig)) else cfg.get("labels")
+    labels = kind_of(getattr(cfg, "labels", None) if isinstance(cfg, (Namespace, DictConfig)) else cfg.get("labels"))
     if not labels:
         raise ConfigError("labels", labels, f"{absolute(path)} names no labels; give --labels")
     return str(labels)

@@ -32,7 +32,7 @@ from fairseq_parp.tasks._vocabulary import (
 from fairseq_parp.training.fields import PruningFields
 from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.life_cycle import PruningLifeCycle
-from fairseq_parp.training.options import require_metric, require_updates
+from fairseq_parp.training.options import require_ctc, require_metric, require_updates
 from fairseq_parp.training.precision import require_unsharded
 from fairseq_parp.training.utterances import EveryUtterance, require_readable
 
@@ -176,7 +176,12 @@ class ParpFinetuningTask(PruningLifeCycle, AudioFinetuningTask):
     # --- training ---------------------------------------------------------------------------------------------
 
     def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
-        """Build the model; for training, note the convolutions, which decide how many labels CTC can align."""
+        """Build the model; for training, note the convolutions, which decide how many labels CTC can align.
+
+        A model with a decoder is refused: only CTC is supported.
+        """
+        with one_line_errors():
+            require_ctc(model_cfg, training=not from_checkpoint)
         if from_checkpoint and self.cfg.path:
             with one_line_errors():
                 require_encoder(model_cfg, self.cfg.path.split(":")[0], MODEL_OVERRIDES)

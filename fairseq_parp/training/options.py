@@ -10,6 +10,7 @@ import torch
 from fairseq.optim import FairseqOptimizer
 from fairseq.optim.lr_scheduler import build_lr_scheduler
 
+from fairseq_parp.commands.front import ONLY_CTC
 from fairseq_parp.errors import ConfigError
 
 CTC_METRICS = ("loss", "nll_loss", "uer", "wer", "raw_wer", "blank")
@@ -62,6 +63,20 @@ def _require_schedule(run: Any) -> None:
         reason = str(error) or traceback.extract_tb(error.__traceback__)[-1].line
         allowed = f"cannot be built with optimization.lr={rates} and its other settings: {reason}"
         raise ConfigError("lr_scheduler._name", name, allowed) from error
+
+
+def require_ctc(model_cfg: Any, training: bool) -> None:
+    """Check that a speech model has no decoder of its own, and that a HuBERT is trained by the plugin's model.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    name = str(getattr(model_cfg, "_name", None))
+    if "seq2seq" in name:
+        raise ConfigError("model._name", name, ONLY_CTC)
+    if training and name == "hubert_ctc":
+        allowed = "counts no blanks and needs the pretraining's labels to load; parp_hubert_ctc is the same model"
+        raise ConfigError("model._name", name, allowed)
 
 
 def require_metric(task_cfg: Any, criterion: str) -> None:

@@ -46,17 +46,6 @@ def test_wav2vec2_base_and_large_sizes() -> None:
         assert sum(parameter.numel() for parameter in find_parameters(body).values()) == expected
 
 
-def test_hubert_and_data2vec_audio_layers() -> None:
-    from fairseq.models.wav2vec.wav2vec2 import TransformerSentenceEncoderLayer
-
-    layer = TransformerSentenceEncoderLayer(embedding_dim=8, ffn_embedding_dim=16, num_attention_heads=2)
-    for prefix in ("hubert_model", "data2vec_model"):
-        model = nn.ModuleDict({prefix: nn.ModuleDict({"layers": nn.ModuleList([layer])})})
-        found = find_parameters(model)
-        assert len(found) == 12
-        assert not any("norm" in name for name in found)
-
-
 def test_conformer_layer() -> None:
     from fairseq.modules.conformer_layer import ConformerEncoderLayer
 
