@@ -14,7 +14,18 @@ from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute, first_line
 
 TASKS = ("audio_finetuning", "audio_pretraining", "parp_finetuning")
-MODELS: Mapping[str, str] = {"wav2vec_ctc": "parp_wav2vec_ctc", "parp_wav2vec_ctc": "parp_wav2vec_ctc"}
+HUBERT_TASK = "hubert_pretraining"
+"""HuBERT's recipes name the task of its pretraining, with ``fine_tuning: true``."""
+
+_HUBERT_KEYS = ("fine_tuning", "single_target", "label_dir", "label_rate", "pad_audio", "random_crop", "max_keep_size")
+"""Keys of that task that ``audio_finetuning`` does not have."""
+
+MODELS: Mapping[str, str] = {
+    "wav2vec_ctc": "parp_wav2vec_ctc",
+    "parp_wav2vec_ctc": "parp_wav2vec_ctc",
+    "hubert_ctc": "parp_hubert_ctc",
+    "parp_hubert_ctc": "parp_hubert_ctc",
+}
 """Models that can be pruned, and what each is called then."""
 
 PRUNING = "{method: parp, sparsity: 0.5, interval: 50}"
@@ -71,6 +82,8 @@ def _require(file: Path, recipe: Any) -> None:
     task, model = recipe["task"].get("_name"), recipe["model"].get("_name")
     if model not in MODELS:
         raise ConfigError("model._name", model, f"cannot be pruned here; {', '.join(MODELS)} can")
+    if task == HUBERT_TASK and recipe["task"].get("fine_tuning", "").lower() == "true":
+        task = "audio_finetuning"
     if task not in TASKS:
         raise ConfigError("task._name", task, f"is no finetuning with CTC labels; {', '.join(TASKS)} are")
     if not recipe["task"].get("labels"):
@@ -91,6 +104,8 @@ def _changes(recipe: Mapping[str, Any], save_dir: str) -> list[Change]:
         ("common.user_dir", json.dumps(str(PLUGIN)), "where fairseq finds the plugin, from any folder"),
         ("model.freeze_finetune_updates", "0", "PARP has nothing to adjust while the Transformer is frozen"),
     ]
+    if recipe["task"]["_name"] == HUBERT_TASK:
+        wanted += _of_hubert(recipe["task"])
     if value("checkpoint.save_dir") is None:
         wanted.append(("checkpoint.save_dir", save_dir, "each recipe's checkpoints have a folder of their own"))
     if frozen and value("dataset.validate_after_updates") == frozen:
@@ -100,6 +115,18 @@ def _changes(recipe: Mapping[str, Any], save_dir: str) -> list[Change]:
             reason = "a language model of other people's disk in validation; fairseq-generate decodes with one"
             wanted.append((f"criterion.{leaf}", None, reason))
     return [Change(key, value(key), after, reason) for key, after, reason in wanted if value(key) != after]
+
+
+def _of_hubert(task: Mapping[str, Any]) -> list[tuple[str, str | None, str]]:
+    """Return what changes in the task of a HuBERT recipe: keys, values after, reasons."""
+    labels = task["labels"]
+    if not isinstance(labels, str) and len(labels) != 1:
+        raise ConfigError("task.labels", labels, "a finetuning has one kind of labels, such as [ltr]")
+    one = labels if isinstance(labels, str) else labels[0]
+    reasons = dict.fromkeys(_HUBERT_KEYS, "a key of HuBERT's own task")
+    reasons["label_dir"] = "the labels lie in task.data, beside the lists of the audio"
+    changes = [(f"task.{key}", None, reason) for key, reason in reasons.items() if key in task]
+    return [("task.labels", one, "one kind of labels"), *changes]
 
 
 def _edited(lines: list[str], change: Change) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import encoders
 import fairseq
 import pytest
 import tiny
@@ -18,7 +20,11 @@ from fairseq_parp.errors import ConfigError
 EXAMPLES = Path(fairseq.__file__).parent / "examples"
 BROKEN = EXAMPLES / "wav2vec/config/finetuning/vox_1h_aws.yaml"
 """No YAML in fairseq itself."""
-PUBLISHED = sorted({*EXAMPLES.glob("wav2vec/config/finetuning/*.yaml"), *EXAMPLES.glob("wav2vec/xlsr/config/f*.yaml")})
+HUBERT = EXAMPLES / "hubert/config/finetune/base_10h.yaml"
+WAV2VEC2 = EXAMPLES / "wav2vec/config/finetuning/base_10m.yaml"
+PUBLISHED = sorted(
+    {*EXAMPLES.glob("wav2vec/config/finetuning/*.yaml"), *EXAMPLES.glob("wav2vec/xlsr/config/f*.yaml"), HUBERT}
+)
 PUBLISHED.remove(BROKEN)
 
 
@@ -30,7 +36,8 @@ def test_what_does_not_have_to_change_stays(file: Path) -> None:
     assert after["hydra"]["run"] == {"dir": "."}
     for change in changes:
         group, _, leaf = change.key.partition(".")
-        assert before.setdefault(group, {}).pop(leaf, None) == (change.before if leaf and change.before else None)
+        was = before.setdefault(group, {}).pop(leaf, None) if leaf else None
+        assert (was if was is None or isinstance(was, str) else json.dumps(was)) == (change.before if leaf else None)
         after[group].pop(leaf, None)
     assert before.pop("hydra", {}) is not None
     after.pop("hydra")
@@ -43,10 +50,29 @@ def test_there_are_published_recipes() -> None:
     assert len(PUBLISHED) > 20
 
 
+def test_a_hubert_recipe_becomes_ours_by_its_task_its_model_and_its_labels() -> None:
+    _, changes = convert(HUBERT, "outputs/own")
+    assert {
+        change.key: (change.before, change.after) for change in changes if change.key[:5] in ("task.", "model")
+    } == {
+        "task._name": ("hubert_pretraining", "parp_finetuning"),
+        "task.pruning": (None, "{method: parp, sparsity: 0.5, interval: 50}"),
+        "model._name": ("hubert_ctc", "parp_hubert_ctc"),
+        "model.freeze_finetune_updates": ("10000", "0"),
+        "task.labels": ('["ltr"]', "ltr"),
+        "task.fine_tuning": ("true", None),
+        "task.single_target": ("true", None),
+        "task.label_dir": ("???", None),
+    }
+
+
+@pytest.mark.parametrize("theirs", [WAV2VEC2, HUBERT], ids=["wav2vec2", "hubert"])
 def test_a_converted_recipe_trains_and_resumes_from_any_folder(
-    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    theirs: Path, commands: tiny.Commands, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    theirs, ours = EXAMPLES / "wav2vec/config/finetuning/base_10m.yaml", tmp_path / "ours.yaml"
+    ours, make = tmp_path / "ours.yaml", encoders.make if theirs == HUBERT else None
+    pretrained = tmp_path / "pretrained.pt"
+    make("hubert", pretrained) if make else tiny.make_pretrained(pretrained)
     assert main(["recipe", "convert", str(theirs), "-o", str(ours)]) == 0
     shown = capsys.readouterr().out
     assert (
@@ -77,8 +103,8 @@ def test_a_converted_recipe_trains_and_resumes_from_any_folder(
     ("text", "message"),
     [
         (
-            "task: {_name: audio_finetuning, labels: ltr}\nmodel: {_name: hubert_ctc}",
-            "model._name='hubert_ctc': cannot",
+            "task: {_name: audio_finetuning, labels: ltr}\nmodel: {_name: hubert_seq2seq}",
+            "model._name='hubert_seq2seq': cannot",
         ),
         ("task: {_name: translation}\nmodel: {_name: wav2vec_ctc}", "task._name='translation': is no finetuning"),
         ("task: {_name: audio_pretraining}\nmodel: {_name: wav2vec_ctc}", "task.labels=None: names no labels"),
