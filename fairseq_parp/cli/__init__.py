@@ -37,6 +37,7 @@ VERBS = {
     "score": "UER and WER of a fairseq-generate result file",
     "train": "fairseq-hydra-train, with the shipped recipes and this plugin filled in",
     "transcribe": "print the text of audio files",
+    "verify": "check that a pretrained file works here: family, counts, one update, one checkpoint",
 }
 
 

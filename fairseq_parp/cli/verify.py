@@ -1,0 +1,19 @@
+"""``fairseq-parp verify``: whether a pretrained file works here, step by step, in about a minute."""
+
+from __future__ import annotations
+
+import argparse
+
+from fairseq_parp.verification import verify
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's argument."""
+    parser.add_argument("checkpoint", metavar="FILE", help="a pretrained wav2vec 2.0, HuBERT or data2vec audio")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print each step as it succeeds; the one that fails ends the command in one line."""
+    for step, finding in verify(arguments.checkpoint):
+        print(f"{step:<9}{finding}", flush=True)
+    return 0
