@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fairseq_parp.compat import (
     broadcast,
+    buckets,
     cpu_flat_fp16,
     cpu_overflow,
     encoders,
@@ -37,6 +38,7 @@ def install() -> None:
     save_dir.install()
     whole_saving.install()
     broadcast.install()
+    buckets.install()
     cpu_overflow.install()
     cpu_flat_fp16.install()
     not_a_number.install()
