@@ -17,7 +17,7 @@ def convolutions(model: nn.Module) -> list[tuple[int, int]]:
 def shortest_input(model: nn.Module) -> int:
     """Return the fewest samples that a model takes, 400 for the usual feature extractor: those of one encoder frame.
 
-    With ``crop_seq_to_multiple`` they are those of so many frames.
+    With ``crop_seq_to_multiple`` they are those of that number of frames.
     """
     samples = max((getattr(module, "crop_seq_to_multiple", 1) for module in model.modules()), default=1)
     for kernel, stride in reversed(convolutions(model)):

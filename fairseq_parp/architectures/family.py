@@ -84,7 +84,7 @@ class Family:
 def family_of(names: Iterable[str], families: Mapping[str, Family]) -> Family | None:
     """Return the first family that knows a parameter among ``names``; None where there is none.
 
-    Families whose layers have the same names are one here: only the model's config tells them apart.
+    Families whose layers have the same names count as one here: only the model's config distinguishes them.
     """
     every = list(names)
     return next((family for family in families.values() if any(map(family.map_of, every))), None)

@@ -35,7 +35,7 @@ class PruningConfig:
     """``paper`` (see :mod:`fairseq_parp.sparsity.scope`), or exact parameter names and regular expressions."""
 
     criterion: str = "magnitude"
-    """What a weight is worth: ``magnitude``, ``random`` or ``saliency`` (weight times gradient)."""
+    """Score of a weight: ``magnitude``, ``random`` or ``saliency`` (weight times gradient)."""
 
     structure: str = "element"
     """Which weights are zeroed together: ``element`` is single weights."""

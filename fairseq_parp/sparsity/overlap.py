@@ -19,7 +19,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "layer": layer_of,
     "kind": kind_of,
 }
-"""What an overlap is told for: all weights, each layer, each kind of module. Each gives a parameter's part."""
+"""An overlap is computed for all weights, each layer and each kind of module. From a parameter's name to its part."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T]):
-    """What exists of one kind, by name, in the order of registration; installed extensions are among it.
+    """Entries of one kind by name, in the order of registration, those of installed extensions included.
 
     Args:
-        key: the config key whose values these names are; error messages begin with it.
+        key: config key that takes these names; error messages begin with it.
     """
 
     def __init__(self, key: str) -> None:

@@ -23,7 +23,7 @@ from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, ThresholdChunk
 from fairseq_parp.sparsity.packing import room_for_bits
 
 SAMPLE = 1 << 18
-"""Keys in a sample. More narrow the bracket, and take longer to fetch from all over the memory."""
+"""Keys in a sample. More narrow the bracket, and take longer to fetch."""
 
 DEVIATIONS = 3
 """Half the bracket's width, in standard deviations of the sample's rank: one sample in 370 misses the threshold."""
@@ -141,7 +141,7 @@ class Ranking:
 
 
 class _Search:
-    """The search for one threshold. ``finite`` tells whether all keys that were seen are."""
+    """The search for one threshold. ``finite``: whether all keys seen so far are."""
 
     def __init__(self, kernel: Kernel, pieces: Sequence[_Piece], k: int) -> None:
         self.kernel, self.pieces, self.k = kernel, pieces, k

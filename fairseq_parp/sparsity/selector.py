@@ -1,4 +1,4 @@
-"""Finds what to zero: the criterion's scores, divided by the allocation, cut by the structure."""
+"""Finds what to zero: the criterion's scores, zeros divided by the allocation, weights chosen by the structure."""
 
 from __future__ import annotations
 

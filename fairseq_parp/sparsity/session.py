@@ -265,7 +265,7 @@ class PruningSession:
             )
             bits = {name: packed for part in found for name, packed in part.items()}
         weights = self._weights()
-        # Where a master is kept whose rounded weight is zero, all that is dropped of that tensor is zero.
+        # A master may be kept although its rounded weight is zero; then all dropped weights of that tensor are zero.
         stashed = masking.stash({name: weights[name] for name in bits}, bits)
         self._stashed = {name: stashed.get(name, weight.new_empty(0)) for name, weight in weights.items()}
 
@@ -319,7 +319,7 @@ class PruningSession:
         """Continue the run that ``saved`` was saved in; the weights must have been loaded already.
 
         Raises:
-            ResumeError: that run was another one: method, sparsity, interval, scope, ramp or held mask differ.
+            ResumeError: that run was another one: method, sparsity, interval, scope, ramp or static mask differ.
             MaskError: the state is damaged, or of a newer version: its masks or stashed values do not fit the weights.
         """
         try:

@@ -1,4 +1,4 @@
-"""What a run trains on, in a few values: a resumed run compares them before it takes up its place in the epoch."""
+"""Identifies the training data by a few values. A resumed run compares them before it continues in the epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fairseq_parp.errors import ResumeError
 
 logger = logging.getLogger(__name__)
 
-ANEW = "checkpoint.reset_dataloader=true goes on with these from the start of epoch 1"
+ANEW = "checkpoint.reset_dataloader=true continues with these from the start of epoch 1"
 
 
 class TrainingData(NamedTuple):
@@ -76,7 +76,7 @@ def batches_from(
     Args:
         trainer: fairseq's, with a task that has ``training_data()``.
         position: the checkpoint's ``train_iterator``; None starts epoch 1.
-        saved: what its run trained on; None where it does not say.
+        saved: the training data of its run; None if the checkpoint does not name them.
         options: for the trainer's ``get_train_iterator``.
 
     Raises:

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class PruningLifeCycle:
-    """Prunes the model of the fairseq task that stands behind this class.
+    """Prunes the model of the fairseq task that follows this class among the bases.
 
     Attributes:
         session: the run's pruning; None in a task that does not train.
@@ -78,7 +78,7 @@ class PruningLifeCycle:
         """Compare a checkpoint that the training starts from with what it asks for, before anything of it is used."""
 
     def start_from(self, cfg: Any, trainer: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Load the checkpoint to start from; as :func:`fairseq_parp.training.resuming.start`."""
+        """Load the checkpoint to start from; see :func:`fairseq_parp.training.resuming.start`."""
         return start(cfg, trainer, options)
 
     # --- building ----------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class PruningLifeCycle:
             session = PruningSession.of_model(model, config, last_update, self.mask_sources(model), self.cfg.seed)
             logger.info(f"pruning {len(session.parameters)} tensors, {session.size:,} weights: {config}")
             warn_if_frozen(model_cfg, session)
-            # Whoever asks for the weights to save them, crash.pt included, gets the sparse model.
+            # Every save of the weights, crash.pt included, gets the sparse model.
             model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())
             self.session = self.run.session = session
             return model
@@ -152,7 +152,7 @@ class PruningLifeCycle:
         self._after_prune(self.session, self.session.before_forward(update_num), first=True)
 
     def _after_prune(self, session: PruningSession, record: PruneRecord | None, first: bool = False) -> None:
-        """Where an event pruned, compare the mask with the other ranks', and log what deserves it."""
+        """Where an event pruned, compare the mask with the other ranks', and log it."""
         if record is None:
             return
         require_same_mask(session)

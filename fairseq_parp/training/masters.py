@@ -1,4 +1,4 @@
-"""Where fairseq's optimizers keep the weights that they step.
+"""Finds the weights that fairseq's optimizers step.
 
 ``FP16Optimizer`` steps fp32 master copies, one flat tensor or one a parameter, and writes them over the model
 after every step: zeros put only into the model would be undone. The other optimizers step the model itself.
@@ -61,7 +61,7 @@ def state_of(optimizer: Any) -> dict[str, Any]:
 
 
 def restore(optimizer: Any, state: Mapping[str, Any]) -> bool:
-    """Put back what :func:`state_of` returned; tell whether masters were put back.
+    """Restore what :func:`state_of` returned; return whether there were masters to restore.
 
     The weights follow their masters, as after a step. An optimizer without masters, or with others, is left alone.
     """
@@ -92,7 +92,7 @@ def _set_scaler_state(scaler: Any, state: Mapping[str, Any]) -> None:
 
 
 def overflowed(optimizer: Any, scale_before: float | None) -> bool:
-    """Tell whether an AMP step was skipped for an overflow: torch's gradient scaler lowers its scale then."""
+    """Return whether an overflow skipped an AMP step: torch's gradient scaler lowers its scale then."""
     return scale_before is not None and loss_scale(optimizer) < scale_before  # type: ignore[operator]
 
 

@@ -1,4 +1,4 @@
-"""What a training tells its user about the pruning: warnings, and the training log line."""
+"""Warnings about the pruning, and its values on the training log line."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ logger = logging.getLogger(__name__)
 
 
 class _QuietFile(logging.FileHandler):
-    """A log file that a full disk ends silently: the checkpoint that does not fit says so itself."""
+    """A log file that a full disk ends silently: the error comes from the checkpoint that does not fit."""
 
     def handleError(self, record: logging.LogRecord) -> None: ...  # noqa: N802 (logging's name)
 
 
 def log_into(folder: str) -> None:
-    """Write what is logged from here on to ``train.log`` in a folder, too.
+    """Write the log to ``train.log`` in a folder, too.
 
-    Hydra's own log file would lie in the folder that the command was started from, for all runs together.
+    Hydra's own log file would lie in the folder of the command, one file for all runs.
     """
     root = logging.getLogger()
     for earlier in [handler for handler in root.handlers if isinstance(handler, _QuietFile)]:
@@ -43,7 +43,7 @@ class CollapseWarning:
         self._named: set[str] = set()
 
     def warn(self, session: PruningSession) -> None:
-        """Warn of those that no earlier warning named."""
+        """Warn of the matrices that no earlier warning named."""
         gone = [name for name in session.collapsed() if name not in self._named]
         if gone:
             self._named.update(gone)
@@ -54,12 +54,12 @@ class CollapseWarning:
 
 
 def warn_if_frozen(model_cfg: Any, session: PruningSession) -> None:
-    """Warn of a method that adjusts, where there is nothing to adjust for a while."""
+    """Warn if the Transformer is frozen at first: a method that re-prunes has nothing to adjust then."""
     frozen = getattr(model_cfg, "freeze_finetune_updates", 0)
     if frozen and session.method.facts.reprunes and session.config.interval is not None:
         logger.warning(
             f"model.freeze_finetune_updates={frozen}: the Transformer does not train for {frozen} updates, so PARP "
-            f"has nothing to adjust in them; the released PARP recipes use 0"
+            f"has nothing to adjust until then; the released PARP recipes use 0"
         )
 
 

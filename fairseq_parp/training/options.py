@@ -14,7 +14,7 @@ from fairseq_parp.commands.front import ONLY_CTC
 from fairseq_parp.errors import ConfigError
 
 CTC_METRICS = ("loss", "nll_loss", "uer", "wer", "raw_wer", "blank")
-"""What a CTC training validates."""
+"""Metrics of a CTC training's validation."""
 
 _APART = "is not supported: the ranks' weights differ between two of its averages, and so would their masks"
 

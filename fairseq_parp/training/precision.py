@@ -1,4 +1,4 @@
-"""Which numeric precisions and trainers the pruning can be kept exact under."""
+"""The numeric precisions and trainers under which the pruning is exact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def name_of(cfg: Any) -> str:
 
 
 def masters_after_resume(now: str, restored: bool) -> str:
-    """Say what a resumed run of precision ``now`` keeps beyond its weights, after another precision's checkpoint."""
+    """Describe the fp32 masters of a run that resumes in precision ``now`` from another precision's checkpoint."""
     if restored:
         return "the fp32 masters are the checkpoint's, the weights are rounded from them"
     if now in ("bf16", "fp16", "flat fp16"):
@@ -45,7 +45,7 @@ def require_unsharded(cfg: Any) -> None:
 
 
 def require_supported(cfg: Any) -> None:
-    """Refuse, at the start of a training, what would end it later or silently undo the pruning.
+    """Refuse options that would end a training later or silently undo the pruning.
 
     Raises:
         PrecisionError: the precision cannot run on this device.

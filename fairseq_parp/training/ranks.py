@@ -1,4 +1,4 @@
-"""What holds across the ranks of a distributed training: every rank computes the same mask, and this is checked.
+"""Checks that all ranks of a distributed training compute the same mask.
 
 Ranks exchange gradients, never masks: each ranks its own copy of the weights. Copies that drifted apart (other
 hardware, a faulty device) would train on as different models, without a word.

@@ -22,7 +22,7 @@ from fairseq_parp.errors import (
 from fairseq_parp.training.identity import batches_from
 from fairseq_parp.training.starting import Start, choose, require_something_left
 
-_REPEAT = "repeat the original command, or go on with a new optimizer by checkpoint.reset_optimizer=true;"
+_REPEAT = "repeat the original command, or continue with a new optimizer by checkpoint.reset_optimizer=true;"
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def _load(cfg: Any, trainer: Any, start: Start, new_optimizer: bool) -> Any:
 
 
 def _require_resumable(path: str, state: Mapping[str, Any], task: str, new_optimizer: bool) -> None:
-    """Check that a checkpoint holds all that its run needs to go on.
+    """Check that a checkpoint is complete enough to continue its run.
 
     Raises:
         UnreadableCheckpointError: its place in the epoch is none.
@@ -100,7 +100,7 @@ def _require_resumable(path: str, state: Mapping[str, Any], task: str, new_optim
     if not new_optimizer and state.get("last_optimizer_state") is None:
         lacks = "holds no state of an optimizer to resume (checkpoint.no_save_optimizer_state leaves it out)"
         raise CheckpointError(
-            absolute(path), f"{lacks}; checkpoint.reset_optimizer=true goes on with a new one from update 0"
+            absolute(path), f"{lacks}; checkpoint.reset_optimizer=true continues with a new one from update 0"
         )
 
 
@@ -137,7 +137,7 @@ def _fits(path: Path, check: Check) -> bool:
 
 
 def _misfit(message: str) -> str:
-    """Say in words why the optimizer cannot take over its state; "" for any other error."""
+    """Describe why the optimizer cannot load its state; "" for any other error."""
     classes = re.search(r"(\w+) does not match; .* (\w+) vs (\w+)$", message, flags=re.DOTALL)
     if classes:
         return f"its {classes[1].lower()} is {classes[2]}, that of this run {classes[3]} (another precision?)"

@@ -118,7 +118,7 @@ class Run:
 
         def lr_step(epoch: int, val_loss: Any = None) -> Any:
             rate = step(epoch, val_loss)
-            if self._epoch_over and rate <= stop_at:  # the train loop ends at its next look
+            if self._epoch_over and rate <= stop_at:  # the train loop reads the rate next
                 self._stepped = True
                 self._end(f"optimization.stop_min_lr={stop_at}", val_loss, saved=self._interval_saves(True))
             self._epoch_over = False
@@ -176,7 +176,7 @@ class Run:
         else:
             logger.warning(
                 f"{head}, before the sparsity's ramp: its checkpoints reach {sparsity['reached']:.4f} of the "
-                f"{sparsity['asked']:.6g} asked; change that value and repeat the command to go on"
+                f"{sparsity['asked']:.6g} asked; change that value and repeat the command to continue"
             )
         if self._written is None or self._written[0] != updates:
             newest = "this run has written no checkpoint"

@@ -1,4 +1,4 @@
-"""Which checkpoint a training starts from, and whether it may: decided before anything is loaded or overwritten."""
+"""Chooses and checks the checkpoint that a training starts from, before anything is loaded or overwritten."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Start(NamedTuple):
 
     Attributes:
         path: of the checkpoint; where no file is, the training starts from the pretrained model.
-        weights_only: a new run starts from its weights (``finetune_from_model``); else its own run goes on.
+        weights_only: a new run starts from its weights (``finetune_from_model``); else its run continues.
         asked: keys that ask for more than to repeat the command, such as ``reset_optimizer``.
     """
 
@@ -35,7 +35,7 @@ def choose(cfg: Any, suffix: str) -> Start:
 
     Args:
         cfg: the config's group ``checkpoint``.
-        suffix: what the names of this process's checkpoints end in.
+        suffix: the end of the names of this process's checkpoints.
 
     Raises:
         ConfigError: a file that is named is not there; or the start would overwrite another run's last checkpoint;

@@ -1,4 +1,4 @@
-"""Every utterance counts: batches that leave none out, and audio that is what the manifest says."""
+"""Every utterance counts: batches leave none out, and audio is compared with its manifest."""
 
 from __future__ import annotations
 

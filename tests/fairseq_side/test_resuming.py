@@ -211,7 +211,7 @@ def relabelled(data: Path) -> None:
     (data / "train.ltr").write_text(text.replace("A", "B", 1))
 
 
-ANEW = "checkpoint.reset_dataloader=true goes on with these from the start of epoch 1"
+ANEW = "checkpoint.reset_dataloader=true continues with these from the start of epoch 1"
 
 
 @pytest.mark.parametrize(

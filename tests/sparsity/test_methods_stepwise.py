@@ -190,7 +190,7 @@ def test_the_cubic_ramp() -> None:
             "task.pruning.start_sparsity=0.7: must not exceed task.pruning.spars",
         ),
         ({"method": "gmp", "interval": None}, "task.pruning.interval=None: gmp raises its sparsity at prunes"),
-        ({"method": "rigl", "interval": None}, "task.pruning.interval=None: rigl moves its mask"),
+        ({"method": "rigl", "interval": None}, "task.pruning.interval=None: rigl changes its mask"),
         ({"method": "set", "drop_fraction": 1.5}, "task.pruning.drop_fraction=1.5: must be a number in [0, 1)"),
         ({"method": "gmp", "end_update": 0}, "task.pruning.end_update=0: must be an update >= 1"),
         ({"method": "gmp", "end_update": 21}, "task.pruning.end_update=21: must not exceed optimization.max_update=20"),

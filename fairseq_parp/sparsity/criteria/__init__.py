@@ -16,7 +16,7 @@ from fairseq_parp.sparsity.registry import Registry
 
 
 class Moment(NamedTuple):
-    """When scores are taken: after so many updates, in a run of this seed."""
+    """The number of updates before the scores are computed, and the seed of the run."""
 
     update: int
     seed: int

@@ -22,7 +22,7 @@ class Compiled(Arrays):
 
     Args:
         library: the compiled part.
-        level: which of its implementations; the last one that this processor has, unless told.
+        level: which of its implementations; the last one that this processor has by default.
     """
 
     def __init__(self, library: ctypes.CDLL, level: int | None = None) -> None:
@@ -62,7 +62,7 @@ class Compiled(Arrays):
         return Found(counted["below"], counted["inside"], bool(counted["finite"].all()), keys, counted["start"])
 
     def apply_threshold(self, targets: Sequence[ThresholdChunk], key: int) -> tuple[list[int], int]:
-        """Zero, pack and compare in one pass, unless other weights than those that rank have a say."""
+        """Zero, pack and compare in one pass, unless other weights than the ranked ones are zeroed."""
         if any(each.weights is not None and each.weights is not each.values for each in targets):
             return super().apply_threshold(targets, key)
         swept = _table(

@@ -51,7 +51,7 @@ def read_config(raw: Mapping[str, Any] | None = None, **keys: Any) -> PruningCon
 
 
 def _is_for(cls: type[PruningConfig], method: str, key: str, value: Any) -> bool:
-    """Tell whether a key is one of this method's."""
+    """Return whether a key is one of this method's."""
     if key in cls.names():
         return True
     owners = [name for name in METHODS if key in METHODS[name].config_class.names()]

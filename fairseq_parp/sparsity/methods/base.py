@@ -1,4 +1,4 @@
-"""What a method is: an object whose events the session calls."""
+"""The base class of methods: objects whose events the session calls."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def _one(_sparsity: float) -> int:
 
 @dataclass(frozen=True)
 class Facts:
-    """What commands, experiments, pictures and verdicts have to know of a method.
+    """Facts about a method that commands, experiments, pictures and verdicts read.
 
     Attributes:
         label: as tables and pictures write it.
         colour: of its lines and bars, ``#RRGGBB``.
         marker: of its points, as matplotlib names it.
-        reprunes: whether its mask moves during training, every so many updates.
+        reprunes: whether its mask changes during training.
         frozen_by_scripts: whether the released scripts freeze the Transformer for its first updates.
         grows: whether weights that the mask begins to keep start at zero; a file can have more zeros than its mask.
         finetunings: from the sparsity to the number of finetunings that one result costs, earlier ones included.
@@ -45,12 +45,12 @@ class Facts:
 
 
 class Method:
-    """A method of one run. The events do nothing unless a method says otherwise.
+    """A method of one run. The events do nothing unless a method overrides them.
 
     Attributes:
         config: its validated keys.
         last_update: update after which the run ends; None where that is not known.
-        schedule: the sparsity of a prune after so many updates.
+        schedule: from a number of updates to the sparsity of a prune after them.
     """
 
     facts: ClassVar[Facts]
@@ -79,7 +79,7 @@ class Method:
         """The session is made: read and check what the first mask needs. The weights may still be replaced."""
 
     def begin(self, session: PruningSession, update: int) -> None:
-        """The weights are loaded and training begins, or goes on without a mask: take the first mask."""
+        """The weights are loaded and training begins, or continues without a mask: take the first mask."""
 
     def before_forward(self, session: PruningSession, update: int) -> None:
         """A micro-batch is about to be computed; ``update`` updates were made before."""
@@ -97,7 +97,7 @@ class Method:
         """Validation or saving begins: the weights must be the sparse model's until :meth:`show_trained`."""
 
     def show_trained(self, session: PruningSession) -> None:
-        """Training goes on: the weights must be as training left them."""
+        """Training continues: the weights must be as training left them."""
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ def end_of(asked: int | None, last_update: int | None, method: str) -> int:
 
 
 def is_time(update: int, interval: int | None, last_update: int | None) -> bool:
-    """Tell whether a re-prune is due after ``update`` updates (1 is the first).
+    """Return whether a re-prune is due after ``update`` updates (1 is the first).
 
     That is after every multiple of the interval, and after the last update whatever the interval, so that the model
     that a run ends with is the sparse one. Without an interval it never is.

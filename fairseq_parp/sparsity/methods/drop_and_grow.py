@@ -47,12 +47,12 @@ class DropAndGrowConfig(PruningConfig):
         super().__post_init__()
         self._fraction("drop_fraction")
         if self.interval is None:
-            raise self._error("interval", f"{self.method} moves its mask every so many updates; give a number")
+            raise self._error("interval", f"{self.method} changes its mask at intervals; give a number of updates")
         self._end("end_update")
 
 
 class DropAndGrow(Method):
-    """What the two methods share. ``_pending`` is the next mask, until the next update begins."""
+    """Base class of ``rigl`` and ``set``. ``_pending`` is the next mask, until the next update begins."""
 
     config_class = DropAndGrowConfig
     config: DropAndGrowConfig
@@ -86,7 +86,7 @@ class DropAndGrow(Method):
             self._pending, self._decided_at = self._next_mask(session, session.mask, update), update
 
     def _decides(self, update: int) -> bool:
-        """Tell whether the ``update``-th update decides on the next mask."""
+        """Return whether the ``update``-th update decides on the next mask."""
         interval = self.config.interval
         return interval is not None and update % interval == 0 and update < self._end
 

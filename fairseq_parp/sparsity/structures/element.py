@@ -70,5 +70,5 @@ class ElementSelection:
 
 
 def _same(score: Tensor, tensor: Tensor) -> bool:
-    """Tell whether the scores are the tensor itself: zeroing one zeroes the other."""
+    """Return whether the scores are the tensor itself: zeroing one zeroes the other."""
     return score.dtype == tensor.dtype and score.data_ptr() == tensor.data_ptr()
