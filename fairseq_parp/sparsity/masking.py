@@ -46,11 +46,11 @@ def restore(tensors: Mapping[str, Tensor], stashed: Mapping[str, Tensor]) -> Non
 
 def _apply_mask(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor], stashed: Mapping[str, Tensor]) -> None:
     kernel = kernels.choose(tensors.values())
-    pieces = []
+    chunks = []
     for name, tensor in tensors.items():
         if bits[name].numel() != -(-tensor.numel() // 8):
             raise ValueError(f"{bits[name].numel()} bytes of a mask for {tensor.numel()} weights of {name}")
         there = bits[name].to(tensor.device)
         room = kernel.flat(stashed[name]) if name in stashed else None
-        pieces.append(MaskChunk(kernel.flat(tensor), kernel.flat(there), room))
-    kernel.apply_mask(pieces)
+        chunks.append(MaskChunk(kernel.flat(tensor), kernel.flat(there), room))
+    kernel.apply_mask(chunks)

@@ -72,7 +72,7 @@ class Selected(NamedTuple):
     churn: int
 
 
-class _Piece(NamedTuple):
+class _Chunk(NamedTuple):
     name: str
     start: int  # in the tensor
     position: int  # in the group
@@ -80,12 +80,12 @@ class _Piece(NamedTuple):
 
 
 class Ranking:
-    """Tensors whose magnitudes are ranked together, as flat pieces: :meth:`threshold`, then :meth:`apply_threshold`."""
+    """Tensors whose magnitudes are ranked together, as flat chunks: :meth:`threshold`, then :meth:`apply_threshold`."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self.tensors = tensors
         self.kernel = kernels.choose(tensors.values())
-        self.pieces = _pieces(self.kernel, tensors)
+        self.chunks = _chunks(self.kernel, tensors)
 
     def threshold(self, k: int, update: int | None = None) -> Threshold:
         """Find where the ``k`` smallest magnitudes of all tensors together end.
@@ -97,7 +97,7 @@ class Ranking:
         Raises:
             WeightsError: a value is NaN or infinite.
         """
-        search = _Search(self.kernel, self.pieces, k)
+        search = _Search(self.kernel, self.chunks, k)
         threshold = search.run()
         if not search.finite:
             raise _not_finite(self.tensors, update)
@@ -125,27 +125,27 @@ class Ranking:
             name: flat(weights[name]) for name, tensor in self.tensors.items() if weights[name] is not tensor
         }  # fmt: skip
 
-        def target(piece: _Piece) -> ThresholdChunk:
-            stop = piece.start + len(piece.values)
-            within, packed = slice(piece.start, stop), slice(piece.start // 8, -(-stop // 8))
-            into = None if weights is None else others[piece.name][within] if piece.name in others else piece.values
-            split = min(max(threshold.position - piece.position, 0), len(piece.values))
-            old = None if earlier is None else earlier[piece.name][packed]
-            return ThresholdChunk(piece.values, into, split, masks[piece.name][packed], old)
+        def target(chunk: _Chunk) -> ThresholdChunk:
+            stop = chunk.start + len(chunk.values)
+            within, packed = slice(chunk.start, stop), slice(chunk.start // 8, -(-stop // 8))
+            into = None if weights is None else others[chunk.name][within] if chunk.name in others else chunk.values
+            split = min(max(threshold.position - chunk.position, 0), len(chunk.values))
+            old = None if earlier is None else earlier[chunk.name][packed]
+            return ThresholdChunk(chunk.values, into, split, masks[chunk.name][packed], old)
 
-        kept, churn = self.kernel.apply_threshold([target(piece) for piece in self.pieces], threshold.key)
+        kept, churn = self.kernel.apply_threshold([target(chunk) for chunk in self.chunks], threshold.key)
         totals = dict.fromkeys(bits, 0)
-        for piece, count in zip(self.pieces, kept, strict=True):
-            totals[piece.name] += count
+        for chunk, count in zip(self.chunks, kept, strict=True):
+            totals[chunk.name] += count
         return Selected(bits, totals, churn)
 
 
 class _Search:
     """The search for one threshold. ``finite``: whether all keys seen so far are."""
 
-    def __init__(self, kernel: Kernel, pieces: Sequence[_Piece], k: int) -> None:
-        self.kernel, self.pieces, self.k = kernel, pieces, k
-        self.values = [piece.values for piece in pieces]
+    def __init__(self, kernel: Kernel, chunks: Sequence[_Chunk], k: int) -> None:
+        self.kernel, self.chunks, self.k = kernel, chunks, k
+        self.values = [chunk.values for chunk in chunks]
         self.size = sum(map(len, self.values))
         self.finite = True
 
@@ -213,22 +213,22 @@ class _Search:
         return self._threshold_at(int(key), last - first, rank - int(np.count_nonzero(keys < key)))
 
     def _threshold_at(self, key: int, equal: NDArray[np.int64], ties: int) -> Threshold:
-        """Return the threshold behind the first ``ties`` elements of a key, of which each piece has ``equal``."""
+        """Return the threshold behind the first ``ties`` elements of a key, of which each chunk has ``equal``."""
         ends = np.cumsum(equal)
         which = int(np.searchsorted(ends, ties))
-        piece = self.pieces[which]
-        within = self.kernel.nth_position(piece.values, key, ties - int(ends[which] - equal[which]))
-        return Threshold(key, piece.position + within + 1)
+        chunk = self.chunks[which]
+        within = self.kernel.nth_position(chunk.values, key, ties - int(ends[which] - equal[which]))
+        return Threshold(key, chunk.position + within + 1)
 
 
-def _pieces(kernel: Kernel, tensors: Mapping[str, Tensor]) -> list[_Piece]:
-    pieces, position = [], 0
+def _chunks(kernel: Kernel, tensors: Mapping[str, Tensor]) -> list[_Chunk]:
+    chunks, position = [], 0
     for name, tensor in tensors.items():
         values = kernel.flat(tensor)
-        for start in range(0, len(values), kernel.piece):
-            pieces.append(_Piece(name, start, position + start, values[start : start + kernel.piece]))
+        for start in range(0, len(values), kernel.chunk):
+            chunks.append(_Chunk(name, start, position + start, values[start : start + kernel.chunk]))
         position += len(values)
-    return pieces
+    return chunks
 
 
 def _not_finite(tensors: Mapping[str, Tensor], update: int | None) -> WeightsError:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fairseq_parp.sparsity import kernels, packing, select
-from fairseq_parp.sparsity.kernels import piecewise
+from fairseq_parp.sparsity.kernels import chunkwise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.compiled import Compiled
 from fairseq_parp.sparsity.kernels.tensors import Tensors
@@ -34,12 +34,12 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make samples, brackets, histograms and pieces tiny: the bracket often misses, or holds too much; with threads."""
+    """Make samples, brackets, histograms and chunks tiny: the bracket often misses, or holds too much; with threads."""
     for name, value in {"SAMPLE": 8, "SMALL": 4, "MAX_COLLECTED": 0.1, "BINS": 4, "DEVIATIONS": 1}.items():
         monkeypatch.setattr(select, name, value)
     for kernel in (Compiled, Arrays, Tensors):
-        monkeypatch.setattr(kernel, "piece", 16)
-    monkeypatch.setattr(piecewise, "WORTH_THREADS", 1)
+        monkeypatch.setattr(kernel, "chunk", 16)
+    monkeypatch.setattr(chunkwise, "WORTH_THREADS", 1)
     monkeypatch.setattr(packing, "CHUNK", 8)
 
 

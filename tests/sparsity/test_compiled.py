@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fairseq_parp import native
 from fairseq_parp.sparsity import kernels
-from fairseq_parp.sparsity.kernels import Found, MaskChunk, ThresholdChunk, piecewise
+from fairseq_parp.sparsity.kernels import Found, MaskChunk, ThresholdChunk, chunkwise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.compiled import Compiled, levels
 
@@ -79,40 +79,40 @@ def assert_same(one: Found, other: Found) -> None:
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let several threads share pieces that are far from worth it."""
-    monkeypatch.setattr(piecewise, "WORTH_THREADS", 1)
+    """Let several threads share chunks that are far from worth it."""
+    monkeypatch.setattr(chunkwise, "WORTH_THREADS", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
 
 
 @pytest.mark.usefixtures("threads")
-def test_threads_share_pieces_and_find_all_keys(kernel: Compiled, numpys: Arrays) -> None:
+def test_threads_share_chunks_and_find_all_keys(kernel: Compiled, numpys: Arrays) -> None:
     chance = np.random.default_rng(0)
     for _ in range(100):
-        pieces = [draw(chance, int(size)) for size in chance.integers(0, 3000, 17)]
-        low, high = sorted(int(key) for key in chance.choice(some_keys(chance, np.concatenate(pieces)), 2))
-        inside = int(numpys.count_and_collect(pieces, low, high, 0).inside.sum())
+        chunks = [draw(chance, int(size)) for size in chance.integers(0, 3000, 17)]
+        low, high = sorted(int(key) for key in chance.choice(some_keys(chance, np.concatenate(chunks)), 2))
+        inside = int(numpys.count_and_collect(chunks, low, high, 0).inside.sum())
         for room in {0, 5, inside - 1, inside, inside + 1} - {-1}:
-            assert_same(*(each.count_and_collect(pieces, low, high, room) for each in (kernel, numpys)))
+            assert_same(*(each.count_and_collect(chunks, low, high, room) for each in (kernel, numpys)))
         for step in (1, 7, 5000):
-            assert np.array_equal(kernel.sample(pieces, step), numpys.sample(pieces, step))
+            assert np.array_equal(kernel.sample(chunks, step), numpys.sample(chunks, step))
 
 
 @pytest.mark.usefixtures("threads")
-def test_threads_sweep_each_piece_once(kernel: Compiled, numpys: Arrays) -> None:
+def test_threads_sweep_each_chunk_once(kernel: Compiled, numpys: Arrays) -> None:
     chance = np.random.default_rng(0)
     for _ in range(50):
-        pieces = [draw(chance, int(size)) for size in chance.integers(0, 3000, 17)]
-        key = int(chance.choice(some_keys(chance, np.concatenate(pieces))))
-        splits = [int(chance.integers(values.size + 1)) for values in pieces]
+        chunks = [draw(chance, int(size)) for size in chance.integers(0, 3000, 17)]
+        key = int(chance.choice(some_keys(chance, np.concatenate(chunks))))
+        splits = [int(chance.integers(values.size + 1)) for values in chunks]
         ours, theirs = (
-            [target_of(values.copy(), split) for values, split in zip(pieces, splits, strict=True)] for _ in range(2)
+            [target_of(values.copy(), split) for values, split in zip(chunks, splits, strict=True)] for _ in range(2)
         )
         assert kernel.apply_threshold(ours, key) == numpys.apply_threshold(theirs, key)
         assert_same_after(ours, theirs)
 
 
 def target_of(values: NDArray[np.uint32], split: int, zero: bool = True, before: Any = None) -> ThresholdChunk:
-    """Describe what a sweep does to a piece, with bits in which all still has to be written."""
+    """Describe what a sweep does to a chunk, with bits in which all still has to be written."""
     return ThresholdChunk(values, values if zero else None, split, np.full(-(-values.size // 8), 255, np.uint8), before)
 
 
@@ -148,7 +148,7 @@ def test_sweep(kernel: Compiled, numpys: Arrays, size: int, zero: bool) -> None:
 
 
 def test_nothing_is_touched_beside_what_was_asked_for(kernel: Compiled) -> None:
-    """Pieces lie side by side in one tensor, and threads work on neighbours at the same time."""
+    """Chunks lie side by side in one tensor, and threads work on neighbours at the same time."""
     for size in (1, 8, 100, 1000):
         values, bits = np.full(size + 2, 7, np.uint32), np.full(-(-size // 8) + 2, 0b1010_1010, np.uint8)
         inner = values[1:-1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fairseq_parp.sparsity import kernels, packing
-from fairseq_parp.sparsity.kernels import MaskChunk, piecewise
+from fairseq_parp.sparsity.kernels import MaskChunk, chunkwise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.tensors import Tensors
 
@@ -52,9 +52,9 @@ def every_kernel() -> list[kernels.Kernel]:
 @pytest.mark.parametrize("kernel", every_kernel(), ids=lambda kernel: type(kernel).__name__)
 @pytest.mark.parametrize("aside", [True, False])
 def test_drop_and_fill(kernel: kernels.Kernel, aside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces with a rest, of several parts, all kept and all dropped, with zeros of both signs and NaN."""
-    monkeypatch.setattr(kernel, "piece", 128)
-    monkeypatch.setattr(piecewise, "WORTH_THREADS", 1)
+    """Chunks with a rest, of several parts, all kept and all dropped, with zeros of both signs and NaN."""
+    monkeypatch.setattr(kernel, "chunk", 128)
+    monkeypatch.setattr(chunkwise, "WORTH_THREADS", 1)
     torch.manual_seed(0)
     sizes = [0, 1, 7, 8, 63, 64, 65, 128, 129, 1000]
     tensors = [torch.randn(size) for size in sizes for _ in range(3)]

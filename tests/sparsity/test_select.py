@@ -112,7 +112,7 @@ def test_equals_a_stable_sort(rows: list[list[float]], share: float, dtype: torc
 
 
 def many(case: str) -> dict[str, Tensor]:
-    """Enough weights for samples, threads and several pieces; three shapes, none a multiple of 8."""
+    """Enough weights for samples, threads and several chunks; three shapes, none a multiple of 8."""
     torch.manual_seed(0)
     tensors = [torch.randn(size) for size in (700_001, 1, 600_003, 3)]
     if case == "few values":

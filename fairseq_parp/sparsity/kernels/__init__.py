@@ -3,7 +3,7 @@
 ``compiled`` (C++) is the fast one, for fp32 weights in main memory; ``arrays`` (numpy) takes every floating-point type
 there; ``tensors`` (torch) takes every device, and types that are mixed. :func:`choose` is the one place that decides.
 
-A pass goes over all pieces of all weights, on several threads. It sees *keys*: integers that order like magnitudes and
+A pass goes over all chunks of all weights, on several threads. It sees *keys*: integers that order like magnitudes and
 are equal exactly where magnitudes are equal. They are a float's bits without its sign; zero, of either sign, is key 0,
 and from :attr:`Kernel.infinity` on nothing is finite.
 """
@@ -33,11 +33,11 @@ class Found(NamedTuple):
     """What :meth:`Kernel.count_and_collect` returns.
 
     Attributes:
-        below: how many keys of each piece lie below a range; int64.
+        below: how many keys of each chunk lie below a range; int64.
         inside: how many lie inside it; int64.
         finite: whether all are finite.
         keys: those inside; None where they were more than there was room for.
-        starts: where those of each piece start among them; int64.
+        starts: where those of each chunk start among them; int64.
     """
 
     below: NDArray[np.int64]
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 
 class ThresholdChunk(NamedTuple):
-    """A piece to which a threshold is applied.
+    """A chunk to which a threshold is applied.
 
     Attributes:
         values: what ranks.
@@ -67,7 +67,7 @@ class ThresholdChunk(NamedTuple):
 
 
 class MaskChunk(NamedTuple):
-    """A piece to which a mask is applied.
+    """A chunk to which a mask is applied.
 
     Attributes:
         values: what is masked.
@@ -81,14 +81,14 @@ class MaskChunk(NamedTuple):
 
 
 class Kernel(ABC):
-    """Works on pieces: flat runs of weights, in whatever form :meth:`flat` gives them.
+    """Works on chunks: flat runs of weights, in the form that :meth:`flat` gives them.
 
     Attributes:
-        piece: elements of a piece at most; a multiple of 8.
+        chunk: elements of a chunk at most; a multiple of 8.
         infinity: the key of infinity.
     """
 
-    piece: int
+    chunk: int
     infinity: int
 
     @abstractmethod
@@ -96,11 +96,11 @@ class Kernel(ABC):
         """Return a flat view that the passes take and that slices like a list; masks' bits have one as well."""
 
     @abstractmethod
-    def sample(self, pieces: Sequence[Any], step: int) -> Keys:
+    def sample(self, chunks: Sequence[Any], step: int) -> Keys:
         """Return every ``step``-th key, from the first one on, as an array in main memory."""
 
     @abstractmethod
-    def count_and_collect(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
+    def count_and_collect(self, chunks: Sequence[Any], low: int, high: int, room: int) -> Found:
         """Count the keys below ``low`` and those inside, from ``low`` up to but not including ``high``.
 
         Args:
@@ -108,12 +108,12 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def histogram(self, pieces: Sequence[Any], low: int, high: int, shift: int) -> NDArray[np.int64]:
+    def histogram(self, chunks: Sequence[Any], low: int, high: int, shift: int) -> NDArray[np.int64]:
         """Count ``(key - low) >> shift`` over the keys from ``low`` up to but not including ``high``."""
 
     @abstractmethod
     def nth_position(self, values: Any, key: int, rank: int) -> int:
-        """Return the position in a piece of the ``rank``-th (from 1) weight that has just that key.
+        """Return the position in a chunk of the ``rank``-th (from 1) weight that has just that key.
 
         Raises:
             IndexError: there are fewer.
@@ -128,12 +128,12 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def apply_mask(self, pieces: Sequence[MaskChunk]) -> None:
+    def apply_mask(self, chunks: Sequence[MaskChunk]) -> None:
         """Zero what the masks drop; the dropped values are stashed, in order."""
 
     @abstractmethod
-    def scatter(self, pieces: Sequence[tuple[Any, Any]]) -> None:
-        """Put values where zeros are: those of each piece, in order, where it has as many zeros."""
+    def scatter(self, chunks: Sequence[tuple[Any, Any]]) -> None:
+        """Put values where zeros are: those of each chunk, in order, where it has as many zeros."""
 
 
 _only: Kernel | None = None

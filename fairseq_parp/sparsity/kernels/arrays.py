@@ -11,15 +11,15 @@ from torch import Tensor
 
 from fairseq_parp.sparsity import packing
 from fairseq_parp.sparsity.kernels import INTEGERS, Keys, ThresholdChunk
-from fairseq_parp.sparsity.kernels.piecewise import Counts, Piecewise
+from fairseq_parp.sparsity.kernels.chunkwise import Chunkwise, Counts
 
 _POPCOUNT = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
 
 
-class Arrays(Piecewise):
+class Arrays(Chunkwise):
     """Takes flat views as arrays of unsigned integers: numpy knows no bfloat16, and needs none."""
 
-    piece = 1 << 20  # in smaller ones threads wait more for Python; larger ones need more room for temporary arrays
+    chunk = 1 << 20  # in smaller ones threads wait more for Python; larger ones need more room for temporary arrays
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.infinity = int(_keys(_unsigned(torch.tensor([torch.inf], dtype=dtype)))[0])

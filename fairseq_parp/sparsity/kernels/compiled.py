@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fairseq_parp.sparsity.kernels import Found, Keys, MaskChunk, ThresholdChunk
 from fairseq_parp.sparsity.kernels.arrays import Arrays
-from fairseq_parp.sparsity.kernels.piecewise import size, together
+from fairseq_parp.sparsity.kernels.chunkwise import size, together
 
 _PLACE, _COUNT, _KEY, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint32, ctypes.c_int32
 
@@ -40,21 +40,21 @@ class Compiled(Arrays):
         self._apply_mask.argtypes = [_PLACE, _COUNT, _PLACE, _PLACE]
         self._scatter.argtypes = [_PLACE, _COUNT, _PLACE]
 
-    def sample(self, pieces: Sequence[Any], step: int) -> Keys:
+    def sample(self, chunks: Sequence[Any], step: int) -> Keys:
         """Take keys at a fixed distance, on one thread: more would take longer to start."""
-        keys = np.empty(-(-size(pieces) // step), np.uint32)
-        sampled = _table("values size", [(_place(values), len(values)) for values in pieces])
+        keys = np.empty(-(-size(chunks) // step), np.uint32)
+        sampled = _table("values size", [(_place(values), len(values)) for values in chunks])
         self._sample(_place(sampled), len(sampled), step, _place(keys))
         return keys
 
-    def count_and_collect(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
+    def count_and_collect(self, chunks: Sequence[Any], low: int, high: int, room: int) -> Found:
         """Count and collect in one pass; see :class:`Kernel`."""
-        counted = _table("values size below inside finite start", [(_place(at), len(at), 0, 0, 0, 0) for at in pieces])
+        counted = _table("values size below inside finite start", [(_place(at), len(at), 0, 0, 0, 0) for at in chunks])
         found = np.empty(room, np.uint32)
 
-        def work(*pieces: int) -> None:
+        def work(*chunks: int) -> None:
             own = np.empty(room, np.uint32)  # what is not used of it takes no memory
-            self._count_and_collect(*pieces, self.level, low, high, _place(found), _place(own), room)
+            self._count_and_collect(*chunks, self.level, low, high, _place(found), _place(own), room)
 
         self._pass(counted, work)
         total = int(counted["inside"].sum())
@@ -72,33 +72,33 @@ class Compiled(Arrays):
                 for values, weights, split, bits, before in targets
             ],
         )
-        self._pass(swept, lambda *pieces: self._apply_threshold(*pieces, self.level, key))
+        self._pass(swept, lambda *chunks: self._apply_threshold(*chunks, self.level, key))
         return swept["kept"].tolist(), int(swept["churn"].sum())
 
-    def apply_mask(self, pieces: Sequence[MaskChunk]) -> None:
+    def apply_mask(self, chunks: Sequence[MaskChunk]) -> None:
         """Zero and stash in one pass; see :class:`Kernel`."""
 
-        def one(piece: MaskChunk) -> None:
-            self._apply_mask(_place(piece.values), len(piece.values), _place(piece.bits), _place(piece.stashed))
+        def one(chunk: MaskChunk) -> None:
+            self._apply_mask(_place(chunk.values), len(chunk.values), _place(chunk.bits), _place(chunk.stashed))
 
-        self._over(pieces, one, size(piece.values for piece in pieces))
+        self._over(chunks, one, size(chunk.values for chunk in chunks))
 
-    def scatter(self, pieces: Sequence[tuple[Any, Any]]) -> None:
+    def scatter(self, chunks: Sequence[tuple[Any, Any]]) -> None:
         """Find zeros and put values there in one pass; see :class:`Kernel`."""
 
-        def one(piece: tuple[Any, Any]) -> None:
-            self._scatter(_place(piece[0]), len(piece[0]), _place(piece[1]))
+        def one(chunk: tuple[Any, Any]) -> None:
+            self._scatter(_place(chunk[0]), len(chunk[0]), _place(chunk[1]))
 
-        self._over(pieces, one, size(values for values, _ in pieces))
+        self._over(chunks, one, size(values for values, _ in chunks))
 
-    def _pass(self, pieces: NDArray[Any], work: Callable[[int, int], None]) -> None:
-        """Let threads do ``work`` on counts that they share, and on the pieces."""
-        counts = np.array([len(pieces), 0, 0], np.int64)
-        together(lambda: work(_place(counts), _place(pieces)), self.threads, int(pieces["size"].sum()))
+    def _pass(self, chunks: NDArray[Any], work: Callable[[int, int], None]) -> None:
+        """Let threads do ``work`` on counts that they share, and on the chunks."""
+        counts = np.array([len(chunks), 0, 0], np.int64)
+        together(lambda: work(_place(counts), _place(chunks)), self.threads, int(chunks["size"].sum()))
 
 
 def _table(names: str, rows: Sequence[tuple[int, ...]]) -> NDArray[Any]:
-    """Return one row a piece: the inputs and outputs of a pass, in the layout of ``passes.cpp``."""
+    """Return one row a chunk: the inputs and outputs of a pass, in the layout of ``passes.cpp``."""
     return np.array(rows, [(name, np.int64) for name in names.split()])
 
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from fairseq_parp.sparsity import packing
 from fairseq_parp.sparsity.kernels import INTEGERS, Keys, ThresholdChunk
-from fairseq_parp.sparsity.kernels.piecewise import Counts, Piecewise
+from fairseq_parp.sparsity.kernels.chunkwise import Chunkwise, Counts
 
 
-class Tensors(Piecewise):
+class Tensors(Chunkwise):
     """Takes flat views as they are.
 
     Args:
@@ -20,12 +20,12 @@ class Tensors(Piecewise):
         cpu: all tensors are in main memory.
     """
 
-    piece = 1 << 19  # of temporary tensors there are several as large
+    chunk = 1 << 19  # of temporary tensors there are several as large
 
     def __init__(self, wide: bool, cpu: bool) -> None:
         self.wide = wide
         if not cpu:
-            self.piece = 1 << 22
+            self.chunk = 1 << 22
         self.infinity = 0x7FF0_0000_0000_0000 if wide else 0x7F80_0000
 
     @property

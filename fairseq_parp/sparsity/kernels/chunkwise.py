@@ -1,4 +1,4 @@
-"""Passes that go over the pieces in Python, on several threads."""
+"""Passes that go over the chunks in Python, on several threads."""
 
 from __future__ import annotations
 
@@ -36,34 +36,34 @@ def together(work: Callable[[], None], threads: int, weights: int) -> None:
 
 
 class Counts(NamedTuple):
-    """The counts of one piece, as :class:`Found` has them for all pieces."""
+    """The counts of one chunk, as :class:`Found` has them for all chunks."""
 
     below: int
     inside: int
     finite: bool
 
 
-def size(pieces: Iterable[Any]) -> int:
+def size(chunks: Iterable[Any]) -> int:
     """Return how many weights there are in all."""
-    return sum(map(len, pieces))
+    return sum(map(len, chunks))
 
 
-class Piecewise(Kernel):
-    """Makes passes over all pieces of what a subclass does with one."""
+class Chunkwise(Kernel):
+    """Makes passes over all chunks of what a subclass does with one."""
 
     @property
     def threads(self) -> int:
-        """How many pieces may be worked on at a time."""
+        """How many chunks may be worked on at a time."""
         return torch.get_num_threads()
 
-    def sample(self, pieces: Sequence[Any], step: int) -> Keys:
-        """Slice every piece where the one before left off; see :class:`Kernel`."""
-        positions = itertools.accumulate(map(len, pieces), initial=0)
-        slices = [values[-position % step :: step] for values, position in zip(pieces, positions, strict=False)]
-        return np.concatenate(self._over(slices, self._keys_of, size(pieces)))
+    def sample(self, chunks: Sequence[Any], step: int) -> Keys:
+        """Slice every chunk where the one before left off; see :class:`Kernel`."""
+        positions = itertools.accumulate(map(len, chunks), initial=0)
+        slices = [values[-position % step :: step] for values, position in zip(chunks, positions, strict=False)]
+        return np.concatenate(self._over(slices, self._keys_of, size(chunks)))
 
-    def count_and_collect(self, pieces: Sequence[Any], low: int, high: int, room: int) -> Found:
-        """Count and collect in all pieces; see :class:`Kernel`. Once the room is full, no more keys are collected."""
+    def count_and_collect(self, chunks: Sequence[Any], low: int, high: int, room: int) -> Found:
+        """Count and collect in all chunks; see :class:`Kernel`. Once the room is full, no more keys are collected."""
         lock, left = threading.Lock(), room
 
         def one(values: Any) -> tuple[Counts, Keys | None]:
@@ -73,14 +73,14 @@ class Piecewise(Kernel):
                 left -= counts.inside
             return counts, keys
 
-        done = self._over(pieces, one, size(pieces))
+        done = self._over(chunks, one, size(chunks))
         below, inside, finite = np.array([counts for counts, _ in done], np.int64).reshape(-1, 3).T
         parts = [keys for _, keys in done if keys is not None]
         keys = np.concatenate(parts) if parts and left >= 0 else None
         return Found(below, inside, bool(finite.all()), keys, inside.cumsum() - inside)
 
-    def histogram(self, pieces: Sequence[Any], low: int, high: int, shift: int) -> NDArray[np.int64]:
-        """Add up the histograms of all pieces; see :class:`Kernel`."""
+    def histogram(self, chunks: Sequence[Any], low: int, high: int, shift: int) -> NDArray[np.int64]:
+        """Add up the histograms of all chunks; see :class:`Kernel`."""
         total = np.zeros(((high - 1 - low) >> shift) + 1, np.int64)
         lock = threading.Lock()
 
@@ -89,7 +89,7 @@ class Piecewise(Kernel):
             with lock:
                 np.add(total, counts, out=total)
 
-        self._over(pieces, one, size(pieces))
+        self._over(chunks, one, size(chunks))
         return total
 
     def nth_position(self, values: Any, key: int, rank: int) -> int:
@@ -102,35 +102,35 @@ class Piecewise(Kernel):
         raise IndexError(f"{rank} weights too few have the key {key}")
 
     def apply_threshold(self, targets: Sequence[ThresholdChunk], key: int) -> tuple[list[int], int]:
-        """Apply the threshold to all pieces, then count bits; see :class:`Kernel`."""
+        """Apply the threshold to all chunks, then count bits; see :class:`Kernel`."""
         self._over(targets, lambda target: self._apply_threshold_to(target, key), size(each.values for each in targets))
         kept = [self._ones(target.bits) for target in targets]
         return kept, sum(self._ones(bits ^ before) for *_, bits, before in targets if before is not None)
 
-    def apply_mask(self, pieces: Sequence[MaskChunk]) -> None:
+    def apply_mask(self, chunks: Sequence[MaskChunk]) -> None:
         """Apply the mask part by part, for little memory; see :class:`Kernel`."""
 
-        def one(piece: MaskChunk) -> None:
-            values, bits, stashed = piece
+        def one(chunk: MaskChunk) -> None:
+            values, bits, stashed = chunk
             taken = 0
-            for start in range(0, len(values), self.piece):
-                part = values[start : start + self.piece]
+            for start in range(0, len(values), self.chunk):
+                part = values[start : start + self.chunk]
                 taken += self._apply_mask_to(
-                    part, bits[start // 8 : (start + self.piece) // 8], None if stashed is None else stashed[taken:]
+                    part, bits[start // 8 : (start + self.chunk) // 8], None if stashed is None else stashed[taken:]
                 )
 
-        self._over(pieces, one, size(piece.values for piece in pieces))
+        self._over(chunks, one, size(chunk.values for chunk in chunks))
 
-    def scatter(self, pieces: Sequence[tuple[Any, Any]]) -> None:
+    def scatter(self, chunks: Sequence[tuple[Any, Any]]) -> None:
         """Fill part by part, for little memory; see :class:`Kernel`."""
 
-        def one(piece: tuple[Any, Any]) -> None:
-            values, stashed = piece
+        def one(chunk: tuple[Any, Any]) -> None:
+            values, stashed = chunk
             taken = 0
-            for start in range(0, len(values), self.piece):
-                taken += self._scatter_into(values[start : start + self.piece], stashed[taken:])
+            for start in range(0, len(values), self.chunk):
+                taken += self._scatter_into(values[start : start + self.chunk], stashed[taken:])
 
-        self._over(pieces, one, size(values for values, _ in pieces))
+        self._over(chunks, one, size(values for values, _ in chunks))
 
     def _over(self, items: Sequence[T], work: Callable[[T], R], weights: int) -> list[R]:
         """Do ``work`` on every item and return the results in order; each thread takes the next item that is left."""
