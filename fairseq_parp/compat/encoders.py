@@ -75,7 +75,7 @@ def make_buildable(state: Mapping[str, Any]) -> None:
 
 def label_width(encoder: Any) -> int:
     """Return the width of a HuBERT's embeddings of its pretraining's labels."""
-    return int(encoder.model.final_dim if encoder.model.final_dim > 0 else encoder.model.encoder_embed_dim)
+    return int(encoder.model.get("final_dim") or encoder.model.encoder_embed_dim)
 
 
 def forget_labels(encoder: Any) -> None:

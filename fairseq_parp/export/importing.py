@@ -26,7 +26,7 @@ NEVER_EMITTED = -1e4
 
 _PREFIXES = {"wav2vec2": "wav2vec2.", "hubert": "hubert.", "data2vec_audio": "data2vec_audio."}
 _TASKS = {"hubert": "hubert_pretraining"}
-_CTC = {"hubert": "hubert_ctc"}
+_CTC = {"hubert": "parp_hubert_ctc"}
 _OLD_POSITIONS = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
 """What transformers called these before it used torch's parametrizations."""
 
