@@ -52,6 +52,7 @@ CONFORMER = Family(
     ),
     models=("wav2vec2",),
     ctc_model="parp_wav2vec_ctc",
+    sublayers=("ffn1", "self_attn", "ffn2"),
 )
 
 HUBERT = replace(WAV2VEC2, name="hubert", models=("hubert",), transformers="HubertModel", ctc_model="parp_hubert_ctc")
@@ -75,6 +76,7 @@ DATA2VEC2 = Family(
         LinearMap("fc2", "mlp.fc2"),
     ),
     models=("data2vec_multi",),
+    sublayers=("attn", "mlp"),
     imports="fairseq.examples.data2vec.models.data2vec2",
 )
 

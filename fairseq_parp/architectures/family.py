@@ -50,6 +50,7 @@ class Family:
         models: fairseq's names (``_name``) of its pretrained models.
         config: keys from the config of a finetuned model to that of its pretrained encoder, outermost first.
         weights_beneath: the encoder's name within a finetuned model.
+        sublayers: paths of the modules within a layer whose output is added to the residual, adapters behind them.
         transformers: class of the encoder in Hugging Face transformers; None where there is none.
         transformers_layer: name of a layer there, with ``{}`` for its number.
         imports: module that has to be imported before fairseq knows the model; None for fairseq's own.
@@ -62,6 +63,7 @@ class Family:
     models: tuple[str, ...]
     config: tuple[str, ...] = ("w2v_args",)
     weights_beneath: str = "w2v_encoder.w2v_model"
+    sublayers: tuple[str, ...] = ("self_attn", "fc2")
     transformers: str | None = None
     transformers_layer: str = "encoder.layers.{}"
     imports: str | None = None
@@ -92,6 +94,15 @@ def family_of(names: Iterable[str], families: Mapping[str, Family]) -> Family | 
 
 _LAYER = re.compile(r"((?:.*\.)?(?:layers|layer|blocks)\.\d+)\.")
 _KIND = re.compile(r"(?:.*\.)?(?:layers|layer|blocks)\.\d+\.(?:self_attn\.|attn\.|mlp\.)?(.+)\.(?:weight|bias)")
+
+
+def is_adapter(name: str) -> bool:
+    """Tell whether a parameter is one of a small module that :mod:`fairseq_parp.adapters` puts into a layer.
+
+    >>> is_adapter("encoder.layers.3.fc2.adapter.up.weight"), is_adapter("encoder.layers.3.fc2.weight")
+    (True, False)
+    """
+    return ".adapter." in name or ".lora." in name
 
 
 def layer_of(name: str) -> str:

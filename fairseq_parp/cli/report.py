@@ -36,6 +36,7 @@ def render(found: SparsityReport) -> str:
         f"updates     {'not stated' if found.updates is None else found.updates}",
         f"pruning     {asked}",
         *_reached(found.run),
+        *_trained(found.adapters),
         f"prunable    {line(found.prunable)}",
         f"all of it   {line(found.model)}",
     ]
@@ -47,6 +48,15 @@ def _reached(run: Mapping[str, Any]) -> list[str]:
         return []
     ended = f"; ended by {run['ended']}" if run.get("ended") else ""
     return [f"sparsity    {run['reached']:.4g} reached of {run['asked']:.4g} asked{ended}"]
+
+
+def _trained(adapters: Mapping[str, Any]) -> list[str]:
+    """Return what trained: the kind of ``task.adapters``, and parameters by kind."""
+    from fairseq_parp.adapters import Trained
+
+    if not adapters:
+        return []
+    return [f"trained     {adapters['config']['kind']}: {Trained(adapters['trained'], adapters['size'])}"]
 
 
 def _asked(pruning: Mapping[str, object]) -> str:

@@ -15,6 +15,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from fairseq_parp.adapters import merged
 from fairseq_parp.architectures import ARCHITECTURES
 from fairseq_parp.checkpoints import read
 from fairseq_parp.compat.no_eval import building
@@ -51,6 +52,7 @@ class Source:
 
         load_plugin()
         state = read(path)
+        state["model"] = merged(str(path), state["model"])
         return cls(Path(path), state, encoder_config(state))
 
     @property

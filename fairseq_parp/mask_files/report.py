@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ class SparsityReport:
             other models and for checkpoints of earlier versions.
         model: all parameters and buffers of the model.
         zeros: of the pruned set: the run's own scope, or the paper's.
+        adapters: ``task.adapters`` as ``config``, the parameters that ``trained`` by kind, and the model's ``size``;
+            empty for other models.
     """
 
     path: str
@@ -82,6 +84,7 @@ class SparsityReport:
     run: dict[str, Any]
     model: Count
     zeros: Zeros
+    adapters: dict[str, Any] = field(default_factory=dict)
 
     @property
     def prunable(self) -> Count:
@@ -91,6 +94,7 @@ class SparsityReport:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         head = {"path": self.path, "updates": self.updates, "pruning": self.pruning, "run": self.run}
+        head["adapters"] = self.adapters
         head["model"] = self.model.to_json()
         return head | self.zeros.to_json()
 
@@ -112,6 +116,7 @@ def report(path: str | Path) -> SparsityReport:
         updates=history[-1].get("num_updates"),
         pruning=saved_pruning(state).get("config"),
         run=_run(state),
+        adapters=dict((find_state(state.get("extra_state")) or {}).get("adapters") or {}),
         model=_add(map(_count, tensors.values())),
         zeros=Zeros.of({name: _count(tensors[name]) for name in names}),
     )

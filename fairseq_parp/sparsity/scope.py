@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import nn
 
-from fairseq_parp.architectures import ARCHITECTURES
+from fairseq_parp.architectures import ARCHITECTURES, is_adapter
 from fairseq_parp.architectures.families import DISTINCT
 from fairseq_parp.errors import ScopeError, listing
 from fairseq_parp.sparsity.sharing import distinct
@@ -69,6 +69,10 @@ def _custom(named: Mapping[str, object], expressions: list[str]) -> set[str]:
     owner: dict[str, str] = {}
     for expression in expressions:
         matches = _match(named, expression)
+        taken = next(filter(is_adapter, matches), None)
+        if taken and not re.search("adapter|lora", expression):
+            way_out = "name adapter or lora in the expression to prune them, or leave them out: (?!.*adapter)..."
+            raise ScopeError(f"task.pruning.scope: {expression!r} takes the adapter weight {taken} unasked; {way_out}")
         if not matches:
             raise ScopeError(f"task.pruning.scope: {expression!r} finds no parameter; there are: {listing(named)}")
         for name in matches:

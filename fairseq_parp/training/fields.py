@@ -9,10 +9,11 @@ from omegaconf import II
 
 @dataclass
 class PruningFields:
-    """``pruning``, and keys of other groups of the config that the life cycle reads; the latter are not for users."""
+    """``pruning``, ``adapters``, and keys of other groups that the life cycle reads; the latter are not for users."""
 
     # Any, not a nested dataclass: omegaconf would refuse a misspelt key inside fairseq's start-up, with a traceback.
     pruning: Any = None
+    adapters: Any = None
 
     max_update: Any = II("optimization.max_update")
     seed: Any = II("common.seed")

@@ -14,11 +14,20 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import distributed
 
+from fairseq_parp.adapters import (
+    AdapterConfig,
+    Trained,
+    accept,
+    adapt,
+    read_adapters,
+    require_prunable,
+    set_trained,
+)
 from fairseq_parp.compat import train_loop
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import LossError, MaskError, WeightsError, one_line_errors
 from fairseq_parp.memory import peak_megabytes
-from fairseq_parp.sparsity import PruneRecord, PruningSession, Sources, read_config
+from fairseq_parp.sparsity import PruneRecord, PruningConfig, PruningSession, Sources, read_config
 from fairseq_parp.training.folder import claim
 from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.masters import loss_scale, master_weights, overflowed, restore, state_of
@@ -45,11 +54,15 @@ class PruningLifeCycle:
     Attributes:
         session: the run's pruning; None in a task that does not train.
         run: follows fairseq's train loop to the run's end.
+        adapters: what trains; set where a task trains.
+        trained: the count of it.
         bad_loss: the error of a loss that is NaN on this rank, for the moment when all ranks see it.
     """
 
     cfg: Any
     session: PruningSession | None = None
+    adapters: AdapterConfig
+    trained: Trained
     bad_loss: LossError | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,7 +100,9 @@ class PruningLifeCycle:
         """Build the model and, for training, its pruning session."""
         if from_checkpoint:
             with building(), one_line_errors():
-                return super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
+                model = super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
+                accept(model, insert=True)
+                return model
         with building(), one_line_errors(), self.run.guarded():
             config = read_config(_plain(self.cfg.pruning))
             require_supported(self.cfg)
@@ -97,6 +112,7 @@ class PruningLifeCycle:
             if rank() == 0:
                 log_into(self.cfg.save_dir)
             model = super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
+            self._adapt(model, config)
             last_update = int(self.cfg.max_update or 0) or None
             session = PruningSession.of_model(model, config, last_update, self.mask_sources(model), self.cfg.seed)
             logger.info(f"pruning {len(session.parameters)} tensors, {session.size:,} weights: {config}")
@@ -105,6 +121,15 @@ class PruningLifeCycle:
             model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())
             self.session = self.run.session = session
             return model
+
+    def _adapt(self, model: Any, pruning: PruningConfig) -> None:
+        """Put adapters into the model and freeze what does not train."""
+        self.adapters = read_adapters(_plain(self.cfg.adapters))
+        adapt(model, self.adapters, self.cfg.seed)
+        accept(model, insert=False)
+        self.trained = set_trained(model, self.adapters)
+        logger.info(f"trained ({self.adapters.kind}): {self.trained}")
+        require_prunable(model, self.adapters, pruning)
 
     # --- updates -----------------------------------------------------------------------------------------------------
 
@@ -215,6 +240,7 @@ class PruningLifeCycle:
             "pruning": self.session.state_dict(),
             "precision": name_of(self.cfg),
             "run": self.run.state_dict(),
+            "adapters": {"config": self.adapters.identity(), "trained": self.trained.kinds, "size": self.trained.size},
         }
         if (data := self.training_data()) is not None:
             state["data"] = data._asdict()

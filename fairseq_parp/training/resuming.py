@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fairseq_parp import checkpoints
+from fairseq_parp.adapters import require_same
 from fairseq_parp.compat.safe_loading import Check, checking, or_unusable
 from fairseq_parp.errors import (
     CheckpointError,
@@ -61,6 +62,7 @@ def _load(cfg: Any, trainer: Any, start: Start, new_optimizer: bool) -> Any:
     def check(path: str, state: Mapping[str, Any]) -> None:
         if not start.weights_only:
             _require_resumable(path, state, type(trainer.task).__name__, new_optimizer)
+        require_same(path, state, trainer.task.adapters, type(trainer.task).__name__, not start.weights_only)
         trainer.task.require_fitting(path, state)
 
     def load() -> Any:

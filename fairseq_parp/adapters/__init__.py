@@ -1,0 +1,16 @@
+"""What trains of a pretrained model, and small modules within it: bottleneck adapters and LoRA.
+
+Data flows one way: config -> modules within the layers -> what trains. A file's tensors say which modules it has.
+"""
+
+from fairseq_parp.adapters.config import KINDS, AdapterConfig, read_adapters
+from fairseq_parp.adapters.insertion import adapt
+from fairseq_parp.adapters.loading import accept, require_same
+from fairseq_parp.adapters.merging import merged
+from fairseq_parp.adapters.pruned import require_prunable
+from fairseq_parp.adapters.training import Trained, set_trained
+
+__all__ = [
+    "KINDS", "AdapterConfig", "Trained", "accept", "adapt", "merged", "read_adapters", "require_prunable",
+    "require_same", "set_trained",
+]  # fmt: skip

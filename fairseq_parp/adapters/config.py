@@ -1,0 +1,163 @@
+"""The keys of ``task.adapters``: one key, ``kind``, is the answer to the question of what trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from fairseq_parp.errors import ConfigError, unknown_key
+from fairseq_parp.sparsity.registry import Registry
+
+PREFIX = "task.adapters"
+
+Layers = str | int | tuple[int, ...]
+
+LORA_MAPS = ("q", "k", "v", "out", "fc1", "fc2")
+"""The maps of a layer that LoRA may adapt, by the names of :class:`~fairseq_parp.architectures.LinearMap`."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """``full``: what fairseq trains. The other kinds have classes of their own, with their own keys.
+
+    Raises:
+        ConfigError: a value is not allowed; the message names the key, the value and what is allowed.
+    """
+
+    kind: str = "full"
+
+    def _require(self, key: str, good: bool, allowed: str) -> None:
+        if not good:
+            raise ConfigError(f"{PREFIX}.{key}", getattr(self, key), allowed)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the keys of this kind."""
+        return [field.name for field in fields(cls)]
+
+    @property
+    def adds(self) -> bool:
+        """Whether the kind puts modules into the model."""
+        return False
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a resumed run must share with the run it continues."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class HeadOnly(AdapterConfig):
+    """Only what stands outside of the encoder trains, such as the CTC head."""
+
+
+@dataclass(frozen=True)
+class BitFit(AdapterConfig):
+    """The biases of all layers and the head train."""
+
+
+@dataclass(frozen=True)
+class TopN(AdapterConfig):
+    """All of some layers and the head train."""
+
+    layers: Layers = "all"
+    """``all``, the number of top layers, or a list of layers counted from 0."""
+
+    def __post_init__(self) -> None:
+        self._require("layers", _is_layers(self.layers), "must be all, a number of top layers, or a list of layers")
+
+
+@dataclass(frozen=True)
+class Bottleneck(TopN):
+    """Two adapters a layer (Thomas et al., 2022); they, the LayerNorms of all layers and the head train."""
+
+    width: int = 256
+    """Of the bottleneck."""
+
+    base: str = "frozen"
+    """``frozen``, or ``trained``: then everything else trains, too, as in PARP of an adapted model."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("width", _is_count(self.width), "must be a whole number >= 1")
+        self._require("base", self.base in ("frozen", "trained"), "must be frozen or trained")
+
+    @property
+    def adds(self) -> bool:
+        """Whether the kind puts modules into the model."""
+        return True
+
+
+@dataclass(frozen=True)
+class Lora(TopN):
+    """A product of two small matrices is added to weights (Hu et al., 2021); it and the head train."""
+
+    maps: tuple[str, ...] = ("q", "v")
+    """Which linear maps of a layer."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    """The product is multiplied by alpha / rank."""
+
+    dropout: float = 0.0
+    """Of the inputs of the product; one mask for all frames of a batch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = isinstance(self.maps, tuple) and bool(self.maps) and set(self.maps) <= set(LORA_MAPS)
+        self._require("maps", known and len(set(self.maps)) == len(self.maps), f"must be among {', '.join(LORA_MAPS)}")
+        self._require("rank", _is_count(self.rank), "must be a whole number >= 1")
+        self._require("alpha", _is_number(self.alpha) and self.alpha > 0, "must be a number above 0")
+        self._require("dropout", _is_number(self.dropout) and 0 <= self.dropout < 1, "must be a number in [0, 1)")
+
+    @property
+    def adds(self) -> bool:
+        """Whether the kind puts modules into the model."""
+        return True
+
+
+KINDS: Registry[type[AdapterConfig]] = Registry(f"{PREFIX}.kind")
+
+KINDS.register("full", AdapterConfig)
+KINDS.register("bottleneck", Bottleneck)
+KINDS.register("lora", Lora)
+KINDS.register("bitfit", BitFit)
+KINDS.register("head_only", HeadOnly)
+KINDS.register("top_n", TopN)
+
+
+def read_adapters(raw: Mapping[str, Any] | None) -> AdapterConfig:
+    """Return the config that the keys of ``task.adapters`` name; without keys, all trains.
+
+    Raises:
+        ConfigError: a key does not exist or belongs to another kind, or a value is not allowed.
+    """
+    if raw is None:
+        return AdapterConfig()
+    if not isinstance(raw, Mapping):
+        raise ConfigError(PREFIX, raw, f"must be a mapping with kind, one of {', '.join(KINDS)}")
+    kind = raw.get("kind", "full")
+    cls = KINDS[kind]
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+    for key, value in values.items():
+        owners = [name for name in KINDS if key in KINDS[name].names()]
+        if not owners:
+            raise unknown_key(f"{PREFIX}.{key}", value, str(key), cls.names())
+        if kind not in owners and value is not None:
+            raise ConfigError(f"{PREFIX}.{key}", value, f"is for {', '.join(owners)}, not {kind}; leave it null")
+    return cls(**{key: value for key, value in values.items() if key in cls.names()})
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_layers(value: object) -> bool:
+    if isinstance(value, tuple):
+        whole = all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in value)
+        return bool(value) and whole and len(set(value)) == len(value)
+    return value == "all" or _is_count(value)

@@ -1,0 +1,95 @@
+"""The small modules. Both start at exactly the identity: the model's outputs are those without them, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+START = 0.02
+"""Standard deviation of the first map's weights, as BERT's."""
+
+
+class Adapter(nn.Module):
+    """x + up(GELU(down(LayerNorm(x)))): a bottleneck of two linear maps beside the identity.
+
+    The paper gives the width, the LayerNorm and the place; GELU, the LayerNorm's place and the start are choices here.
+
+    Args:
+        size: of the input (..., size) and of the output.
+        width: of the bottleneck.
+        chance: draws the first map's weights.
+    """
+
+    def __init__(self, size: int, width: int, chance: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(size)
+        # nn.Linear's own start would use torch's random state, and so change a training's dropout
+        self.down = nn.utils.skip_init(nn.Linear, size, width)
+        self.up = nn.utils.skip_init(nn.Linear, width, size)
+        with torch.no_grad():
+            self.down.weight.normal_(0, START, generator=chance)
+            for zero in (self.down.bias, self.up.weight, self.up.bias):
+                zero.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output, of the input's shape."""
+        return x + cast(Tensor, self.up(nn.functional.gelu(self.down(self.norm(x)))))
+
+
+class Lora(nn.Module):
+    """alpha / rank * up @ down, to be added to a weight (out, in).
+
+    Args:
+        shape: of the weight.
+        rank: of the product.
+        scale: alpha / rank, kept with the tensors so that a file needs no config.
+        dropout: fraction of the inputs that a forward pass in training leaves out.
+        chance: draws ``down``.
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self, shape: torch.Size | tuple[int, ...], rank: int, scale: float, dropout: float = 0.0,
+        chance: torch.Generator | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        rows, columns = shape
+        bound = columns**-0.5
+        self.down = nn.Parameter(torch.empty(rank, columns).uniform_(-bound, bound, generator=chance))
+        self.up = nn.Parameter(torch.zeros(rows, rank))
+        self.register_buffer("scale", torch.tensor(scale))
+        self.dropout = dropout
+
+    def forward(self) -> Tensor:
+        """Return the product, (out, in)."""
+        # One mask of inputs a pass: the attention takes weights, not modules, so no input passes through here.
+        down: Tensor = self.down
+        if self.training and self.dropout:
+            down = down * nn.functional.dropout(down.new_ones(down.shape[1]), self.dropout)
+        return self.scale * (self.up @ down)
+
+
+class LoraLinear(nn.Linear):
+    """A linear map whose ``weight`` is the sum of its parameter and :class:`Lora`'s product, for whoever reads it.
+
+    fairseq's attention passes ``q_proj.weight`` to ``F.multi_head_attention_forward`` and calls no ``q_proj``: a
+    wrapper around the module would never be called. The parameter keeps its name in the model and in files.
+    """
+
+    lora: Lora
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """The sum, (out, in)."""
+        return cast(Tensor, self._parameters["weight"]) + cast(Tensor, self.lora())
+
+
+def apply_adapter(module: nn.Module, _inputs: Any, output: Any) -> Any:
+    """Forward hook of a sublayer: pass its output, or the first of its outputs, through the sublayer's ``adapter``."""
+    adapter = cast(Adapter, module.adapter)
+    if isinstance(output, tuple):
+        return (adapter(output[0]), *output[1:])
+    return adapter(output)

@@ -1,0 +1,35 @@
+"""Adapters together with pruning."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from fairseq_parp.adapters.config import PREFIX, AdapterConfig, Lora
+from fairseq_parp.errors import ConfigError
+from fairseq_parp.sparsity import PruningConfig, find_parameters
+from fairseq_parp.sparsity.criteria import CRITERIA
+
+
+def require_prunable(model: nn.Module, config: AdapterConfig, pruning: PruningConfig) -> None:
+    """Refuse a pruning that the adapters would undo, or that has nothing to go by.
+
+    Raises:
+        ConfigError: LoRA adds to weights that are pruned; a criterion ranks by gradients that frozen weights lack.
+        ScopeError: the scope finds nothing.
+    """
+    if pruning.method == "dense":
+        return
+    scope = find_parameters(model, pruning.scope)
+    pruned = next((name for name in scope if isinstance(config, Lora) and _has_lora(model, name)), None)
+    if pruned is not None:
+        allowed = f"adds to {pruned}, which is pruned: merged, it has no zeros; use bottleneck, or another scope"
+        raise ConfigError(f"{PREFIX}.kind", config.kind, allowed)
+    frozen = next((name for name, weight in scope.items() if not weight.requires_grad), None)
+    if frozen is not None and CRITERIA[pruning.criterion].needs_gradients:
+        allowed = f"ranks by gradients, and {PREFIX}.kind={config.kind} freezes {frozen}; use magnitude or random"
+        raise ConfigError("task.pruning.criterion", pruning.criterion, allowed)
+
+
+def _has_lora(model: nn.Module, name: str) -> bool:
+    owner, _, part = name.rpartition(".")
+    return part == "weight" and hasattr(model.get_submodule(owner), "lora")

@@ -1,0 +1,120 @@
+"""Which parameters train, and the count of them by kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fairseq_parp.adapters.config import PREFIX, AdapterConfig, BitFit, Bottleneck, TopN
+from fairseq_parp.adapters.insertion import chosen, family_and_layers, is_norm
+from fairseq_parp.architectures import ARCHITECTURES, family_of, is_adapter
+from fairseq_parp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Counts of parameters.
+
+    Attributes:
+        kinds: trained parameters by kind: ``adapters``, ``norms`` and ``layers`` (the rest of them),
+            ``encoder`` (outside of layers), ``head``.
+        size: all parameters of the model.
+    """
+
+    kinds: dict[str, int]
+    size: int
+
+    @property
+    def count(self) -> int:
+        """All trained parameters."""
+        return sum(self.kinds.values())
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.kinds.items())
+        return f"{self.count:,} of {self.size:,} parameters ({100 * self.count / self.size:.3f} %): {kinds}"
+
+
+def set_trained(model: nn.Module, config: AdapterConfig) -> Trained:
+    """Freeze what does not train, and count what does.
+
+    Raises:
+        ConfigError: nothing trains.
+    """
+    named = dict(model.named_parameters())
+    kinds = _kinds(model, named)
+    if type(config) is not AdapterConfig and getattr(config, "base", "frozen") == "frozen":
+        wanted = _wanted(model, config, kinds)
+        for name, parameter in named.items():
+            parameter.requires_grad_(name in wanted)
+        _record_through_checkpoints(model)
+    counts: Counter[str] = Counter()
+    for name, parameter in named.items():
+        if parameter.requires_grad:
+            counts[kinds[name]] += parameter.numel()
+    if not counts:
+        raise ConfigError(f"{PREFIX}.kind", config.kind, "nothing trains: the model has no head outside of its encoder")
+    return Trained(dict(counts), sum(parameter.numel() for parameter in named.values()))
+
+
+def _wanted(model: nn.Module, config: AdapterConfig, kinds: Mapping[str, str]) -> set[str]:
+    """Return the names of what trains."""
+    _, layers = family_and_layers(model)
+    trained = {"head"}
+    if config.adds:
+        trained.add("adapters")
+    if isinstance(config, Bottleneck):
+        trained.add("norms")
+    found = {name for name, kind in kinds.items() if kind in trained}
+    if isinstance(config, BitFit):
+        found |= {name for name in _within(kinds, layers) if name.endswith("bias")}
+    elif isinstance(config, TopN) and not config.adds:
+        found |= _within(kinds, chosen(layers, config.layers))
+    return found
+
+
+def _within(names: Iterable[str], layers: Iterable[str]) -> set[str]:
+    starts = tuple(f"{layer}." for layer in layers)
+    return {name for name in names if name.startswith(starts)}
+
+
+def _kinds(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Return what each parameter belongs to; a model of no known architecture is of one kind."""
+    every = list(names)
+    if family_of(every, ARCHITECTURES) is None:
+        return dict.fromkeys(every, "model")
+    family, layers = family_and_layers(model)
+    in_layers = _within(every, layers)
+    beneath = f"{family.weights_beneath}."
+    alone = not next(iter(layers)).startswith(beneath)  # then the model is the encoder itself
+
+    def kind(name: str) -> str:
+        if is_adapter(name):
+            return "adapters"
+        if name in in_layers:
+            return "norms" if is_norm(model.get_submodule(name.rpartition(".")[0])) else "layers"
+        return "encoder" if alone or name.startswith(beneath) else "head"
+
+    return {name: kind(name) for name in every}
+
+
+def _record_through_checkpoints(model: nn.Module) -> None:
+    """Let activation checkpointing record gradients although nothing below a layer trains.
+
+    fairseq's function records a layer only where the layer's input needs a gradient.
+    """
+    _, layers = family_and_layers(model)
+    for layer in layers.values():
+        if hasattr(layer, "precheckpoint_forward") and any(each.requires_grad for each in layer.parameters()):
+            layer.register_forward_pre_hook(_require_gradient)
+
+
+def _require_gradient(_layer: nn.Module, inputs: Any) -> Any:
+    x, *others = inputs
+    if torch.is_grad_enabled() and not x.requires_grad:
+        x = x.detach().requires_grad_()
+    return (x, *others)
