@@ -29,6 +29,7 @@ EXTRAS = {
         "pre-commit",
         "pytest",
         "ruff",
+        'peft; python_version >= "3.11"',  # LoRA on plain linear maps is compared with it
         "srt",
         "yamllint",
         'transformers; python_version >= "3.11"',
