@@ -54,6 +54,8 @@ def _safetensors(file: Path, length: int) -> str | None:
             metadata = json.loads(opened.read(length)).get("__metadata__") or {}
         except (ValueError, MemoryError, OverflowError, AttributeError):
             return None
+    if str(metadata.get("format", "")).startswith("fairseq_parp.compact"):
+        return None
     if str(metadata.get("format", "")).startswith("fairseq_parp.mask"):
         return "a mask file, which fairseq-parp mask show reads"
     return "a safetensors file, as transformers and others write; fairseq's checkpoints end in .pt"

@@ -9,10 +9,11 @@ from typing import IO, Any
 
 import torch
 
+from fairseq_parp.checkpoints import compact
 from fairseq_parp.checkpoints.archives import DamagedError, inspect
 from fairseq_parp.checkpoints.contents import require_fairseq
 from fairseq_parp.checkpoints.pickles import RefusedError
-from fairseq_parp.errors import UnreadableCheckpointError, absolute, first_line
+from fairseq_parp.errors import MaskError, UnreadableCheckpointError, absolute, first_line
 from fairseq_parp.kinds import no_checkpoint
 
 _DICTIONARY = "fairseq.data.dictionary.Dictionary"
@@ -59,6 +60,8 @@ def load(
             raise UnreadableCheckpointError(shown, reason)
         with Path(source).open("rb") as file:
             return load(file, shown, with_fairseq=with_fairseq, require=require)
+    if compact.is_compact(source):
+        return _compact(source, shown, with_fairseq, require)
     try:
         inspect(source, shown, _names_of(torch.serialization.get_safe_globals()))
         with torch.serialization.safe_globals(_allowed(with_fairseq)):
@@ -77,6 +80,34 @@ def load(
     except ValueError as error:
         raise UnreadableCheckpointError(shown, str(error)) from None
     return content
+
+
+def _compact(source: IO[bytes], shown: str, with_fairseq: bool, require: Callable[[Any], None]) -> dict[str, Any]:
+    """Read a compact checkpoint as the one that it was made from, without optimizer and random states."""
+    try:
+        tensors, content = compact.decode(source.read())
+        state = {
+            "args": None, "cfg": content["cfg"], "model": tensors, "criterion": None, "task_state": {},
+            "optimizer_history": [content["history"]], "last_optimizer_state": None,
+            "extra_state": compact.pruning_state(tensors, content["pruning"], content["pruned"]),
+        }  # fmt: skip
+        if content["symbols"]:
+            state["task_state"] = {"target_dictionary": _dictionary(content["symbols"], with_fairseq)}
+        require(state)
+    except (ValueError, KeyError, TypeError, RefusedError, MaskError) as error:
+        raise UnreadableCheckpointError(shown, f"not a compact checkpoint that can be used ({error})") from None
+    return state
+
+
+def _dictionary(symbols: list[list[Any]], with_fairseq: bool) -> Any:
+    if not with_fairseq:
+        return DictionaryStandIn()
+    from fairseq.data.dictionary import Dictionary
+
+    dictionary = Dictionary()
+    for symbol, count in symbols[dictionary.nspecial :]:
+        dictionary.add_symbol(str(symbol), int(count))
+    return dictionary
 
 
 def require_whole(path: str | Path) -> None:

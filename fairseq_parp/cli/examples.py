@@ -27,6 +27,7 @@ EXAMPLES = {
     "report": "checkpoint_best.pt",
     "score": "OUT/generate-test.txt",
     "transcribe": "checkpoint_best.pt FILE.wav --format srt",
+    "verify": "wav2vec_small.pt",
 }
 """Arguments by the command's words."""
 

@@ -10,6 +10,7 @@ from fairseq_parp.export.source import Source
 from fairseq_parp.mask_files.reading import saved_pruning
 
 _USE = {
+    "compact": "fairseq-parp transcribe model.safetensors FILE.wav",
     "fairseq": "checkpoint_utils.load_model_ensemble_and_task(['model.pt'], arg_overrides={'data': 'THIS FOLDER'})",
     "transformers": "pipeline('automatic-speech-recognition', 'THIS FOLDER')(audio)",
 }
@@ -18,6 +19,9 @@ _ALONE = (
     "Use `batch_size=1`: the group norm of the first convolution averages over padding, "
     "so the text of a shorter utterance depends on the others in its batch."
 )
+
+_NO_GAIN = "Zeros make neither this file smaller nor its model faster: dense libraries multiply by them."
+_GAIN = {"compact": "Zeros are not stored. They make the model no faster: the loaded tensors are dense."}
 
 
 def card(source: Source, target: str, differences: Mapping[str, float], lost: Sequence[str]) -> str:
@@ -30,7 +34,7 @@ def card(source: Source, target: str, differences: Mapping[str, float], lost: Se
         + (f", finetuned on {len(source.symbols) - 4} symbols (`{source.labels}`)." if source.finetuned else "."), "",
         "## Use", "", f"`{_USE[target]}`", "", *_notes(source), "",
         "## Pruning", "", _method(source), "", "| layer | zeros | sparsity |", "|---|---|---|", *rows, "",
-        "Zeros make neither this file smaller nor its model faster: dense libraries multiply by them.", "",
+        _GAIN.get(target, _NO_GAIN), "",
         "## Compared with the checkpoint", "", *compared, "- every tensor in the folder: equal, bit for bit", "",
         "## Not in this folder", "", *([f"- {line}" for line in lost] or ["- nothing is missing"]), "",
     ])  # fmt: skip

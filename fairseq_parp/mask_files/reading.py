@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from fairseq_parp import checkpoints
+from fairseq_parp.checkpoints import compact
 from fairseq_parp.errors import MaskError, absolute
 from fairseq_parp.files import is_torch_saved
 from fairseq_parp.kinds import absent, kind_of
@@ -42,11 +43,16 @@ def read_mask(path: str | Path) -> MaskSet:
     other = kind_of(file)
     if other and "safetensors" not in other and "mask" not in other:
         raise MaskError(f"{absolute(file)}: not a mask, but {other}; a mask is a {ANY_MASK}")
-    if not is_torch_saved(file):
+    if not is_torch_saved(file) and not _is_compact(file):
         return MaskSet.load(file)
     state = checkpoints.load(file, with_fairseq=False)
     named = named_tensors(state)
     return _of_prune(named, file) if any(map(_PRUNED.fullmatch, named)) else _of_zeros(state, distinct(named), file)
+
+
+def _is_compact(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return compact.is_compact(opened) and kind_of(file) is None
 
 
 def tensors_of(state: Any) -> dict[str, Tensor]:

@@ -89,7 +89,10 @@ def test_a_config_that_fairseq_evaluates(commands: tiny.Commands, data: Path, pr
     """The pickle is harmless, and stock fairseq runs what the config says all the same."""
     file, mark = tmp_path / "hostile.pt", tmp_path / "mark"
     eval_in_cfg(pretrained, file, mark)
-    one_line(commands.train(tmp_path, tiny.training(tmp_path, data, file), expect=None), "hostile.pt: not a pretrained")
+    one_line(
+        commands.train(tmp_path, tiny.training(tmp_path, data, file), expect=None),
+        "hostile.pt: its encoder cannot be built",
+    )
     assert not mark.exists()
     short = "optimization.max_update=1"
     commands.train(tmp_path, stock_training(tmp_path, tmp_path / "stock", data, file, short), expect=None)

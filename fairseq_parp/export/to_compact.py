@@ -1,0 +1,54 @@
+"""The target ``compact``: one safetensors file with masks and kept values, which this package reads as a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from fairseq_parp.checkpoints import compact, read
+from fairseq_parp.export.audio import Batch
+from fairseq_parp.export.source import Source
+from fairseq_parp.files import write_whole
+from fairseq_parp.mask_files.reading import pruned_names, saved_pruning
+
+FILE = "model.safetensors"
+
+_HISTORY = ("criterion_name", "optimizer_name", "num_updates", "best_loss")
+
+
+def write(source: Source, folder: Path) -> list[str]:
+    """Write the file.
+
+    Returns:
+        what it lacks of the checkpoint, one line each.
+    """
+    dictionary = (source.state.get("task_state") or {}).get("target_dictionary")
+    last = (source.state.get("optimizer_history") or [{}])[-1]
+    content: dict[str, Any] = {
+        "cfg": OmegaConf.to_container(source.cfg, resolve=True, enum_to_str=True),
+        "history": {key: last.get(key) for key in _HISTORY} | {"lr_scheduler_state": {}},
+        "pruned": pruned_names(source.state, source.tensors),
+        "pruning": dict(saved_pruning(source.state).get("config") or {}),
+        "symbols": [list(each) for each in zip(dictionary.symbols, dictionary.count, strict=True)]
+        if dictionary
+        else [],
+    }
+    write_whole(folder / FILE, compact.encode(source.tensors, content))
+    return ["optimizer, random states and stashed values: training cannot be resumed from it"]
+
+
+def stored(_source: Source, folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of the written file, by the checkpoint's names."""
+    return dict(read(folder / FILE)["model"])
+
+
+@torch.no_grad()
+def outputs(_source: Source, folder: Path, batches: Sequence[Batch]) -> list[Tensor]:
+    """Return what the model of the written file gives."""
+    written = Source.open(folder / FILE)
+    return [written.outputs(*batch) for batch in batches]
