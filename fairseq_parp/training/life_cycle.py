@@ -28,6 +28,7 @@ from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import LossError, MaskError, WeightsError, one_line_errors
 from fairseq_parp.memory import peak_megabytes
 from fairseq_parp.sparsity import PruneRecord, PruningConfig, PruningSession, Sources, read_config
+from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.training.folder import claim
 from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.masters import loss_scale, master_weights, overflowed, restore, state_of
@@ -104,7 +105,8 @@ class PruningLifeCycle:
                 accept(model, insert=True)
                 return model
         with building(), one_line_errors(), self.run.guarded():
-            config = read_config(_plain(self.cfg.pruning))
+            config, last_update = read_config(_plain(self.cfg.pruning)), int(self.cfg.max_update or 0) or None
+            build_method(config, last_update)  # what it misses is named before what a schedule misses
             require_supported(self.cfg)
             require_options(self.cfg)
             claim(self.cfg.save_dir)
@@ -113,7 +115,6 @@ class PruningLifeCycle:
                 log_into(self.cfg.save_dir)
             model = super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
             self._adapt(model, config)
-            last_update = int(self.cfg.max_update or 0) or None
             session = PruningSession.of_model(model, config, last_update, self.mask_sources(model), self.cfg.seed)
             logger.info(f"pruning {len(session.parameters)} tensors, {session.size:,} weights: {config}")
             warn_if_frozen(model_cfg, session)
