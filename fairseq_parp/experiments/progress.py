@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Progress:
 
     def finished(self, step: Step) -> bool:
         """Tell whether a step is done and its product is there."""
-        return bool(self._read(step).get("finished")) and step.product.is_file()
+        return self._read(step).get("finished", False) and step.product.is_file()
 
     def left(self, steps: Iterable[Step]) -> list[Step]:
         """Return the steps that are not finished."""
@@ -41,11 +41,12 @@ class Progress:
         """
         for step in steps:
             record = self._read(step)
-            was = record.get("argv")
-            if was is not None and list(was) != list(step.argv):
-                raise ExperimentFolderError(self._file(step), *_first_difference(was, step.argv), self.out)
-            for file, now in digests(step.reads if record else ()).items():
-                then = (record.get("inputs") or {}).get(file, "not recorded")
+            if not record:
+                continue
+            if record["argv"] != list(step.argv):
+                raise ExperimentFolderError(self._file(step), *_first_difference(record["argv"], step.argv), self.out)
+            for file, now in digests(step.reads).items():
+                then = record["inputs"].get(file, "not recorded")
                 if then != now:
                     raise ExperimentInputError(file, step.name, then, now, self.out)
 
@@ -59,6 +60,7 @@ class Progress:
         return self.out / "steps" / f"{step.file_name}.json"
 
     def _read(self, step: Step) -> dict[str, Any]:
+        """Return the record of a step; empty for one that has not started."""
         file = self._file(step)
         if not file.is_file():
             return {}
@@ -66,11 +68,25 @@ class Progress:
             record = dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             raise ExperimentFolderError(file, "unreadable content", "a JSON object", self.out) from None
-        argv = record.setdefault("argv", record.pop("words", None))  # "words" until 0.1
-        for key, value, kind in (("argv", argv, list), ("inputs", record.get("inputs"), dict)):
-            if value is not None and not (isinstance(value, kind) and all(isinstance(each, str) for each in value)):
-                raise ExperimentFolderError(file, f"{key} {value!r}", f"texts in a {kind.__name__}", self.out)
+        record.setdefault("argv", record.pop("words", None))  # "words" until 0.1
+        record.setdefault("inputs", {})  # not recorded until 0.1
+        for key, (allowed, holds) in _FIELDS.items():
+            value = record.get(key)
+            if not holds(value):
+                raise ExperimentFolderError(file, f"{key} {value!r}", allowed, self.out)
         return record
+
+
+def _texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "argv": ("a list of texts", lambda value: isinstance(value, list) and _texts(value)),
+    "inputs": ("digests by file", lambda value: isinstance(value, dict) and _texts(value.values())),
+    "finished": ("true or false", lambda value: isinstance(value, bool)),
+}
+"""The fields of a step's record, with a description of their values and a check."""
 
 
 def _first_difference(was: list[str], asked: Iterable[str]) -> tuple[str, str]:

@@ -158,9 +158,13 @@ def test_every_kind_of_step_refuses_what_it_has_read(place: Path) -> None:
     [
         ("{", "unreadable content"),
         ("[1, 2]", "unreadable content"),
-        ('{"argv": 5}', "argv 5"),
-        ('{"argv": ["fairseq-hydra-train", 1]}', r"argv \['fairseq-hydra-train', 1\]"),
-        ('{"inputs": ["a"]}', r"inputs \['a'\]"),
+        ("{}", "argv None"),
+        ('{"argv": 5, "finished": true}', "argv 5"),
+        ('{"argv": ["fairseq-hydra-train", 1], "finished": true}', r"argv \['fairseq-hydra-train', 1\]"),
+        ('{"argv": [], "inputs": ["a"], "finished": true}', r"inputs \['a'\]"),
+        ('{"argv": [], "inputs": {"a": 1}, "finished": true}', r"inputs \{'a': 1\}"),
+        ('{"argv": []}', "finished None"),
+        ('{"argv": [], "finished": "no"}', "finished 'no'"),
     ],
 )
 def test_a_damaged_record_of_a_step_is_named(place: Path, content: str, words: str) -> None:
@@ -168,6 +172,9 @@ def test_a_damaged_record_of_a_step_is_named(place: Path, content: str, words: s
     file.write_text(content)
     with pytest.raises(ExperimentFolderError, match=rf"{file.name}.*{words}"):
         go_on(place)
+    plan = planned(place)
+    with pytest.raises(ExperimentFolderError, match=rf"{file.name}.*{words}"):
+        Progress(plan.out).left(plan.steps.values())
 
 
 def test_a_record_of_before_0_2_is_the_same_experiment(place: Path) -> None:
