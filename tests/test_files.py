@@ -39,3 +39,14 @@ def test_large_content_sets_out_for_the_disk_while_it_is_written(
         assert [start for start, _ in sent] == [0, *(stop for _, stop in sent[:-1])]
         assert all(stop - start < 3 << 19 for start, stop in sent)
     assert (tmp_path / "new").read_bytes() == content
+
+
+def test_two_writers_of_one_name_do_not_meet_before_it_is_taken(tmp_path: Path) -> None:
+    target = tmp_path / "checkpoint_last.pt"
+    with writing_whole(target, ".tmp") as one:
+        one.write(b"one")
+        with writing_whole(target, ".tmp") as other:
+            other.write(b"the other")
+        assert target.read_bytes() == b"the other"
+    assert target.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [target]

@@ -21,7 +21,8 @@ from fairseq_parp.errors import (
     absolute,
 )
 from fairseq_parp.training.identity import batches_from
-from fairseq_parp.training.starting import Start, choose, require_something_left
+from fairseq_parp.training.saved_state import require_whole_entry
+from fairseq_parp.training.starting import Start, choose, limit_reached, require_something_left
 
 _REPEAT = "repeat the original command, or continue with a new optimizer by checkpoint.reset_optimizer=true;"
 
@@ -38,6 +39,7 @@ def start(cfg: Any, trainer: Any, options: Mapping[str, Any]) -> tuple[Any, Any]
     from fairseq import checkpoint_utils
 
     task, start = trainer.task, choose(cfg, trainer.checkpoint_suffix)
+    task.run.start = start
     new_optimizer = start.weights_only or cfg.reset_optimizer
     if start.weights_only:
         logger.info(f"starting from {start.path}: optimizer, lr scheduler, meters, dataloader will be reset")
@@ -45,14 +47,13 @@ def start(cfg: Any, trainer: Any, options: Mapping[str, Any]) -> tuple[Any, Any]
     if new_optimizer:  # fairseq gives the model the checkpoint's count of updates, whatever is reset
         trainer.model.set_num_updates(trainer.get_num_updates())
     goes_on = extra is not None and not start.weights_only
-    if goes_on:
-        require_something_left(start, trainer.get_num_updates(), trainer.cfg.optimization.max_update)
-        if "best" in extra and not (cfg.reset_optimizer or cfg.reset_meters):
-            checkpoint_utils.save_checkpoint.best = extra["best"]
+    if goes_on and "best" in extra and not (cfg.reset_optimizer or cfg.reset_meters):
+        checkpoint_utils.save_checkpoint.best = extra["best"]
     saved = extra[type(task).__name__] if goes_on else {}
     position = extra["train_iterator"] if goes_on and not cfg.reset_dataloader else None
     batches = batches_from(trainer, position, saved.get("data"), **options)
     if goes_on:
+        _require_something_left(start, trainer, batches.next_epoch_idx - 1)
         task.set_checkpoint_dict(_without_optimizer(saved) if new_optimizer else saved)
     trainer.lr_step(batches.epoch)
     return extra, batches
@@ -82,11 +83,18 @@ def _load(cfg: Any, trainer: Any, start: Start, new_optimizer: bool) -> Any:
         raise CheckpointError(error.path, error.reason + _way_out(start, check)) from error
 
 
+def _require_something_left(start: Start, trainer: Any, epochs: int) -> None:
+    updates, hours = trainer.get_num_updates(), trainer._previous_training_time / 3600
+    limit = limit_reached(trainer.cfg.optimization, updates, hours, epochs)
+    if limit:
+        require_something_left(start, limit, updates)
+
+
 def _require_resumable(path: str, state: Mapping[str, Any], task: str, new_optimizer: bool) -> None:
     """Check that a checkpoint is complete enough to continue its run.
 
     Raises:
-        UnreadableCheckpointError: its place in the epoch is none.
+        UnreadableCheckpointError: its place in the epoch is none; or a number or the task's entry is damaged.
         CheckpointError: it lacks the state of the pruning or of the optimizer.
     """
     extra = state.get("extra_state") or {}
@@ -96,9 +104,14 @@ def _require_resumable(path: str, state: Mapping[str, Any], task: str, new_optim
         if type(value) is not int or not 0 <= value < 1 << 40:
             reason = f"extra_state.train_iterator.{key}={value!r} is no position"
             raise UnreadableCheckpointError(absolute(path), reason)
-    if "pruning" not in (extra.get(task) or {}):
+    for key in ("best", "val_loss", "previous_training_time"):
+        if not isinstance(extra.get(key) or 0.0, (int, float)):
+            raise UnreadableCheckpointError(absolute(path), f"damaged: extra_state.{key}={extra[key]!r} is no number")
+    entry = extra.get(task) or {}
+    if not isinstance(entry, Mapping) or "pruning" not in entry:
         lacks = "holds no state of a pruning to resume (crash.pt and other tasks' checkpoints never do)"
         raise CheckpointError(absolute(path), f"{lacks}; {_NEW_RUN.format(path=absolute(path))}")
+    require_whole_entry(path, task, entry)
     if not new_optimizer and state.get("last_optimizer_state") is None:
         lacks = "holds no state of an optimizer to resume (checkpoint.no_save_optimizer_state leaves it out)"
         raise CheckpointError(

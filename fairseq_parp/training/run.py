@@ -10,8 +10,10 @@ from typing import Any
 
 from fairseq import checkpoint_utils
 
+from fairseq_parp.errors import one_line_errors
 from fairseq_parp.sparsity import PruningSession
 from fairseq_parp.training.folder import releasing
+from fairseq_parp.training.starting import Start, limit_reached, require_something_left
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +26,12 @@ class Run:
 
     Attributes:
         session: what prunes the model; None before the model is built.
+        start: the checkpoint that the training started from; None before that is chosen.
     """
 
     def __init__(self) -> None:
         self.session: PruningSession | None = None
+        self.start: Start | None = None
         self._cfg: Any = None
         self._trainer: Any = None
         self._early: Any = None
@@ -87,11 +91,9 @@ class Run:
             self._follow()
         # The hours until the checkpoint, as every rank has the same ones.
         reason = self._limit(trainer._previous_training_time / 3600) or self._patience()
-        updates = trainer.get_num_updates()
-        if reason.startswith("optimization.max_update"):
-            logger.info(f"the checkpoint has all {updates} updates; nothing is left to train")
-        elif reason:
-            logger.info(f"the run ended after update {updates} by {reason}; nothing is left to train under that value")
+        if reason.startswith("checkpoint.") and self.start is not None:  # the start has compared the other limits
+            with one_line_errors():
+                require_something_left(self.start, reason, trainer.get_num_updates())
         return not reason
 
     def _restore(self) -> None:
@@ -131,10 +133,8 @@ class Run:
     def before_saving(self, batches: Any, end_of_epoch: bool) -> None:
         """Note why the run ends after this update, if a limit ends it, before a checkpoint is saved."""
         self._batches = batches
-        last_epoch = self._cfg.optimization.max_epoch
-        self._reason = self._limit(self._trainer.cumulative_training_time() / 3600)
-        if not self._reason and end_of_epoch and last_epoch and batches.epoch >= last_epoch:
-            self._reason = f"optimization.max_epoch={last_epoch}"
+        epochs = batches.epoch if end_of_epoch else batches.epoch - 1
+        self._reason = self._limit(self._trainer.cumulative_training_time() / 3600, epochs)
 
     def after_saving(self, score: Any, stop: bool, end_of_epoch: bool) -> None:
         """End the run if the train loop ends.
@@ -190,11 +190,8 @@ class Run:
             return {"reached": 0.0, "asked": 0.0}
         return {"reached": float(self.session.target), "asked": float(self.session.method.schedule.end)}
 
-    def _limit(self, hours: float) -> str:
-        cfg, updates = self._cfg.optimization, self._trainer.get_num_updates()
-        if cfg.max_update and updates >= cfg.max_update:
-            return f"optimization.max_update={cfg.max_update}"
-        return f"optimization.stop_time_hours={cfg.stop_time_hours}" if 0 < cfg.stop_time_hours < hours else ""
+    def _limit(self, hours: float, epochs: int = 0) -> str:
+        return limit_reached(self._cfg.optimization, self._trainer.get_num_updates(), hours, epochs)
 
     def _patience(self) -> str:
         patience = 0 if self._cfg is None else self._cfg.checkpoint.patience

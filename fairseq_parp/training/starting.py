@@ -15,6 +15,9 @@ LAST = "checkpoint_last.pt"
 
 RESETS = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
 
+_ANEW = {"max_update": "reset_optimizer", "max_epoch": "reset_dataloader", "patience": "reset_meters"}
+"""The key that counts from 0 again, by the last part of a limit's key."""
+
 
 class Start(NamedTuple):
     """Where a training starts.
@@ -60,25 +63,48 @@ def choose(cfg: Any, suffix: str) -> Start:
     return Start(last, False, resets)
 
 
-def require_something_left(start: Start, updates: int, most: int | None) -> None:
-    """Refuse a command that asks for something and would train nothing; one that is only repeated may do so.
+def limit_reached(optimization: Any, updates: int, hours: float, epochs: int) -> str:
+    """Return the limit of the config's group ``optimization`` that a run has reached, as key=value; "" if none.
+
+    Args:
+        optimization: the group.
+        updates: made so far, as the trainer counts on from them.
+        hours: trained so far, over all resumes.
+        epochs: that are over.
+    """
+    if optimization.max_update and updates >= optimization.max_update:
+        return f"optimization.max_update={optimization.max_update}"
+    if 0 < optimization.stop_time_hours < hours:
+        return f"optimization.stop_time_hours={optimization.stop_time_hours}"
+    over = optimization.max_epoch and epochs >= optimization.max_epoch
+    return f"optimization.max_epoch={optimization.max_epoch}" if over else ""
+
+
+def require_something_left(start: Start, limit: str, updates: int) -> None:
+    """Refuse a command that asks for something and would train nothing; log it where a command is only repeated.
 
     Args:
         start: what is asked.
-        updates: that the checkpoint has, as the trainer counts on from them.
-        most: updates that the run is to have (``optimization.max_update``).
+        limit: that the checkpoint has reached, as key=value.
+        updates: that the checkpoint has.
 
     Raises:
         ConfigError: nothing is left to train.
     """
-    if start.asked and most and updates >= most:
-        left = (
-            f"the checkpoint has all {updates} updates of optimization.max_update={most}, so nothing is left to train; "
-            "raise max_update, or count from 0 with checkpoint.reset_optimizer=true, "
-            f"or start a new run with checkpoint.finetune_from_model={absolute(start.path)} in another save_dir"
+    if not start.asked:
+        logger.info(
+            f"the checkpoint of update {updates} has reached {limit}; nothing is left to train under that value"
         )
-        key = start.asked[-1]
-        raise ConfigError(f"checkpoint.{key}", True if key in RESETS else start.path, left)
+        return
+    key = limit.partition("=")[0]
+    anew = _ANEW.get(key.rpartition(".")[2])
+    count = f", or count from 0 with checkpoint.{anew}=true" if anew else ""
+    left = (
+        f"the checkpoint of update {updates} has reached {limit}, so nothing is left to train; raise {key}{count}, "
+        f"or start a new run with checkpoint.finetune_from_model={absolute(start.path)} in another save_dir"
+    )
+    asked = start.asked[-1]
+    raise ConfigError(f"checkpoint.{asked}", True if asked in RESETS else start.path, left)
 
 
 def _require_alone(cfg: Any, resets: list[str]) -> None:

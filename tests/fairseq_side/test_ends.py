@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tiny
+from test_bad_input import one_line
 from test_training import compare, differences
 
 from fairseq_parp import checkpoints
@@ -49,7 +51,7 @@ def test_a_resume_counts_patience_on_and_a_run_that_ended_by_it_stays_ended(
 
     before = last.read_bytes()
     done = commands.train(tmp_path, tiny.training(straight, data, pretrained, *keys))
-    assert "the run ended after update 15 by checkpoint.patience=4; nothing is left to train" in done.out
+    assert "the checkpoint of update 15 has reached checkpoint.patience=4; nothing is left to train" in done.out
     assert last.read_bytes() == before
     commands.train(tmp_path, tiny.training(straight, data, pretrained, *keys, "checkpoint.patience=5"))
     assert updates(last) == 18
@@ -100,7 +102,7 @@ def test_hours_are_counted_over_resumes_of_one_run_alone(
     commands.train(tmp_path, tiny.training(one, data, pretrained, *keys))
     assert updates(one / "checkpoint_last.pt") == 1
     done = commands.train(tmp_path, tiny.training(one, data, pretrained, *keys))
-    assert "ended after update 1 by optimization.stop_time_hours=1e-09; nothing is left to train" in done.out
+    assert "update 1 has reached optimization.stop_time_hours=1e-09; nothing is left to train" in done.out
     assert updates(one / "checkpoint_last.pt") == 1
     start = f"checkpoint.finetune_from_model={one / 'checkpoint_last.pt'}"
     done = commands.train(tmp_path, tiny.training(other, data, pretrained, *keys, start))
@@ -146,3 +148,29 @@ def test_a_rate_at_its_floor_ends_the_run_with_a_checkpoint(
     assert found.run["ended"] == "optimization.stop_min_lr=5e-08"
     done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
     assert updates(tmp_path / "checkpoint_last.pt") == found.updates
+
+
+@pytest.mark.parametrize(
+    ("limit", "resets"),
+    [
+        ("optimization.max_epoch=2", ["optimizer", "lr_scheduler", "meters"]),
+        ("optimization.stop_time_hours=1e-09", ["optimizer", "lr_scheduler", "meters", "dataloader"]),
+        ("checkpoint.patience=1", ["lr_scheduler", "dataloader"]),
+    ],
+)
+def test_a_reset_that_leaves_nothing_to_train_is_refused_whatever_ended_the_run(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, limit: str, resets: list[str]
+) -> None:
+    keys = [*QUICK, *RISING, limit, "optimization.lr=[1e-9]", "optimization.max_update=60"]
+    last = tmp_path / "checkpoint_last.pt"
+    commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
+    before = last.read_bytes()
+    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys))
+    line = f"the checkpoint of update {updates(last)} has reached {limit}"
+    assert done.out.count(f"{line}; nothing is left to train under that value") == 1
+    for name in resets:
+        reset = f"checkpoint.reset_{name}=true"
+        done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys, reset), expect=None)
+        count = 0 if name == "optimizer" else updates(last)
+        one_line(done, f"reset_{name}=True: the checkpoint of update {count} has reached {limit}, so nothing is left")
+    assert last.read_bytes() == before

@@ -16,7 +16,9 @@ from test_training import compare, differences, logged
 from test_whole_checkpoints import flipped
 
 from fairseq_parp import checkpoints, cli
+from fairseq_parp.errors import UnreadableCheckpointError
 from fairseq_parp.mask_files.report import report
+from fairseq_parp.training.saved_state import require_whole_entry
 
 Train = Callable[..., tiny.Done]
 
@@ -177,7 +179,7 @@ def test_all_four_resets_keep_the_pruning(train: Train) -> None:
 
 @pytest.mark.parametrize("name", ["reset_dataloader", "reset_lr_scheduler", "reset_meters"])
 def test_a_reset_that_leaves_nothing_to_train_is_refused(train: Train, name: str) -> None:
-    expected = f"checkpoint.{name}=True: the checkpoint has all 17 updates of optimization.max_update=17"
+    expected = f"checkpoint.{name}=True: the checkpoint of update 17 has reached optimization.max_update=17, so nothing"
     train(f"checkpoint.{name}=true", last="checkpoint_last.pt", refused=expected)
 
 
@@ -298,3 +300,35 @@ def test_tensors_that_do_not_fit_are_named(train: Train, finetuned: Path, tmp_pa
     changed(finetuned / "checkpoint_5_9.pt", tmp_path / "run/checkpoint_last.pt", narrower)
     done = train(refused="size mismatch for w2v_encoder.proj.weight: copying a param with shape torch.Size([9, 16])")
     assert "Error(s) in loading" not in done.last_line
+
+
+@pytest.mark.parametrize(
+    ("part", "form"),
+    [
+        ({"data": {"utterances": 13}}, "data is not a dictionary with utterances, content, batches"),
+        ({"data": [13]}, "data is not a dictionary"),
+        ({"run": [1]}, "run is not a dictionary"),
+        ({"run": {"best": 1.0}}, "run.without_gain is not an integer"),
+        ({"adapters": {}}, "adapters is not a dictionary with config"),
+        ({"pruning": 5}, "pruning is not a dictionary"),
+        ({"micro_batch": "x"}, "micro_batch is not a pair of integers"),
+        ({"optimizer": [1]}, "optimizer is not a dictionary with scaler, masters"),
+        ({"precision": None}, "precision is not a text"),
+    ],
+    ids=str,
+)
+def test_a_damaged_entry_of_the_task_is_one_line(finetuned: Path, part: dict[str, Any], form: str) -> None:
+    entry = state_of(finetuned / "checkpoint_2_3.pt")["extra_state"]["ParpFinetuningTask"]
+    require_whole_entry("some.pt", "ParpFinetuningTask", entry)
+    with pytest.raises(UnreadableCheckpointError, match=rf"damaged: extra_state.ParpFinetuningTask.{form}"):
+        require_whole_entry("some.pt", "ParpFinetuningTask", {**entry, **part})
+
+
+def test_a_damaged_entry_names_the_way_out(train: Train, finetuned: Path, tmp_path: Path) -> None:
+    last = tmp_path / "run/checkpoint_last.pt"
+    shutil.copy(finetuned / "checkpoint_2_3.pt", last.parent)
+    damage = {"data": {"utterances": 13}}
+    changed(finetuned / "checkpoint_5_9.pt", last, lambda s: s["extra_state"]["ParpFinetuningTask"].update(damage))
+    train(refused="checkpoint_2_3.pt is whole: checkpoint.restore_file=")
+    changed(finetuned / "checkpoint_5_9.pt", last, lambda s: s["extra_state"].update(best="x"))
+    train(refused="damaged: extra_state.best='x' is no number; checkpoint_2_3.pt is whole")

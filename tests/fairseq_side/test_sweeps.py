@@ -35,7 +35,7 @@ def test_every_job_of_a_sweep_runs_beside_finished_ones(
         assert log.count("the run ended after update 4") == 1
     before = (tmp_path / "0" / "checkpoint_last.pt").read_bytes()
     done = commands.train(tmp_path, sweep(tmp_path, data, pretrained, *keys, "optimization.lr=[0.01],[1e-9],[0.005]"))
-    assert done.out.count("the checkpoint has all 4 updates; nothing is left to train") == 2
+    assert done.out.count("the checkpoint of update 4 has reached optimization.max_update=4; nothing is left") == 2
     assert (tmp_path / "0" / "checkpoint_last.pt").read_bytes() == before
     assert report(tmp_path / "2" / "checkpoint_last.pt").updates == 4
 
@@ -71,5 +71,5 @@ def test_every_job_runs_under_submitit(commands: tiny.Commands, data: Path, pret
         tmp_path, sweep(tmp_path, data, pretrained, *keys, "task.pruning.sparsity=0.5,1.5,0.25"), expect=1
     )
     assert lines(done) == ["fairseq_parp: task.pruning.sparsity=1.5: must be a number in [0, 1)"]
-    assert "the checkpoint has all 2 updates; nothing is left" in (tmp_path / "0" / "train.log").read_text()
+    assert "update 2 has reached optimization.max_update=2" in (tmp_path / "0" / "train.log").read_text()
     assert report(tmp_path / "2" / "checkpoint_last.pt").updates == 2

@@ -94,7 +94,7 @@ def test_repeating_a_finished_command_trains_no_further(
     shutil.copy(finetuned / "checkpoint_last.pt", tmp_path)
     before = (tmp_path / "checkpoint_last.pt").read_bytes()
     done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained))
-    assert "the checkpoint has all 17 updates; nothing is left to train" in done.out
+    assert "the checkpoint of update 17 has reached optimization.max_update=17; nothing is left to train" in done.out
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
 
 
