@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.cost import Cost, measured
 from benchmarks.weights import Size
+from fairseq_parp.adapters import Trained
 from fairseq_parp.environment.paths import configs
 from fairseq_parp.plugin import load_plugin
 from fairseq_parp.sparsity import PruningSession
@@ -79,15 +80,18 @@ class Training:
         folder: with what :func:`write_inputs` wrote.
         interval: updates between two re-prunes; None is stock fairseq, without the plugin's task and model.
         seconds: of audio in each utterance.
+        adapters: keys of ``task.adapters`` of a dense training with the plugin; ``interval`` then has no meaning.
     """
 
-    def __init__(self, folder: Path, interval: int | None, seconds: int = SECONDS) -> None:
+    def __init__(
+        self, folder: Path, interval: int | None, seconds: int = SECONDS, adapters: Mapping[str, Any] | None = None
+    ) -> None:
         from fairseq import tasks
         from fairseq.dataclass.initialize import add_defaults
         from fairseq.trainer import Trainer
 
         load_plugin()
-        cfg = _config(folder, interval)
+        cfg = _config(folder, interval, adapters)
         add_defaults(cfg)
         task = tasks.setup_task(cfg.task)
         with contextlib.redirect_stdout(io.StringIO()):  # fairseq prints the model
@@ -133,10 +137,21 @@ class Training:
         finally:
             checkpoint_utils.torch_persistent_save = mended
 
+    def trained_bytes(self) -> int:
+        """Return the size of the gradients and of the optimizer's state after an update."""
+        gradients = [each.grad for each in self._trainer.model.parameters() if each.grad is not None]
+        states = [value for state in self._trainer.optimizer.optimizer.state.values() for value in state.values()]
+        return sum(each.nbytes for each in [*gradients, *states] if isinstance(each, torch.Tensor))
+
     def go_on(self) -> None:
         """Put back what saving displaced, as the next update would."""
         if self.session is not None:
             self.session.show_trained()
+
+    @property
+    def trained(self) -> Trained | None:
+        """The count of what trains; None in stock fairseq."""
+        return getattr(self._trainer.task, "trained", None)
 
     @property
     def session(self) -> PruningSession | None:
@@ -144,14 +159,16 @@ class Training:
         return getattr(self._trainer.task, "session", None)
 
 
-def _config(folder: Path, interval: int | None) -> DictConfig:
+def _config(folder: Path, interval: int | None, adapters: Mapping[str, Any] | None) -> DictConfig:
     from fairseq.dataclass.configs import FairseqConfig
 
     recipe = cast(DictConfig, OmegaConf.load(configs() / "base_10m.yaml"))
     del recipe["hydra"]
     stock = {"task": {"_name": "audio_finetuning"}, "model": {"_name": "wav2vec_ctc"}, "common": {"user_dir": None}}
-    ours = {"task": {"pruning": {"interval": interval}}}
-    if interval is None:
+    pruning = {"interval": interval} if adapters is None else {"method": "dense"}
+    ours = {"task": {"pruning": pruning, "adapters": adapters}}
+    plain = interval is None and adapters is None
+    if plain:
         del recipe["task"]["pruning"]
     both = {
         "task": {"data": str(folder)},
@@ -161,7 +178,7 @@ def _config(folder: Path, interval: int | None) -> DictConfig:
         "optimization": {"update_freq": [1]},
         "dataset": {"batch_size": UTTERANCES},
     }
-    names = stock if interval is None else ours
+    names = stock if plain else ours
     return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(FairseqConfig), recipe, names, both))
 
 

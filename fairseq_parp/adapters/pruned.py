@@ -8,13 +8,15 @@ from fairseq_parp.adapters.config import PREFIX, AdapterConfig, Lora
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.sparsity import PruningConfig, find_parameters
 from fairseq_parp.sparsity.criteria import CRITERIA
+from fairseq_parp.sparsity.methods import METHODS
 
 
 def require_prunable(model: nn.Module, config: AdapterConfig, pruning: PruningConfig) -> None:
     """Refuse a pruning that the adapters would undo, or that has nothing to go by.
 
     Raises:
-        ConfigError: LoRA adds to weights that are pruned; a criterion ranks by gradients that frozen weights lack.
+        ConfigError: LoRA adds to weights that are pruned; a method grows frozen weights; a criterion ranks by gradients
+            that frozen weights lack.
         ScopeError: the scope finds nothing.
     """
     if pruning.method == "dense":
@@ -25,6 +27,9 @@ def require_prunable(model: nn.Module, config: AdapterConfig, pruning: PruningCo
         allowed = f"adds to {pruned}, which is pruned: merged, it has no zeros; use bottleneck, or another scope"
         raise ConfigError(f"{PREFIX}.kind", config.kind, allowed)
     frozen = next((name for name, weight in scope.items() if not weight.requires_grad), None)
+    if frozen is not None and METHODS[pruning.method].facts.grows:
+        allowed = f"grows weights from zero, and {PREFIX}.kind={config.kind} freezes {frozen}, which would stay zero"
+        raise ConfigError("task.pruning.method", pruning.method, f"{allowed}; use parp, gmp or mpi")
     if frozen is not None and CRITERIA[pruning.criterion].needs_gradients:
         allowed = f"ranks by gradients, and {PREFIX}.kind={config.kind} freezes {frozen}; use magnitude or random"
         raise ConfigError("task.pruning.criterion", pruning.criterion, allowed)

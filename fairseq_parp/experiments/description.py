@@ -22,7 +22,7 @@ KEYS = ("config", "checkpoint", "data", "test", "runs", "imp", "decoding", "sett
 RUN_KEYS = ("train_on", "protocol", "method", "sparsity", "interval", "lr", "mask_from", "updates", "seed")
 """Keys of an entry of ``runs``; at the top of the file they are defaults for all entries. A list is a grid."""
 
-_DATA_KEYS = ("folder", "config", "checkpoint", "test")
+_DATA_KEYS = ("folder", "config", "checkpoint", "test", "settings")
 _IMP_KEYS = ("rewind_update", "round_updates", "round_lr")
 _DECODING_KEYS = ("beam", "checkpoint")
 
@@ -37,6 +37,7 @@ class TrainingSet:
         base: the fairseq config.
         checkpoint: the pretrained model.
         test: splits to decode; ``NAME/SPLIT`` is another training set's.
+        settings: hydra overrides of its trainings.
     """
 
     name: str
@@ -44,6 +45,7 @@ class TrainingSet:
     base: BaseConfig
     checkpoint: Path
     test: tuple[str, ...]
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ def _sets(content: Mapping[str, Any], beside: Path) -> dict[str, TrainingSet]:
                 raise ConfigError(f"data.{name}.{key}", found, "must be given: a path or a name")
         base = read_base(str(given["config"]), beside)
         test = tuple(_strings(f"data.{name}.test", _listed(given["test"] or "test")))
-        sets[str(name)] = TrainingSet(str(name), Path(entry["folder"]), base, Path(str(given["checkpoint"])), test)
+        own = tuple(_strings(f"data.{name}.settings", entry.get("settings", [])))
+        sets[str(name)] = TrainingSet(str(name), Path(entry["folder"]), base, Path(str(given["checkpoint"])), test, own)
     for name, split in ((name, split) for name, data in sets.items() for split in data.test if "/" in split):
         _one_of(f"data.{name}.test ({split})", split.partition("/")[0], tuple(sets))
     return sets

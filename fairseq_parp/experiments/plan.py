@@ -106,11 +106,12 @@ class Plan:
             settings["checkpoint.finetune_from_model"] = start.product
         if part_of is not None:
             settings["lr_scheduler.max_update"] = part_of.updates
-        for override in self.experiment.settings:
+        overrides = [*self.experiment.settings, *data.settings]
+        for override in overrides:
             if override.lstrip("+~").partition("=")[0] in settings:
                 raise ConfigError("settings", override, "the plan sets this, from the keys of the experiment")
         written = [data.base.override(key, value) for key, value in settings.items()]
-        argv = train_command(data.base.path, [*written, *self.experiment.settings])
+        argv = train_command(data.base.path, [*written, *overrides])
         needs = tuple(step.name for step in (mask, start) if step is not None)
         product = self.out / "runs" / name / "checkpoint_last.pt"
         reads = (data.base.path, data.checkpoint, *manifests(data.folder, data.base, training_splits(data.base)))

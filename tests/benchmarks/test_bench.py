@@ -232,3 +232,20 @@ def test_the_row_of_the_gpu_runs_on_any_device_and_waits_for_it() -> None:
     row = gpu.on("cpu", TINY, lambda: waited.append(True))
     assert (row.runs, row.bar, row.unit) == (RUNS, 6.0, "s")
     assert len(waited) == 2 * (1 + 2 * MAX_RUNS * RUNS)
+
+
+@pytest.mark.parametrize(
+    ("keys", "trains"), [({"kind": "bottleneck", "width": 4}, "adapters"), ({"kind": "head_only"}, "head")]
+)
+def test_bytes_that_train_are_three_times_the_trained_weights(
+    keys: dict[str, object], trains: str, tmp_path: Path
+) -> None:
+    """Adam keeps two values beside each gradient, 4 bytes each."""
+    write_inputs(tmp_path, TINY)
+    training = Training(tmp_path, None, 1, keys)
+    assert training.trained_bytes() == 0
+    training.update()
+    trained = training.trained
+    assert trained is not None
+    assert trained.kinds[trains] > 0
+    assert training.trained_bytes() == 3 * 4 * trained.count

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import tiny
 import torch
 from in_process import speech, state_of, train
+from safetensors.torch import load_file
 from test_training import differences
 
-from fairseq_parp import checkpoints
+from fairseq_parp import checkpoints, cli
 from fairseq_parp.adapters import KINDS, merged
 from fairseq_parp.architectures import is_adapter
 from fairseq_parp.cli.report import render
 from fairseq_parp.errors import OneLineExit
 from fairseq_parp.mask_files.report import report
+from fairseq_parp.sparsity.methods import METHODS
 from fairseq_parp.transcription.loading import load_finetuned
 
 Recipe = dict[str, Any]
@@ -121,6 +127,146 @@ def test_merged_lora_loads_strictly_and_computes_the_same(straight: Any) -> None
     assert torch.allclose(one, other, atol=2e-5)
     assert not torch.equal(adapted.state_dict()["w2v_encoder.w2v_model.encoder.layers.0.fc2.weight"],
                            plain.state_dict()["w2v_encoder.w2v_model.encoder.layers.0.fc2.weight"])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tiny.Commands]:
+    server = tiny.Commands(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
+
+
+def strengthened(file: Path, saved: Path) -> Path:
+    """Save the checkpoint with adapters that change much, so that a command without them would give other text."""
+    state = torch.load(file, weights_only=False)
+    chance = torch.Generator().manual_seed(2)
+    for name, value in state["model"].items():
+        if re.search(r"\.(adapter\.up\.weight|lora\.up)$", name):
+            value.copy_(torch.randn(value.shape, generator=chance))
+    torch.save(state, saved)
+    return saved
+
+
+@torch.no_grad()
+def best_path(model: Any, audio: Path) -> tuple[list[int], float]:
+    source = torch.from_numpy(soundfile.read(audio, dtype="float32")[0])[None]
+    output = model(source=source, padding_mask=None)
+    best = model.get_normalized_probs(output, log_probs=True)[:, 0].max(-1)
+    return best.indices.unique_consecutive().tolist(), best.values.sum().item() / math.log(2)
+
+
+@pytest.mark.parametrize("kind", ["bottleneck", "lora"])
+def test_the_commands_decode_with_the_adapters(
+    kind: str,
+    straight: Any,
+    recipe: Recipe,
+    commands: tiny.Commands,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = strengthened(straight(kind) / "checkpoint_last.pt", tmp_path / "strong.pt")
+    data = Path(recipe["task"]["data"])
+    commands.generate(data, file, tmp_path, "--beam", "1", "--gen-subset", "valid")
+    lines = (tmp_path / "generate-valid.txt").read_text().splitlines()
+    found = {each[0]: each[1:] for each in (line.split("\t") for line in lines if line.startswith("H-"))}
+    loaded = load_finetuned(file)
+    without = {name: value for name, value in loaded.model.state_dict().items() if not is_adapter(name)}
+    plain = load_finetuned(straight("head_only") / "checkpoint_last.pt").model
+    plain.load_state_dict(without, strict=True)
+    audio = [data / f"valid-{number}.flac" for number in range(3)]
+    for number, each in enumerate(audio):
+        symbols, score = best_path(loaded.model, each)
+        text = loaded.dictionary.string(torch.tensor([one for one in symbols if one]), "letter")
+        assert found[f"H-{number}"][1] == text
+        assert math.isclose(float(found[f"H-{number}"][0]), score, rel_tol=1e-4)
+        assert not math.isclose(best_path(plain, each)[1], score, rel_tol=1e-2)
+    assert cli.main(["transcribe", str(file), *map(str, audio)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    words = [found[f"H-{number}"][1].replace(" ", "").replace("|", " ").split() for number in range(3)]
+    assert any(words)
+    assert [line.partition("\t")[2].split() for line in shown] == words
+
+
+@pytest.mark.parametrize("target", ["fairseq", "transformers"])
+def test_lora_is_exported_merged(
+    target: str, straight: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = strengthened(straight("lora") / "checkpoint_last.pt", tmp_path / "strong.pt")
+    assert cli.main(["export", str(file), "--to", target, "--out", str(tmp_path / "out")]) == 0
+    assert "padded batch" in capsys.readouterr().out
+    wanted = merged(str(file), checkpoints.read(file)["model"])
+    if target == "fairseq":
+        (exported,) = (tmp_path / "out").glob("*.pt")
+        tensors = torch.load(exported, weights_only=False)["model"]
+        assert tensors.keys() == wanted.keys()
+        assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
+    else:
+        tensors = load_file(tmp_path / "out" / "model.safetensors")
+        assert not [name for name in tensors if "lora" in name]
+        ours = "w2v_encoder.w2v_model.encoder.layers.1.self_attn.q_proj.weight"
+        assert torch.equal(tensors["wav2vec2.encoder.layers.1.attention.q_proj.weight"], wanted[ours])
+        assert not torch.equal(wanted[ours], checkpoints.read(file)["model"][ours])
+
+
+@pytest.mark.parametrize("target", ["fairseq", "transformers"])
+def test_bottleneck_adapters_are_not_exported(
+    target: str, straight: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = straight("bottleneck") / "checkpoint_last.pt"
+    assert cli.main(["export", str(file), "--to", target, "--out", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr().err.strip()
+    assert re.fullmatch(r".*checkpoint_last\.pt.* has adapters \(.*adapter.*\), which are nonlinear .*", shown)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_log_names_what_trains(recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "fairseq_parp"):
+        train(with_kind(recipe, "bottleneck"), tmp_path, method="dense")
+    _, entry, _ = state_of(tmp_path / "checkpoint_last.pt")
+    lines = [each.getMessage() for each in caplog.records if each.getMessage().startswith("trained (")]
+    trained, size = entry["adapters"]["trained"], entry["adapters"]["size"]
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in trained.items())
+    count = sum(trained.values())
+    assert lines == [f"trained (bottleneck): {count:,} of {size:,} parameters ({100 * count / size:.3f} %): {kinds}"]
+    assert trained.keys() == {"adapters", "norms", "head"}
+
+
+def test_parp_with_a_trained_base_prunes_and_moves_it(recipe: Recipe, tmp_path: Path) -> None:
+    pruned = with_kind(recipe, "bottleneck", base="trained")
+    train(pruned, tmp_path, method="parp", sparsity=0.5, interval=2)
+    model, entry, _ = state_of(tmp_path / "checkpoint_last.pt")
+    mask = entry["pruning"]["mask"]
+    assert sum(int((model[name] == 0).sum()) for name in mask) == sum(model[name].numel() for name in mask) // 2
+    assert not any(map(is_adapter, mask))
+    assert entry["adapters"]["trained"].keys() == {"adapters", "norms", "layers", "encoder", "head"}
+    before = checkpoints.read(recipe["model"]["w2v_path"])["model"]
+    for name in mask:
+        kept = model[name] != 0
+        assert not torch.equal(model[name][kept], before[name.removeprefix("w2v_encoder.w2v_model.")][kept]), name
+    ups = [value for name, value in model.items() if name.endswith("adapter.up.weight")]
+    assert len(ups) == 4
+    assert all(each.any() for each in ups)
+
+
+@pytest.mark.parametrize("method", ["gmp", "parp"])
+def test_a_frozen_base_is_pruned_by_magnitude_and_does_not_move(method: str, recipe: Recipe, tmp_path: Path) -> None:
+    train(with_kind(recipe, "bottleneck"), tmp_path, method=method, sparsity=0.5, interval=2)
+    model, entry, _ = state_of(tmp_path / "checkpoint_last.pt")
+    before = checkpoints.read(recipe["model"]["w2v_path"])["model"]
+    mask = entry["pruning"]["mask"]
+    assert sum(int((model[name] == 0).sum()) for name in mask) == sum(model[name].numel() for name in mask) // 2
+    for name in mask:
+        kept, old = model[name] != 0, before[name.removeprefix("w2v_encoder.w2v_model.")]
+        assert torch.equal(model[name][kept], old[kept]), name
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].facts.grows])
+def test_a_method_that_grows_weights_is_refused_on_a_frozen_base(method: str, recipe: Recipe, tmp_path: Path) -> None:
+    """A frozen weight that is grown would stay zero."""
+    with pytest.raises(
+        OneLineExit, match=rf"task\.pruning\.method='{method}': grows weights from zero, and task\.adapters"
+    ):
+        train(with_kind(recipe, "bottleneck"), tmp_path, method=method, sparsity=0.5, interval=2)
 
 
 def test_another_kind_is_refused_on_resuming(straight: Any, recipe: Recipe, tmp_path: Path) -> None:

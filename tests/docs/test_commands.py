@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_parp import cli
+from fairseq_parp.checkpoints import read
 from fairseq_parp.commands.front import hydra_arguments
 from fairseq_parp.demo import corpus
 
@@ -106,3 +107,22 @@ def test_the_readmes_chain_ends_in_a_wer_and_the_page_on_masks_runs_as_written(
     server.close()
     assert "A-baseline" in capsys.readouterr().out
     assert (place / "overlap.png").stat().st_size > 10_000
+
+
+def test_the_page_on_adapters_runs_as_written(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    if not (place / "DATA").exists():  # the README's chain, if it ran before, made it
+        make = next(words for words in commands_in(chain()) if words[1] == "manifest")
+        assert cli.main(make[1:]) == 0
+    server = tiny.Commands(tmp_path)
+    run_as_written((ROOT / "docs" / "adapters.md").read_text(), place, server)
+    server.close()
+    shown = capsys.readouterr().out
+    assert re.search(r"^trained +lora: [\d,]+ of [\d,]+ parameters \(.*adapters [\d,]+, head", shown, re.MULTILINE)
+    assert shown.count("\nfairseq-hydra-train ") == 24
+    for name, kind in (("adapters", "bottleneck"), ("lora", "lora"), ("bitfit", "bitfit"), ("head", "head_only")):
+        extra = read(place / "outputs" / name / "checkpoint_last.pt")["extra_state"]
+        assert next(each for each in extra.values() if "adapters" in each)["adapters"]["config"]["kind"] == kind
+    assert (place / "outputs" / "lora_merged" / "model.safetensors").is_file()

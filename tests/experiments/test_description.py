@@ -56,6 +56,10 @@ BAD = {
     "mpi with a mask": ("runs: [{method: mpi, sparsity: 0.5, mask_from: speech}]", r"mask_from='speech': "),
     "lr below 0": ("lr: -1\nruns: [{method: dense}]", r"runs\[0\].lr=-1: must be a number above 0"),
     "settings that are no list": ("settings: 3\nruns: [{method: dense}]", r"settings=3: must be a list of texts"),
+    "settings of data that are no list": (
+        "data: {a: {folder: x, settings: 3}}\nruns: [{method: dense}]",
+        r"data.a.settings=3: must be a list of texts",
+    ),
     "no YAML": ("runs: [", r"cannot be read \(ParserError"),
 }
 
@@ -141,3 +145,13 @@ def test_an_unknown_launcher_is_refused(described: Described, tmp_path: Path) ->
     with pytest.raises(ParpError, match=r"launcher.name='pbs': must be one of submitit_slurm") as error:
         require_inputs(described(text + "launcher: {name: pbs}"))
     assert not isinstance(error.value, MissingToolError)
+
+
+def test_settings_of_one_training_set_are_of_its_trainings_alone(described: Described) -> None:
+    data = "data: {a: {folder: x, settings: [task.labels=phn]}, b: x}\n"
+    plan = described(f"{data}runs: [{{method: dense}}]\nsettings: [common.seed_provided=1]")
+    a, b = (plan.steps[f"train {name}-dense-seed1"].argv for name in "ab")
+    assert a[-2:] == ("common.seed_provided=1", "task.labels=phn")
+    assert b[-1] == "common.seed_provided=1"
+    with pytest.raises(ConfigError, match=r"settings='common\.seed=3': the plan sets this"):
+        described("data: {a: {folder: x, settings: [common.seed=3]}}\nruns: [{method: dense}]")

@@ -1,10 +1,14 @@
 """The shipped experiment files: planned by the command itself, and what they ask for is what the paper reports."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fairseq_parp import cli
+from fairseq_parp.adapters import read_adapters
 
 FOLDER = Path(__file__).parents[2] / "configs" / "experiments"
 
@@ -22,6 +26,7 @@ RUNS = {
     "high_sparsity": (39, 69),
     "transfer": (210, 210),
     "joint": (44, 44),
+    "adapters": (24, 24),
 }
 
 
@@ -48,6 +53,20 @@ def test_the_sweeps_train_as_long_as_the_scripts_where_they_freeze(capsys: pytes
     assert "optimization.max_update=12000" in train
     assert "task.pruning.interval=27" in train
     assert "model.freeze_finetune_updates=0" in train
+
+
+def test_the_top_layers_adapted_stand_beside_the_same_layers_finetuned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["experiment", str(FOLDER / "adapters.yaml"), "--dry-run"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("fairseq-hydra-train ")]
+    asked = {Path(re.findall(r"checkpoint.save_dir=(\S+)", line)[0]).name: shlex.split(line)[-1] for line in lines}
+    assert asked == {
+        f"{name}{layers}-dense-seed2337": f"+task.adapters={{kind:{kind},layers:{layers}}}"
+        for name, kind in (("adapted", "bottleneck"), ("finetuned", "top_n"))
+        for layers in range(1, 13)
+    }
+    for override in asked.values():
+        keys = yaml.safe_load(override.partition("=")[2].replace(":", ": "))
+        assert read_adapters(keys).identity().items() >= keys.items()
 
 
 def test_overrides_stand_before_and_after_options(capsys: pytest.CaptureFixture[str]) -> None:
