@@ -137,12 +137,16 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tiny.Commands
 
 
 def strengthened(file: Path, saved: Path) -> Path:
-    """Save the checkpoint with adapters that change much, so that a command without them would give other text."""
+    """Save the checkpoint with adapters that change much and a head that spells many letters.
+
+    A command that leaves out the adapters then gives other text.
+    """
     state = torch.load(file, weights_only=False)
     chance = torch.Generator().manual_seed(2)
     for name, value in state["model"].items():
-        if re.search(r"\.(adapter\.up\.weight|lora\.up)$", name):
+        if re.search(r"\.(adapter\.up\.weight|lora\.up)$|encoder\.proj\.weight", name):
             value.copy_(torch.randn(value.shape, generator=chance))
+    state["model"]["w2v_encoder.proj.bias"][:4] = -100  # the blank and symbols that no text has
     torch.save(state, saved)
     return saved
 
@@ -179,11 +183,11 @@ def test_the_commands_decode_with_the_adapters(
         text = loaded.dictionary.string(torch.tensor([one for one in symbols if one]), "letter")
         assert found[f"H-{number}"][1] == text
         assert math.isclose(float(found[f"H-{number}"][0]), score, rel_tol=1e-4)
-        assert not math.isclose(best_path(plain, each)[1], score, rel_tol=1e-2)
+        assert best_path(plain, each)[0] != symbols
     assert cli.main(["transcribe", str(file), *map(str, audio)]) == 0
     shown = capsys.readouterr().out.splitlines()
-    words = [found[f"H-{number}"][1].replace(" ", "").replace("|", " ").split() for number in range(3)]
-    assert any(words)
+    words = [found[f"H-{number}"][1].split() for number in range(3)]
+    assert all(words)
     assert [line.partition("\t")[2].split() for line in shown] == words
 
 
@@ -242,7 +246,9 @@ def test_parp_with_a_trained_base_prunes_and_moves_it(recipe: Recipe, tmp_path: 
     before = checkpoints.read(recipe["model"]["w2v_path"])["model"]
     for name in mask:
         kept = model[name] != 0
-        assert not torch.equal(model[name][kept], before[name.removeprefix("w2v_encoder.w2v_model.")][kept]), name
+        assert name.endswith("bias") or not torch.equal(
+            model[name][kept], before[name.removeprefix("w2v_encoder.w2v_model.")][kept]
+        ), name
     ups = [value for name, value in model.items() if name.endswith("adapter.up.weight")]
     assert len(ups) == 4
     assert all(each.any() for each in ups)

@@ -26,7 +26,9 @@ PAGES = [ROOT / "README.md", ROOT / "manifests" / "README.md", *sorted((ROOT / "
 
 def commands_in(text: str) -> Iterator[list[str]]:
     """Yield the commands of fenced blocks, split as a shell does; lines that end in a backslash go on."""
-    for block in re.findall(r"^```(?:sh|bash)?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        if language not in ("", "sh", "bash"):
+            continue  # but its last fence is no first one
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
             words = shlex.split(line, comments=True) if re.match(r"(fairseq|make|pip)", line) else []
             if words:
