@@ -15,6 +15,7 @@ from fairseq_parp import cli
 from fairseq_parp.checkpoints import read
 from fairseq_parp.commands.front import hydra_arguments
 from fairseq_parp.demo import corpus
+from fairseq_parp.sparsity.upgrade import find_state
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "fairseq_side"))
@@ -125,6 +126,7 @@ def test_the_page_on_adapters_runs_as_written(
     assert re.search(r"^trained +lora: [\d,]+ of [\d,]+ parameters \(.*adapters [\d,]+, head", shown, re.MULTILINE)
     assert shown.count("\nfairseq-hydra-train ") == 24
     for name, kind in (("adapters", "bottleneck"), ("lora", "lora"), ("bitfit", "bitfit"), ("head", "head_only")):
-        extra = read(place / "outputs" / name / "checkpoint_last.pt")["extra_state"]
-        assert next(each for each in extra.values() if "adapters" in each)["adapters"]["config"]["kind"] == kind
+        entry = find_state(read(place / "outputs" / name / "checkpoint_last.pt")["extra_state"])
+        assert entry is not None
+        assert entry["adapters"]["config"]["kind"] == kind
     assert (place / "outputs" / "lora_merged" / "model.safetensors").is_file()
