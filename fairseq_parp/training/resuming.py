@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from fairseq_parp import checkpoints
 from fairseq_parp.adapters import require_same
 from fairseq_parp.compat.safe_loading import Check, checking, or_unusable
@@ -90,6 +92,11 @@ def _require_something_left(start: Start, trainer: Any, epochs: int) -> None:
         require_something_left(start, limit, updates)
 
 
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a number; with several ranks, fairseq saves the training's time as a tensor."""
+    return isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)
+
+
 def _require_resumable(path: str, state: Mapping[str, Any], task: str, new_optimizer: bool) -> None:
     """Check that a checkpoint is complete enough to continue its run.
 
@@ -105,7 +112,7 @@ def _require_resumable(path: str, state: Mapping[str, Any], task: str, new_optim
             reason = f"extra_state.train_iterator.{key}={value!r} is no position"
             raise UnreadableCheckpointError(absolute(path), reason)
     for key in ("best", "val_loss", "previous_training_time"):
-        if not isinstance(extra.get(key) or 0.0, (int, float)):
+        if not _is_number(extra.get(key) or 0.0):
             raise UnreadableCheckpointError(absolute(path), f"damaged: extra_state.{key}={extra[key]!r} is no number")
     entry = extra.get(task) or {}
     if not isinstance(entry, Mapping) or "pruning" not in entry:
