@@ -22,7 +22,7 @@ class Trained:
 
     Attributes:
         kinds: trained parameters by kind: ``adapters``, ``norms`` and ``layers`` (the rest of them),
-            ``encoder`` (outside of layers), ``head``.
+            ``encoder`` (outside of layers), ``head``, ``scores`` of weights.
         size: all parameters of the model.
     """
 
@@ -39,16 +39,21 @@ class Trained:
         return f"{self.count:,} of {self.size:,} parameters ({100 * self.count / self.size:.3f} %): {kinds}"
 
 
-def set_trained(model: nn.Module, config: AdapterConfig) -> Trained:
+def set_trained(model: nn.Module, config: AdapterConfig, scored: Iterable[str] = ()) -> Trained:
     """Freeze what does not train, and count what does.
+
+    Args:
+        model: with its adapters.
+        config: what trains.
+        scored: parameters that train in any case, as scores of their weights.
 
     Raises:
         ConfigError: nothing trains.
     """
     named = dict(model.named_parameters())
-    kinds = _kinds(model, named)
+    kinds = _kinds(model, named) | dict.fromkeys(scored, "scores")
     if type(config) is not AdapterConfig and getattr(config, "base", "frozen") == "frozen":
-        wanted = _wanted(model, config, kinds)
+        wanted = _wanted(model, config, kinds) | set(scored)
         for name, parameter in named.items():
             parameter.requires_grad_(name in wanted)
         _record_through_checkpoints(model)

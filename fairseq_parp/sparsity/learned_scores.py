@@ -73,4 +73,4 @@ def score_gradient(gradient: Tensor, weight: Tensor, scores: Tensor) -> Tensor:
         weight: the frozen dense weight.
         scores: of the same shape; a score of 0 gets the gradient 0.
     """
-    return gradient * weight * scores.sign()
+    return gradient * weight * scores.sign().to(gradient.dtype)  # in this order: a rounded score can be 0

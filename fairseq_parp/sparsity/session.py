@@ -22,10 +22,9 @@ from fairseq_parp.sparsity import masking
 from fairseq_parp.sparsity.allocation import Share
 from fairseq_parp.sparsity.config import PruningConfig
 from fairseq_parp.sparsity.masks import MaskSet
-from fairseq_parp.sparsity.methods import build_method
+from fairseq_parp.sparsity.methods import METHODS, build_method
 from fairseq_parp.sparsity.parameter import PrunedParameter
 from fairseq_parp.sparsity.record import PruneRecord
-from fairseq_parp.sparsity.scope import find_parameters
 from fairseq_parp.sparsity.selector import Selector
 from fairseq_parp.sparsity.sources import Sources, require_zeros
 from fairseq_parp.sparsity.state import require_fitting, require_same_run
@@ -80,7 +79,7 @@ class PruningSession:
         Raises:
             ScopeError: the scope finds nothing.
         """
-        found = find_parameters(model, config.scope)
+        found = METHODS[config.method].prunable(model, config.scope)
         parameters = {name: PrunedParameter(parameter) for name, parameter in found.items()}
         return cls(parameters, config, last_update, sources or Sources(), seed)
 
@@ -220,19 +219,19 @@ class PruningSession:
         """
         return self._selector.lowest(scores, k)
 
-    def hold(self, mask: MaskSet, update: int) -> PruneRecord:
-        """Make ``mask`` the session's mask and zero what it drops."""
+    def hold(self, mask: MaskSet, update: int, masters: bool = True) -> PruneRecord:
+        """Make ``mask`` the session's mask and zero what it drops, in the masters only where they are weights."""
         start = time.perf_counter()
         before, self._pruned_at = self.mask, update
         self.mask = MaskSet({name: bits.to(self._device(name)) for name, bits in mask.bits.items()}, mask.shapes)
-        self.apply(self.mask)
+        self.apply(self.mask, masters)
         self.record = PruneRecord.of_change(before, self.mask, update, start)
         return self.record
 
-    def apply(self, mask: MaskSet) -> None:
+    def apply(self, mask: MaskSet, masters: bool = True) -> None:
         """Zero what ``mask`` drops, in the weights and in their masters."""
         mask.zero_(self._weights())
-        mask.zero_({name: each.ranked for name, each in self.parameters.items() if each.master is not None})
+        mask.zero_({n: each.ranked for n, each in self.parameters.items() if masters and each.master is not None})
 
     def mask_gradients(self) -> None:
         """Zero the gradients of what the mask drops."""

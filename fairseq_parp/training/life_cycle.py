@@ -27,7 +27,7 @@ from fairseq_parp.compat import train_loop
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import LossError, MaskError, WeightsError, one_line_errors
 from fairseq_parp.memory import peak_megabytes
-from fairseq_parp.sparsity import PruneRecord, PruningConfig, PruningSession, Sources, read_config
+from fairseq_parp.sparsity import METHODS, PruneRecord, PruningConfig, PruningSession, Sources, read_config
 from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.training.folder import claim
 from fairseq_parp.training.identity import TrainingData
@@ -37,6 +37,7 @@ from fairseq_parp.training.messages import (
     log_if_short_of_the_ramp,
     log_into,
     log_pruning,
+    warn_if_decayed,
     warn_if_frozen,
 )
 from fairseq_parp.training.options import require_options
@@ -118,6 +119,7 @@ class PruningLifeCycle:
             session = PruningSession.of_model(model, config, last_update, self.mask_sources(model), self.cfg.seed)
             logger.info(f"pruning {len(session.parameters)} tensors, {session.size:,} weights: {config}")
             warn_if_frozen(model_cfg, session)
+            warn_if_decayed(self.cfg, session)
             # Every save of the weights, crash.pt included, gets the sparse model.
             model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())
             self.session = self.run.session = session
@@ -128,7 +130,9 @@ class PruningLifeCycle:
         self.adapters = read_adapters(_plain(self.cfg.adapters))
         adapt(model, self.adapters, self.cfg.seed)
         accept(model, insert=False)
-        self.trained = set_trained(model, self.adapters)
+        method = METHODS[pruning.method]
+        scored = method.prunable(model, pruning.scope) if method.learns_scores else ()
+        self.trained = set_trained(model, self.adapters, scored)
         logger.info(f"trained ({self.adapters.kind}): {self.trained}")
         require_prunable(model, self.adapters, pruning)
 

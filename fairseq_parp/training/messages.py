@@ -63,6 +63,22 @@ def warn_if_frozen(model_cfg: Any, session: PruningSession) -> None:
         )
 
 
+def warn_if_decayed(task_cfg: Any, session: PruningSession) -> None:
+    """Warn if weight decay pulls learned scores to zero: it changes which weights are kept.
+
+    Args:
+        task_cfg: the config of a task, part of a training's.
+        session: of that training.
+    """
+    optimizer = task_cfg._get_root().get("optimizer")
+    decay = getattr(optimizer, "weight_decay", None)
+    if decay and session.method.learns_scores:
+        logger.warning(
+            f"optimizer.weight_decay={decay}: it decays the scores, not the weights; the released S3-Router recipes "
+            "use 0"
+        )
+
+
 def log_if_short_of_the_ramp(session: PruningSession, update: int) -> None:
     """Log that a checkpoint's sparsity is not the final one."""
     final, target = float(session.method.schedule.end), float(session.target)

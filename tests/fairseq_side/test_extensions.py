@@ -146,8 +146,8 @@ def test_without_the_package_its_names_are_refused(data: Path, pretrained: Path,
     done = run(tmp_path, tmp_path, "fairseq_cli.hydra_train", *tiny.training(tmp_path, data, pretrained, *keys))
     assert done.returncode == 1
     assert (
-        "task.pruning.method='one_shot': must be one of dense, fixed, gmp, mpi, parp, parp_p, rigl, rp, set, ste"
-        in done.stderr
+        "task.pruning.method='one_shot': must be one of dense, fixed, gmp, mpi, parp, parp_p, rigl, rp, "
+        "s3_router, set, ste" in done.stderr
     )
 
 

@@ -66,7 +66,7 @@ def test_parp_p_rises_linearly_and_ends_exactly() -> None:
     ("keys", "line"),
     [
         ({"method": "prap"}, ("task.pruning.method='prap': must be one of dense, fixed, gmp, mpi, parp, parp_p, rigl, "
-         "rp, set, ste")),
+         "rp, s3_router, set, ste")),
         ({"sparsity": 1.0}, "task.pruning.sparsity=1.0: must be a number in [0, 1)"),
         ({"sparsity": -0.1}, "task.pruning.sparsity=-0.1: must be a number in [0, 1)"),
         ({"sparsity": float("nan")}, "task.pruning.sparsity=nan: must be a number in [0, 1)"),

@@ -12,6 +12,7 @@ from fairseq_parp.sparsity.methods.dense import Dense
 from fairseq_parp.sparsity.methods.drop_and_grow import Rigl, Set
 from fairseq_parp.sparsity.methods.gmp import Gmp
 from fairseq_parp.sparsity.methods.parp import Parp, ParpP
+from fairseq_parp.sparsity.methods.s3_router import S3Router
 from fairseq_parp.sparsity.methods.static import Fixed, Mpi, Rp
 from fairseq_parp.sparsity.methods.ste import Ste
 from fairseq_parp.sparsity.registry import Registry
@@ -29,6 +30,7 @@ METHODS.register("gmp", Gmp)
 METHODS.register("rigl", Rigl)
 METHODS.register("set", Set)
 METHODS.register("ste", Ste)
+METHODS.register("s3_router", S3Router)
 
 
 def read_config(raw: Mapping[str, Any] | None = None, **keys: Any) -> PruningConfig:

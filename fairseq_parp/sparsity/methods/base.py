@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import nn
 
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.sparsity.config import PREFIX, PruningConfig
 from fairseq_parp.sparsity.counting import exact
 from fairseq_parp.sparsity.schedule import Ramp, constant
+from fairseq_parp.sparsity.scope import find_parameters
 
 if TYPE_CHECKING:
     from fairseq_parp.sparsity.masks import MaskSet
@@ -57,6 +60,8 @@ class Method:
     config_class: ClassVar[type[PruningConfig]] = PruningConfig
     criteria: ClassVar[tuple[str, ...] | None] = None
     """Criteria that the method can use; None is all."""
+    learns_scores: ClassVar[bool] = False
+    """Whether the optimizer trains scores of the weights in place of the weights."""
 
     def __init__(self, config: PruningConfig, last_update: int | None) -> None:
         if self.criteria is not None and config.criterion not in self.criteria:
@@ -72,6 +77,15 @@ class Method:
     def target(self, update: int) -> Fraction:
         """Return the sparsity of a prune after ``update`` updates."""
         return self.schedule.at(update)
+
+    @classmethod
+    def prunable(cls, model: nn.Module, scope: str | Iterable[str]) -> dict[str, nn.Parameter]:
+        """Return the parameters that the method prunes, by name: all of the scope, unless a method takes fewer.
+
+        Raises:
+            ScopeError: there are none.
+        """
+        return find_parameters(model, scope)
 
     # --- events, in the order of a run -----------------------------------------------------------------------------
 
