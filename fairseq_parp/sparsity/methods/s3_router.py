@@ -106,11 +106,10 @@ class S3Router(Method):
         """Take the scores back, and take their mask.
 
         Raises:
-            WeightsError: a score is NaN or infinite; the last mask is shown then.
+            WeightsError: a score is NaN or infinite; :meth:`show_sparse` shows the last mask then.
         """
         for name, scores in self._scores.items():
             scores.copy_(self._parameters[name].weight)
-        self._show()
         self._select(session, update)
 
     def show_sparse(self, session: PruningSession, update: int | None) -> None:  # noqa: ARG002
@@ -181,7 +180,7 @@ class S3Router(Method):
         return to_scores
 
     def _select(self, session: PruningSession, update: int) -> None:
-        """Keep the weights of largest absolute score in every share, and zero the others."""
+        """Take the mask of the largest absolute scores in every share, and show its weights."""
         bits: dict[str, Tensor] = {}
         for share in session.shares():
             scores = {name: self._score(name).abs() for name in share.names}
@@ -191,6 +190,7 @@ class S3Router(Method):
         mask = MaskSet({name: bits[name] for name in shapes}, shapes)
         session.hold(mask, update, masters=False)
         self._mask = session.mask
+        self._show()  # weights that the last mask dropped come back
 
     def _show(self) -> None:
         """Write weight x mask into the parameters."""
