@@ -14,7 +14,7 @@ from test_round_trips import save
 
 from fairseq_parp.checkpoints import read
 from fairseq_parp.errors import CheckpointError, ConfigError, ExportError, ParpError
-from fairseq_parp.export import exporting, to_transformers
+from fairseq_parp.export import to_transformers
 from fairseq_parp.export.exporting import export
 from fairseq_parp.export.importing import import_folder
 
@@ -168,7 +168,3 @@ def test_normalize_has_to_be_stated(theirs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--normalize"):
         import_folder(theirs, tmp_path / "out.pt")
     assert not import_folder(theirs, tmp_path / "out.pt", normalize=False).normalize
-
-
-def test_the_tolerance_is_that_of_the_documentation() -> None:
-    assert exporting.TOLERANCE == 2e-5
