@@ -47,7 +47,8 @@ def _row(name: str, size: Size, utterances: int) -> Iterator[Row]:
                 encoder(**batch)
 
     with torch.no_grad():
-        yield compare(name, Bar(1.0), "padded batches", *in_turn(lambda: None, alone, stock))
+        bar = Bar(1.0)
+        yield compare(name, bar, "padded batches", *in_turn(lambda: None, alone, stock, [bar]))
 
 
 class _Encoder(nn.Module):

@@ -28,34 +28,35 @@ UTTERANCES, LONGEST = 20, 500
 """Utterances, and frames of each at most."""
 
 COMPILED, TORCH = f"prefix beam search, beam {BEAM}", f"prefix beam search, beam {BEAM}, only torch"
+BARS = {COMPILED: Bar(10.0, faster=True), TORCH: Bar(2.0, faster=True)}
 
 
 def jobs(size: Size | None = None) -> Iterator[Job]:
     """Yield the jobs; tests, which give a ``size``, get two short utterances."""
     amount = (2, 60) if size else (UTTERANCES, LONGEST)
     yield Job([COMPILED], functools.partial(_compiled, amount))
-    yield Job([TORCH], functools.partial(_beside_peer, TORCH, 2.0, PrefixBeamDecoder(BLANK, BEAM), 8, amount))
+    yield Job([TORCH], functools.partial(_beside_peer, TORCH, BARS[TORCH], PrefixBeamDecoder(BLANK, BEAM), 8, amount))
 
 
 def _compiled(amount: tuple[int, int]) -> Iterator[Row]:
     """Decode utterance by utterance with the compiled search, where there is one."""
     search = fastest_search()
     if search is PrefixBeamDecoder:
-        yield unmeasured(COMPILED, Bar(10.0, faster=True), "pyctcdecode", "not compiled here: fairseq-parp doctor")
+        yield unmeasured(COMPILED, BARS[COMPILED], "pyctcdecode", "not compiled here: fairseq-parp doctor")
     else:
-        yield from _beside_peer(COMPILED, 10.0, search(BLANK, BEAM), 1, amount)
+        yield from _beside_peer(COMPILED, BARS[COMPILED], search(BLANK, BEAM), 1, amount)
 
 
-def _beside_peer(name: str, bar: float, decoder: Decoder, batch: int, amount: tuple[int, int]) -> Iterator[Row]:
+def _beside_peer(name: str, bar: Bar, decoder: Decoder, batch: int, amount: tuple[int, int]) -> Iterator[Row]:
     made = make(*amount)
     ours = texts_of(decoder, made, batch)
     try:
         with pyctcdecode(made.log_probs, made.alphabet, BEAM) as peer:
-            times = in_turn(lambda: None, ours, peer.decode)
-            row = compare(name, Bar(bar, faster=True), f"pyctcdecode {peer.version}", *times)
+            times = in_turn(lambda: None, ours, peer.decode, [bar])
+            row = compare(name, bar, f"pyctcdecode {peer.version}", *times)
             yield judged(row, made.texts, ours(), peer.decode())
     except (MissingToolError, OSError) as error:
-        yield unmeasured(name, Bar(bar, faster=True), "pyctcdecode", str(error))
+        yield unmeasured(name, bar, "pyctcdecode", str(error))
 
 
 def texts_of(decoder: Decoder, made: Emissions, batch: int) -> Callable[[], list[str]]:

@@ -41,5 +41,5 @@ def on(device: str, size: Size, wait: Callable[[], object]) -> Row:
 
         return both
 
-    times = in_turn(finished(stage.restore), finished(stage.reprune), finished(lambda: copy.copy_(flat)))
+    times = in_turn(finished(stage.restore), finished(stage.reprune), finished(lambda: copy.copy_(flat)), [BAR], "wall")
     return compare(_NAME, BAR, FLAT_COPY, *times, by="wall")  # the GPU's work takes no CPU time

@@ -37,7 +37,7 @@ def jobs(_size: Size | None = None) -> Iterator[Job]:
 
 def _import(name: str) -> Iterator[Row]:
     """Import both in new processes, each of which prints when fairseq alone was there; the first one warms the disk."""
-    fairseq, both = zip(*[_costs() for _ in range(rows.RUNS + 1)][1:], strict=True)
+    fairseq, both = zip(*[_costs() for _ in range(rows.RUNS[0] + 1)][1:], strict=True)
     bar = 1 + ALLOWED / statistics.median(cost.cpu for cost in fairseq)
     yield compare(name, Bar(round(bar, 3)), f"import of fairseq, and {ALLOWED} s", both, fairseq)
 

@@ -117,23 +117,26 @@ def _fallback_job(stage: Callable[[str], Stage], state: str, kernel: str) -> Job
 
 def _against_copy(stage: Callable[[str], Stage], state: str, names: list[str]) -> Iterator[Row]:
     at = stage(state)
-    ours, peer = in_turn(at.restore, at.reprune, at.copy)
-    for name, bar in zip(names, (2.5, 1.8), strict=True):
-        yield compare(name, Bar(bar), COPY, ours, peer)
+    bars = Bar(2.5), Bar(1.8)
+    ours, peer = in_turn(at.restore, at.reprune, at.copy, bars)
+    for name, bar in zip(names, bars, strict=True):
+        yield compare(name, bar, COPY, ours, peer)
 
 
 def _fallback(stage: Callable[[str], Stage], state: str, name: str, kernel: str) -> Iterator[Row]:
-    at, (bar, make) = stage(state), FALLBACKS[kernel]
+    at, (most, make) = stage(state), FALLBACKS[kernel]
+    bar = Bar(most)
     with kernels.using(make()):
-        yield compare(name, Bar(bar), COPY, *in_turn(at.restore, at.reprune, at.copy))
+        yield compare(name, bar, COPY, *in_turn(at.restore, at.reprune, at.copy, [bar]))
 
 
 def _against_peer(stage: Callable[[str], Stage], state: str, name: str, peer: str) -> Iterator[Row]:
-    at, (bar, against) = stage(state), PEERS[peer]
-    row = compare(name, Bar(bar, faster=True), against, *in_turn(at.restore, at.reprune, getattr(at, peer)))
+    at, (least, against) = stage(state), PEERS[peer]
+    bar = Bar(least, faster=True)
+    row = compare(name, bar, against, *in_turn(at.restore, at.reprune, getattr(at, peer), [bar]))
     if row.holds is False:
         copies = row.peer / typical(at.restore, at.copy).cpu
-        room = f"{copies:.0f} copies of the weights, so the bar leaves {copies / bar:.2f} copies for a re-prune"
+        room = f"{copies:.0f} copies of the weights, so the bar leaves {copies / least:.2f} copies for a re-prune"
         row = replace(row, why=f"the peer takes as much CPU time as {room}")
     yield row
 

@@ -8,19 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from scipy.stats import binom
+
 from benchmarks.cost import Clock, Cost, typical
 
-RUNS, RUNS_OF_SLOW, SLOW = 9, 5, 5.0
-"""Measurements of each side; fewer where one of the peer takes more than so many seconds."""
+RUNS, RUNS_OF_SLOW, SLOW = (9, 15, 21, 27), (5, 9), 5.0
+"""Pairs after which a row is looked at, until they agree; fewer where the peer takes more than so many seconds."""
 
 RUNS_OF_SLOWEST = 3
 """Measurements where each one starts a process of its own."""
 
-EXCEPT_ONE = 9
-"""From so many pairs on, one may differ from the others about the bar.
-
-Were the true ratio the bar itself, 9 pairs would agree so far in 4 of 100 rows by chance, 5 pairs in 6, 3 pairs in 25.
-"""
+BY_CHANCE = 0.05
+"""How often as many pairs as :func:`differing` allows would agree at one look, were the true ratio the bar itself."""
 
 Judge = Clock | Literal["bytes"]
 
@@ -152,11 +151,24 @@ def compare_bytes(name: str, bar: Bar, against: str, ours: Sequence[float], peer
     return _row(name, bar, against, "bytes", ours, peer)
 
 
+def differing(pairs: int) -> int:
+    """Return how many of ``pairs`` may lie on the other side of the bar than their median.
+
+    >>> [differing(pairs) for pairs in (3, 5, 9, 15, 21, 27)]
+    [0, 0, 1, 3, 5, 7]
+    """
+    return max(0, int(binom.ppf(BY_CHANCE / 2, pairs, 0.5)) - 1)
+
+
+def _agree(bar: Bar, ratios: Sequence[float]) -> bool:
+    holds = bar.holds(statistics.median(ratios))
+    return sum(bar.holds(each) != holds for each in ratios) <= differing(len(ratios))
+
+
 def _row(name: str, bar: Bar, against: str, by: Judge, ours: Sequence[float], peer: Sequence[float]) -> Row:
     ratios = [bar.ratio(mine, other) for mine, other in zip(ours, peer, strict=True)]
     ratio = statistics.median(ratios)
-    holds, differing = bar.holds(ratio), sum(bar.holds(each) != bar.holds(ratio) for each in ratios)
-    agree = differing <= (len(ratios) >= EXCEPT_ONE)
+    holds, agree = bar.holds(ratio), _agree(bar, ratios)
     why = None if agree else f"the pairs disagree: {min(ratios):.3g} to {max(ratios):.3g}"
     return Row(
         name, by, statistics.median(ours), statistics.median(peer), ratio, bar.value, holds if agree else None,
@@ -171,14 +183,28 @@ def unmeasured(name: str, bar: Bar, against: str, why: str, by: Judge = "cpu") -
 
 
 def in_turn(
-    prepare: Callable[[], object], ours: Callable[[], object], peer: Callable[[], object]
+    prepare: Callable[[], object],
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    bars: Sequence[Bar] = (),
+    by: Clock = "cpu",
 ) -> tuple[list[Cost], list[Cost]]:
-    """Measure peer and ours in turn; ``prepare`` runs unmeasured before each run, and ours has a warm-up run."""
+    """Measure peer and ours in turn; ``prepare`` runs unmeasured before each run, and ours has a warm-up run.
+
+    More pairs are measured while the present ones disagree about one of the ``bars``, of the clock ``by``.
+    """
     prepare()
     ours()
     mine: list[Cost] = []
     others: list[Cost] = []
-    while len(mine) < (RUNS_OF_SLOW if others and min(others).wall > SLOW else RUNS):
+
+    def settled() -> bool:
+        pairs = [(getattr(a, by), getattr(b, by)) for a, b in zip(mine, others, strict=True)]
+        return all(_agree(bar, [bar.ratio(*pair) for pair in pairs]) for bar in bars)
+
+    while True:
+        looks = RUNS_OF_SLOW if others and min(others).wall > SLOW else RUNS
+        if len(mine) >= looks[-1] or (len(mine) in looks and settled()):
+            return mine, others
         others.append(typical(prepare, peer))
         mine.append(typical(prepare, ours))
-    return mine, others

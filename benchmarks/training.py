@@ -28,6 +28,7 @@ from fairseq_parp.sparsity.counting import zero_count
 STOCK = "stock fairseq's audio_finetuning and wav2vec_ctc"
 UPDATES_FOR_MEMORY = 2
 _SPEED = ("training, re-prune at every update", "training, re-prune at every 50th")
+_FAST = Bar(0.99, faster=True)
 _WAITING = "training, waiting for data"
 _MEMORY = "training, peak memory"
 _SAVING = ("saving at a re-prune, time", "saving at a re-prune, bytes", "saving between re-prunes, time",
@@ -48,17 +49,17 @@ def _speed(size: Size, seconds: int) -> Iterator[Row]:
         write_inputs(Path(folder), size)
         stock, ours = (Training(Path(folder), interval, seconds) for interval in (None, 1))
         stock.update()
-        mine, others = in_turn(lambda: None, ours.update, stock.update)
-    yield compare(_SPEED[0], Bar(0.99, faster=True), STOCK, mine, others)
+        mine, others = in_turn(lambda: None, ours.update, stock.update, [_FAST])
+    yield compare(_SPEED[0], _FAST, STOCK, mine, others)
     rarely = [Cost(*(o + (m - o) / 50 for m, o in zip(*pair, strict=True))) for pair in zip(mine, others, strict=True)]
-    yield compare(_SPEED[1], Bar(0.99, faster=True), f"{STOCK}; computed from the row above", rarely, others)
+    yield compare(_SPEED[1], _FAST, f"{STOCK}; computed from the row above", rarely, others)
 
 
 def _waiting(size: Size, seconds: int) -> Iterator[Row]:
     """Wait for the batches of an epoch of files; the first one, for which the epoch is begun, is left out."""
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), size)
-        write_audio(Path(folder), "train", [seconds] * UTTERANCES * (rows.RUNS + 1))
+        write_audio(Path(folder), "train", [seconds] * UTTERANCES * (rows.RUNS[0] + 1))
         waited, worked = zip(*list(Training(Path(folder), 50, seconds).epoch())[1:], strict=True)
     threads = torch.get_num_threads()
     work = [Cost(cost.cpu / threads, cost.cpu) for cost in worked]  # other programs can only lengthen the waiting
@@ -120,9 +121,11 @@ def _saving(size: Size, seconds: int) -> Iterator[Row]:
                 os.sync()  # neither waits for what the other left to be written
                 _touch_memory(checkpoint)
 
-            times = in_turn(prepare, save, peer)
+            save()
             mine, others = saved.stat().st_size, others_saved.stat().st_size
-        more = 0 if interval == 1 or ours.session is None else 4 * zero_count(0.5, ours.session.size) / others
-        yield compare(names[0], Bar(round(1.05 + more, 3)), STOCK, *times, by="wall")  # the disk is waited for
+            more = 0 if interval == 1 or ours.session is None else 4 * zero_count(0.5, ours.session.size) / others
+            bar = Bar(round(1.05 + more, 3))
+            times = in_turn(prepare, save, peer, [bar], by="wall")
+        yield compare(names[0], bar, STOCK, *times, by="wall")  # the disk is waited for
         bar = Bar(round((1.05 if interval == 1 else 1.02) + more, 3))
         yield compare_bytes(names[1], bar, STOCK, [mine], [others])

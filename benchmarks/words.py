@@ -64,7 +64,8 @@ def _row(name: str, bar: Bar, beam: int, source: Source) -> Iterator[Row]:
                 "beta": lm.word_score,
             }
             with pyctcdecode(made.log_probs, made.alphabet, beam, **same) as peer:
-                row = compare(name, bar, f"pyctcdecode {peer.version}", *in_turn(lambda: None, ours, peer.decode))
+                times = in_turn(lambda: None, ours, peer.decode, [bar])
+                row = compare(name, bar, f"pyctcdecode {peer.version}", *times)
                 yield judged(row, *([text.split() for text in found] for found in (made.texts, ours(), peer.decode())))
     except (MissingToolError, OSError) as error:
         yield unmeasured(name, bar, "pyctcdecode", str(error))

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +24,7 @@ from benchmarks.cost import MAX_RUNS, Cost, measured, typical
 from benchmarks.memory import transient_bytes
 from benchmarks.record import read
 from benchmarks.reprune import PEERS, Stage
-from benchmarks.rows import RUNS, Bar, compare, in_turn
+from benchmarks.rows import RUNS, Bar, compare, differing, in_turn
 from benchmarks.trainings import Training, write_inputs
 from benchmarks.weights import BASE, LARGE, STATES, Size
 from fairseq_parp import cli
@@ -35,8 +37,8 @@ def test_every_row_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")  # no peer is downloaded for a test
-    monkeypatch.setattr(judged, "RUNS", 1)
-    monkeypatch.setattr(judged, "RUNS_OF_SLOW", 1)
+    monkeypatch.setattr(judged, "RUNS", (1,))
+    monkeypatch.setattr(judged, "RUNS_OF_SLOW", (1,))
     monkeypatch.setattr(judged, "RUNS_OF_SLOWEST", 1)
     rows = run.bench(None, tmp_path / "new folder" / "rows.json", TINY)
     written = json.loads((tmp_path / "new folder" / "rows.json").read_text())
@@ -170,8 +172,30 @@ def test_the_cost_counts_threads_and_processes_and_no_waiting() -> None:
 def test_runs_are_paired_and_restored() -> None:
     done: list[str] = []
     ours, peer = in_turn(lambda: done.append("restore"), lambda: done.append("ours"), lambda: done.append("peer"))
-    assert len(ours) == len(peer) == RUNS
-    assert done == ["restore", "ours"] + (["restore", "peer"] * MAX_RUNS + ["restore", "ours"] * MAX_RUNS) * RUNS
+    assert len(ours) == len(peer) == RUNS[0]
+    assert done == ["restore", "ours"] + (["restore", "peer"] * MAX_RUNS + ["restore", "ours"] * MAX_RUNS) * RUNS[0]
+
+
+@pytest.mark.parametrize(("differs", "pairs"), [((), 9), ((0,), 9), ((0, 1), 15), ((0, 1, 9, 10), 21), (range(99), 9)])
+def test_more_pairs_are_measured_while_they_disagree_about_the_bar(
+    differs: Sequence[int], pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = iter(range(1000))
+    costs = (Cost(1.0, 1.0 + 0.5 * (n % 2 and n // 2 in differs)) for n in measured)
+    monkeypatch.setattr(judged, "typical", lambda *_: next(costs))
+    bar = Bar(1.2)
+    ours, peer = in_turn(lambda: None, lambda: None, lambda: None, [Bar(9.0), bar])
+    assert len(ours) == len(peer) == pairs
+    assert compare("r", bar, "p", ours, peer).holds is (len(differs) < pairs / 2)
+
+
+def test_pairs_at_the_bar_itself_seldom_agree() -> None:
+    chance = np.random.default_rng(1)
+    agreed = 0
+    for _ in range(2000):
+        above = chance.random(RUNS[-1]) < 0.5
+        agreed += any(min(above[:n].sum(), n - above[:n].sum()) <= differing(n) for n in RUNS)
+    assert 0.055 < agreed / 2000 < 0.095  # exactly 7.6 in 100
 
 
 def test_one_measurement_is_the_median_of_half_a_cpu_second() -> None:
@@ -230,8 +254,9 @@ def test_an_engine_that_is_not_there_leaves_a_row_without_numbers(
 def test_the_row_of_the_gpu_runs_on_any_device_and_waits_for_it() -> None:
     waited: list[bool] = []
     row = gpu.on("cpu", TINY, lambda: waited.append(True))
-    assert (row.runs, row.bar, row.unit) == (RUNS, 6.0, "s")
-    assert len(waited) == 2 * (1 + 2 * MAX_RUNS * RUNS)
+    assert row.runs in RUNS
+    assert (row.bar, row.unit) == (6.0, "s")
+    assert len(waited) == 2 * (1 + 2 * MAX_RUNS * row.runs)
 
 
 @pytest.mark.parametrize(
