@@ -58,15 +58,16 @@ class Method:
 
     facts: ClassVar[Facts]
     config_class: ClassVar[type[PruningConfig]] = PruningConfig
-    criteria: ClassVar[tuple[str, ...] | None] = None
-    """Criteria that the method can use; None is all."""
+    fits: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """By axis (``criterion``, ``structure``, ``allocation``), the entries that the method can use; without one, all."""
     learns_scores: ClassVar[bool] = False
     """Whether the optimizer trains scores of the weights in place of the weights."""
 
     def __init__(self, config: PruningConfig, last_update: int | None) -> None:
-        if self.criteria is not None and config.criterion not in self.criteria:
-            allowed = f"method {config.method} takes {', '.join(self.criteria)}"
-            raise ConfigError(f"{PREFIX}.criterion", config.criterion, allowed)
+        for axis, fitting in self.fits.items():
+            if (given := getattr(config, axis)) not in fitting:
+                allowed = f"method {config.method} takes {', '.join(fitting)}"
+                raise ConfigError(f"{PREFIX}.{axis}", given, allowed)
         self.config, self.last_update = config, last_update
         self.schedule = self.make_schedule()
 

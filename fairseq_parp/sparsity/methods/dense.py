@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fairseq_parp.sparsity.methods.base import Facts, Method
 from fairseq_parp.sparsity.schedule import Ramp, constant
@@ -16,7 +16,7 @@ class Dense(Method):
     """Ordinary finetuning."""
 
     facts = Facts("dense", "#000000", "s")
-    criteria = ("magnitude",)
+    fits: ClassVar = {"criterion": ("magnitude",)}
 
     def make_schedule(self) -> Ramp:
         """Return sparsity 0 throughout."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ class S3Router(Method):
     facts = Facts("S3-Router", "#332288", "<", frozen_by_scripts=False)
     config_class = S3RouterConfig
     config: S3RouterConfig
-    criteria = ("magnitude",)
+    fits: ClassVar = {"criterion": ("magnitude",)}
     learns_scores = True
 
     @classmethod

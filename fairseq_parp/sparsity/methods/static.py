@@ -7,7 +7,7 @@ initialised model of the same shape (RP, random pruning), ``fixed`` the one of a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fairseq_parp.errors import ConfigError, ResumeError
 from fairseq_parp.sparsity.config import PREFIX, MaskConfig
@@ -56,7 +56,7 @@ class Rp(Static):
     """The mask of a freshly initialised model."""
 
     facts = Facts("RP", "#CC79A7", "X")
-    criteria = ("magnitude",)
+    fits: ClassVar = {"criterion": ("magnitude",)}
 
     def prepare(self, session: PruningSession) -> None:
         """Build the fresh model and take its mask."""
@@ -69,7 +69,7 @@ class Fixed(Static):
     facts = Facts("fixed mask", "#7F7F7F", "P")
     config_class = MaskConfig
     config: MaskConfig
-    criteria = ("magnitude",)
+    fits: ClassVar = {"criterion": ("magnitude",), "structure": ("element",)}  # the file holds a mask of any structure
 
     def prepare(self, session: PruningSession) -> None:
         """Read the mask.

@@ -8,7 +8,7 @@ stand beside the model.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fairseq_parp.sparsity.methods.base import Facts, Method
 
@@ -20,7 +20,7 @@ class Ste(Method):
     """Straight-through magnitude pruning."""
 
     facts = Facts("STE", "#882255", ">", frozen_by_scripts=False)
-    criteria = ("magnitude",)
+    fits: ClassVar = {"criterion": ("magnitude",)}
 
     def begin(self, session: PruningSession, update: int) -> None:
         """Take the first mask; the weights behind it stay."""
