@@ -11,23 +11,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import distributed
 
-from fairseq_parp.adapters import (
-    AdapterConfig,
-    Trained,
-    accept,
-    adapt,
-    read_adapters,
-    require_prunable,
-    set_trained,
-)
+from fairseq_parp.adapters import AdapterConfig, Trained, accept
 from fairseq_parp.compat import train_loop
 from fairseq_parp.compat.no_eval import building
-from fairseq_parp.errors import LossError, MaskError, WeightsError, one_line_errors
+from fairseq_parp.errors import LossError, WeightsError, one_line_errors
 from fairseq_parp.memory import peak_megabytes
-from fairseq_parp.sparsity import METHODS, PruneRecord, PruningConfig, PruningSession, Sources, read_config
+from fairseq_parp.sparsity import PruneRecord, PruningSession, Sources, read_config
 from fairseq_parp.sparsity.methods import build_method
 from fairseq_parp.training.folder import claim
 from fairseq_parp.training.identity import TrainingData
@@ -46,6 +37,8 @@ from fairseq_parp.training.randomness import derived
 from fairseq_parp.training.ranks import rank, require_same_mask
 from fairseq_parp.training.resuming import start
 from fairseq_parp.training.run import Run
+from fairseq_parp.training.saved_state import count_of_updates
+from fairseq_parp.training.trained import plain, set_up
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +99,7 @@ class PruningLifeCycle:
                 accept(model, insert=True)
                 return model
         with building(), one_line_errors(), self.run.guarded():
-            config, last_update = read_config(_plain(self.cfg.pruning)), int(self.cfg.max_update or 0) or None
+            config, last_update = read_config(plain(self.cfg.pruning)), int(self.cfg.max_update or 0) or None
             build_method(config, last_update)  # what it misses is named before what a schedule misses
             require_supported(self.cfg)
             require_options(self.cfg)
@@ -115,7 +108,7 @@ class PruningLifeCycle:
             if rank() == 0:
                 log_into(self.cfg.save_dir)
             model = super().build_model(model_cfg, from_checkpoint)  # type: ignore[misc]
-            self._adapt(model, config)
+            self.adapters, self.trained = set_up(model, self.cfg, config)
             session = PruningSession.of_model(model, config, last_update, self.mask_sources(model), self.cfg.seed)
             logger.info(f"pruning {len(session.parameters)} tensors, {session.size:,} weights: {config}")
             warn_if_frozen(model_cfg, session)
@@ -124,17 +117,6 @@ class PruningLifeCycle:
             model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())
             self.session = self.run.session = session
             return model
-
-    def _adapt(self, model: Any, pruning: PruningConfig) -> None:
-        """Put adapters into the model and freeze what does not train."""
-        self.adapters = read_adapters(_plain(self.cfg.adapters))
-        adapt(model, self.adapters, self.cfg.seed)
-        accept(model, insert=False)
-        method = METHODS[pruning.method]
-        scored = method.prunable(model, pruning.scope) if method.learns_scores else ()
-        self.trained = set_trained(model, self.adapters, scored)
-        logger.info(f"trained ({self.adapters.kind}): {self.trained}")
-        require_prunable(model, self.adapters, pruning)
 
     # --- updates -----------------------------------------------------------------------------------------------------
 
@@ -258,17 +240,6 @@ class PruningLifeCycle:
         with one_line_errors():
             if self.session is not None and "pruning" in state:
                 self.session.load_state_dict(state["pruning"])
-                self._updates = _count_of_updates(state)
+                self._updates = count_of_updates(state)
                 self._micro_batch = state.get("micro_batch", self._micro_batch)
                 self._saved = state if "optimizer" in state else None
-
-
-def _count_of_updates(state: Mapping[str, Any]) -> int:
-    updates = state.get("updates")
-    if type(updates) is not int or updates < 0:
-        raise MaskError(f"the checkpoint's pruning state is damaged (updates={updates!r})")
-    return updates
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fairseq_parp.errors import UnreadableCheckpointError, absolute
+from fairseq_parp.errors import MaskError, UnreadableCheckpointError, absolute
 from fairseq_parp.training.identity import TrainingData
 
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -44,3 +44,15 @@ def require_whole_entry(path: str, task: str, entry: Mapping[str, Any]) -> None:
     require("optimizer" not in entry or isinstance(entry.get("precision"), str), "precision", "a text")
     run = entry.get("run", {})
     require("best" not in run or type(run.get("without_gain")) is int, "run.without_gain", "an integer")
+
+
+def count_of_updates(entry: Mapping[str, Any]) -> int:
+    """Return the updates that the run of a task's entry had made.
+
+    Raises:
+        MaskError: that is no count.
+    """
+    updates = entry.get("updates")
+    if type(updates) is not int or updates < 0:
+        raise MaskError(f"the checkpoint's pruning state is damaged (updates={updates!r})")
+    return updates
