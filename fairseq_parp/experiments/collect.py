@@ -55,6 +55,7 @@ def _row(plan: Plan, run: Run, outcome: Outcome, split: str) -> ResultRow:
     score = score_file(decoded, labels)
     measured, found = _sparsity(checkpoint, outcome)
     seconds, peak = _spent(checkpoint)
+    trained, parameters = _trained(checkpoint)
     return ResultRow(
         run=run.name,
         method=run.method,
@@ -81,6 +82,9 @@ def _row(plan: Plan, run: Run, outcome: Outcome, split: str) -> ResultRow:
         pretrained_mask=relpath(outcome.mpi.product, plan.out) if outcome.mpi else "",
         command=shlex.join(outcome.train.argv),
         versions=_versions(),
+        variant=run.variant,
+        trained=trained,
+        parameters=parameters,
     )
 
 
@@ -99,6 +103,13 @@ def _spent(checkpoint: Path) -> tuple[float | None, float | None]:
     log = checkpoint.with_name("train.log")
     logged = _PEAK.findall(log.read_text(errors="replace")) if log.is_file() else []
     return extra.get("previous_training_time"), max(map(float, logged), default=None)
+
+
+def _trained(checkpoint: Path) -> tuple[int | None, int | None]:
+    """Return how many parameters a training trained, of how many; None in files of earlier versions."""
+    extra = checkpoints.read(checkpoint, with_fairseq=False).get("extra_state") or {}
+    kinds = next((each["adapters"] for each in extra.values() if isinstance(each, dict) and "adapters" in each), None)
+    return (None, None) if kinds is None else (sum(kinds["trained"].values()), kinds["size"])
 
 
 @lru_cache

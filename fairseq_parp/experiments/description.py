@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -18,8 +18,8 @@ from fairseq_parp.kinds import absent
 from fairseq_parp.sparsity import read_config
 from fairseq_parp.sparsity.counting import exact
 
-KEYS = ("config", "checkpoint", "data", "test", "runs", "imp", "decoding", "settings", "launcher")
-RUN_KEYS = ("train_on", "protocol", "method", "sparsity", "interval", "lr", "mask_from", "updates", "seed")
+KEYS = ("config", "checkpoint", "data", "test", "runs", "imp", "decoding", "settings", "variants", "launcher")
+RUN_KEYS = ("train_on", "protocol", "method", "sparsity", "interval", "lr", "mask_from", "updates", "seed", "variant")
 """Keys of an entry of ``runs``; at the top of the file they are defaults for all entries. A list is a grid."""
 
 _DATA_KEYS = ("folder", "config", "checkpoint", "test", "settings")
@@ -75,6 +75,7 @@ class Experiment:
         beam: 1 decodes greedily.
         decoded: checkpoint that is decoded, ``last`` or ``best``.
         settings: hydra overrides of every training.
+        variants: hydra overrides that only some runs have, by name.
         launcher: hydra launcher's name and options, where the trainings are not to run here.
     """
 
@@ -85,6 +86,7 @@ class Experiment:
     beam: int
     decoded: str
     settings: Sequence[str]
+    variants: Mapping[str, Sequence[str]]
     launcher: Mapping[str, Any]
 
 
@@ -105,7 +107,11 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         if key not in content:
             raise ConfigError(key, None, f"{absolute(file)} must have it")
     sets = _sets(content, file.parent)
-    runs = _runs(content, sets)
+    variants = {
+        str(name): _strings(f"variants.{name}", settings)
+        for name, settings in _section(content, "variants", None).items()
+    }
+    runs = _runs(content, sets, variants)
     decoding = _section(content, "decoding", _DECODING_KEYS)
     return Experiment(
         name=file.stem,
@@ -115,6 +121,7 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         beam=_whole("decoding.beam", decoding.get("beam", 1)),
         decoded=_one_of("decoding.checkpoint", decoding.get("checkpoint", "last"), ("last", "best")),
         settings=_strings("settings", content.get("settings", [])),
+        variants=variants,
         launcher=_section(content, "launcher", None),
     )
 
@@ -156,7 +163,7 @@ def _sets(content: Mapping[str, Any], beside: Path) -> dict[str, TrainingSet]:
     return sets
 
 
-def _runs(content: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> list[Run]:
+def _runs(content: Mapping[str, Any], sets: Mapping[str, TrainingSet], variants: Collection[str]) -> list[Run]:
     if not isinstance(content["runs"], list) or not content["runs"]:
         raise ConfigError("runs", content["runs"], "must be a list of runs, such as [{method: dense}]")
     defaults = {key: content[key] for key in RUN_KEYS if key in content}
@@ -166,19 +173,21 @@ def _runs(content: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> list[R
         if not isinstance(entry, dict) or "method" not in defaults | entry:
             raise ConfigError(where, entry, "must be a mapping with a method")
         _known(entry, RUN_KEYS, f"{where}.")
-        runs |= dict.fromkeys(_grid(where, defaults | entry, sets))
+        runs |= dict.fromkeys(_grid(where, defaults | entry, sets, variants))
     return _tagged(list(runs), sets)
 
 
-def _grid(where: str, entry: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> Iterable[Run]:
+def _grid(
+    where: str, entry: Mapping[str, Any], sets: Mapping[str, TrainingSet], variants: Collection[str]
+) -> Iterable[Run]:
     """Return every combination of an entry's lists."""
-    axes = {"train_on": list(sets), "protocol": "matched", "seed": 1} | dict(entry)
+    axes = {"train_on": list(sets), "protocol": "matched", "seed": 1, "variant": ""} | dict(entry)
     ordered = {key: _listed(axes[key]) for key in RUN_KEYS if key in axes}
     for values in product(*ordered.values()):
-        yield _run(where, dict(zip(ordered, values, strict=True)), sets)
+        yield _run(where, dict(zip(ordered, values, strict=True)), sets, variants)
 
 
-def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> Run:
+def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet], variants: Collection[str]) -> Run:
     """Check one combination and decide what it leaves open."""
     method = _one_of(f"{where}.method", asked["method"], known())
     protocol = _one_of(f"{where}.protocol", asked["protocol"], PROTOCOLS)
@@ -201,6 +210,7 @@ def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet]) 
         mask_from=mask_from,
         updates=_whole(f"{where}.updates", asked.get("updates") or base.updates(method, protocol)),
         seed=_whole(f"{where}.seed", asked["seed"]),
+        variant=asked["variant"] and _one_of(f"{where}.variant", asked["variant"], tuple(variants)),
     )
 
 
@@ -217,6 +227,7 @@ def _tagged(runs: Sequence[Run], sets: Mapping[str, TrainingSet]) -> list[Run]:
             tags=(
                 *([run.data] if len(sets) > 1 else []),
                 *([run.protocol] if run.protocol == "paper" else []),
+                *([run.variant] if run.variant else []),
                 *([f"lr{run.lr:g}"] if _several(rates, run) else []),
                 *([f"updates{run.updates}"] if run.protocol == "matched" and _several(lengths, run) else []),
             ),

@@ -106,7 +106,8 @@ class Plan:
             settings["checkpoint.finetune_from_model"] = start.product
         if part_of is not None:
             settings["lr_scheduler.max_update"] = part_of.updates
-        overrides = [*self.experiment.settings, *data.settings]
+        own = self.experiment.variants[run.variant] if run.variant else ()
+        overrides = [*self.experiment.settings, *data.settings, *own]
         for override in overrides:
             if override.lstrip("+~").partition("=")[0] in settings:
                 raise ConfigError("settings", override, "the plan sets this, from the keys of the experiment")

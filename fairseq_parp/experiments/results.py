@@ -46,6 +46,8 @@ class ResultRow:
         pretrained_mask: MPI mask file at this sparsity; empty where there is none.
         command: the exact training command.
         versions: of what it ran on.
+        variant: named settings of the training beside these; empty for none.
+        trained, parameters: how many parameters were trained, of how many; None where that is not known.
     """
 
     run: str
@@ -73,10 +75,16 @@ class ResultRow:
     pretrained_mask: str
     command: str
     versions: str
+    variant: str = ""
+    trained: int | None = None
+    parameters: int | None = None
 
 
 COLUMNS = {field.name: str(field.type) for field in fields(ResultRow)}
 """The columns in their order, each with its type as it is written above."""
+
+_LATER = ("variant", "trained", "parameters")
+"""Columns that earlier files do not have."""
 
 
 def write_results(path: str | Path, rows: Iterable[ResultRow]) -> None:
@@ -124,7 +132,7 @@ def _rows(path: str | Path, cells: Sequence[tuple[int, list[str]]]) -> list[Resu
         if len(line) != len(header):
             raise ExperimentFileError(path, f"line {number}: {len(line)} cells, expected {len(header)}")
         named = dict(zip(header, line, strict=True))
-        row = ResultRow(**{name: _value(path, number, name, named[name]) for name in COLUMNS})
+        row = ResultRow(**{name: _value(path, number, name, named[name]) for name in COLUMNS if name in named})
         if (row.run, row.split) in rows:
             raise ExperimentFileError(path, f"line {number}: run {row.run} is there twice on {row.split}")
         rows[row.run, row.split] = row
@@ -133,7 +141,7 @@ def _rows(path: str | Path, cells: Sequence[tuple[int, list[str]]]) -> list[Resu
 
 def _check_columns(path: str | Path, header: Sequence[str]) -> None:
     missing, unknown = (
-        [name for name in COLUMNS if name not in header],
+        [name for name in COLUMNS if name not in (*header, *_LATER)],
         [name for name in header if name not in COLUMNS],
     )
     if missing or unknown or len(set(header)) < len(header):

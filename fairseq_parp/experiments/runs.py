@@ -23,6 +23,7 @@ class Run:
         mask_from: training set whose OMP mask is transferred; None where none is.
         updates: length.
         seed: ``common.seed``.
+        variant: named settings that its training has beside these; empty for none.
         tags: parts of its name that tell it from its siblings: of what the description varies.
     """
 
@@ -35,6 +36,7 @@ class Run:
     mask_from: str | None
     updates: int
     seed: int
+    variant: str = ""
     tags: tuple[str, ...] = ()
 
     @property

@@ -55,6 +55,8 @@ def _columns(systems: Sequence[System]) -> list[tuple[str, Callable[[System], st
         ),
         ("split", _plain("split"), True),
         ("method", _plain("method"), True),
+        ("variant", _plain("variant"), any(row.variant for row in rows)),
+        ("trained", _trained, len(set(map(_trained, systems))) > 1),
         ("mask from", _plain("mask_from"), any(row.mask_from for row in rows)),
         ("interval", lambda system: interval_of(system.one), len(intervals) > 1),
         ("lr", lambda system: f"{system.one.lr:g}", len({row.lr for row in rows}) > 1),
@@ -85,6 +87,14 @@ def _span(column: str, form: str) -> Callable[[System], str]:
         return format(mean, form) + (f" ({least} to {most})" if least != most else "")
 
     return cell
+
+
+def _trained(system: System) -> str:
+    """Return the parameters that were trained, and their share, where a variant trains fewer than all."""
+    row = system.one
+    if row.trained is None or not row.parameters:
+        return "-"
+    return f"{row.trained:,} ({100 * row.trained / row.parameters:.2f} %)"
 
 
 def _overlap(system: System) -> str:

@@ -70,12 +70,12 @@ def group(items: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list[T]
 
 
 def main_settings(systems: Iterable[System]) -> list[list[list[System]]]:
-    """Return, for each place, method and mask to start from, the setting that was run at most sparsities.
+    """Return, for each place, method, mask to start from and variant, the setting that was run at most sparsities.
 
     A setting is interval, learning rate and length; those that tie for most are all there. Each is a list of systems.
     """
     found = []
-    for variants in group(systems, lambda system: (system.place, system.one.method, system.one.mask_from)).values():
+    for variants in group(systems, lambda system: (system.place, *_kind(system.one))).values():
         settings = group(variants, lambda system: (system.one.interval, system.one.lr, system.one.updates)).values()
         most = max(map(len, settings))
         found.append([setting for setting in settings if len(setting) == most])
@@ -83,7 +83,7 @@ def main_settings(systems: Iterable[System]) -> list[list[list[System]]]:
 
 
 def series(systems: Iterable[System]) -> list[list[System]]:
-    """Return one line over sparsities for each place, method and mask to start from, dense being one point."""
+    """Return one line over sparsities for each place, method, mask to start from and variant, dense being one point."""
     return [settings[0] for settings in main_settings(systems)]
 
 
@@ -105,6 +105,7 @@ class Names:
         row = system.one
         parts = {
             head or row.method: True,
+            row.variant: row.variant,
             f"mask from {row.mask_from}": row.mask_from,
             f"interval {row.interval}" if row.interval else "never re-pruned": _method_of(row) in self._intervals,
             f"lr {row.lr:g}": "lr" in named or _method_of(row) in self._rates,
@@ -129,6 +130,11 @@ def _varying(systems: Sequence[System], column: str) -> set[tuple[str, ...]]:
     return {method for method, rows in methods.items() if len({getattr(row, column) for row in rows}) > 1}
 
 
+def _kind(row: ResultRow) -> tuple[str, str, str]:
+    """Return what tells lines over sparsities apart."""
+    return row.method, row.mask_from, row.variant
+
+
 def _method_of(row: ResultRow) -> tuple[str, ...]:
     return row.data, row.config, row.protocol, row.method
 
@@ -139,6 +145,6 @@ def _order(row: ResultRow) -> tuple[Any, ...]:
     method = order.index(row.method) if row.method in order else len(order)
     never = row.interval is None
     return (
-        row.data, row.config, row.protocol, row.split, method, row.method, row.mask_from,
+        row.data, row.config, row.protocol, row.split, method, row.method, row.mask_from, row.variant,
         never, row.interval or 0, row.lr, row.updates, row.sparsity,
     )  # fmt: skip

@@ -67,8 +67,9 @@ def _score(row: ResultRow, path: Path) -> dict[int, Utterance]:
 
 
 def against_dense(systems: Sequence[System]) -> list[Pair]:
-    """Return every sparse system with the dense one of the same place."""
-    return list(_pairs([system for system in systems if system.one.method != BASELINE], systems, [BASELINE]))
+    """Return every sparse system, and every dense variant, with the dense one of the same place."""
+    others = [system for system in systems if system.one.method != BASELINE or system.one.variant]
+    return list(_pairs(others, systems, [BASELINE]))
 
 
 def against_rivals(systems: Sequence[System]) -> list[Pair]:
@@ -88,7 +89,7 @@ def across_training_sets(systems: Sequence[System]) -> list[Pair]:
 
     That is one joint run against single ones: their ``test`` names the split as ``NAME/SPLIT``.
     """
-    columns = ("split", "protocol", "method", "sparsity", "mask_from")
+    columns = ("split", "protocol", "method", "sparsity", "mask_from", "variant")
     alike = group((s for s in systems if "/" in s.one.split), lambda s: tuple(getattr(s.one, c) for c in columns))
     pairs = (pair for members in alike.values() for pair in combinations(members, 2))
     return [(one, other) for one, other in pairs if one.one.data != other.one.data]
@@ -101,21 +102,27 @@ def _pairs(firsts: Sequence[System], systems: Sequence[System], methods: Sequenc
 
 
 def _partners(first: System, systems: Sequence[System], method: str) -> list[System]:
-    """Return the systems of ``method`` to hold ``first`` against: of those, the ones most like it."""
+    """Return the systems of ``method`` to hold ``first`` against: of those, the ones most like it.
+
+    A dense variant is held against plain dense, a sparse one against dense of its own variant where that was run.
+    """
     found = [
         other
         for other in systems
         if other.one.method == method and other.place == first.place
         and (method == BASELINE or _start(other.one) == _start(first.one))
     ]  # fmt: skip
+    if method == BASELINE:
+        variants = [""] if first.one.method == BASELINE else [first.one.variant, ""]
+        found = next((alike for each in variants if (alike := [o for o in found if o.one.variant == each])), [])
     for column in ("updates", "lr", "interval"):
         alike = [other for other in found if getattr(other.one, column) == getattr(first.one, column)]
         found = alike or found
     return found
 
 
-def _start(row: ResultRow) -> tuple[float, str]:
-    return row.sparsity, row.mask_from
+def _start(row: ResultRow) -> tuple[float, str, str]:
+    return row.sparsity, row.mask_from, row.variant
 
 
 def in_words(pair: Pair, names: Names) -> str:

@@ -216,3 +216,25 @@ def test_a_kill_half_way_leaves_the_rest_to_do(described: Described) -> None:
 def test_a_setting_that_the_plan_sets_is_refused(described: Described, override: str) -> None:
     with pytest.raises(ConfigError, match=r"settings='.*': the plan sets this, from the keys of the experiment"):
         described(f"settings: ['common.fp16=true', '{override}']\nruns: [{{method: mpi, sparsity: 0.5}}]")
+
+
+def test_variants_are_named_settings_of_some_runs(described: Described) -> None:
+    plan = described(
+        "variants: {erk: ['+task.pruning.allocation=erk'], plain: []}\n"
+        "runs: [{method: dense}, {method: [parp, omp], sparsity: 0.5, variant: ['', erk]}]"
+    )
+    trainings = {step.name: setting(step, "task.pruning.allocation") for step in plan.trainings}
+    assert trainings == {
+        "train dense-seed1": None,
+        "train parp-0.5-every20-seed1": None,
+        "train erk-parp-0.5-every20-seed1": "erk",
+        "train omp-0.5-seed1": None,
+        "train erk-dense-seed1": "erk",  # OMP's own first step
+        "train erk-omp-0.5-seed1": "erk",
+    }
+    with pytest.raises(ConfigError, match=r"runs\[0\].variant='other': must be one of erk"):
+        described("variants: {erk: []}\nruns: [{method: dense, variant: other}]")
+    with pytest.raises(ConfigError, match=r"variants.erk='x': must be a list of texts"):
+        described("variants: {erk: x}\nruns: [{method: dense}]")
+    with pytest.raises(ConfigError, match=r"settings='common.seed=3': the plan sets this"):
+        described("variants: {erk: ['common.seed=3']}\nruns: [{method: dense, variant: erk}]")

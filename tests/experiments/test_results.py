@@ -31,6 +31,15 @@ def test_rows_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     assert header.split("\t") == list(COLUMNS) == list(ResultRow.__dataclass_fields__)
 
 
+def test_files_of_before_the_later_columns_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "results.tsv"
+    write_results(path, [row("parp", 0.5, variant="", trained=None, parameters=None)])
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *("\t".join(line.split("\t")[:-3]) for line in lines[1:])]) + "\n")
+    assert "variant" not in path.read_text()
+    assert read_results(path) == [row("parp", 0.5)]
+
+
 def test_no_rows_are_read_back_as_no_rows(tmp_path: Path) -> None:
     write_results(tmp_path / "results.tsv", [])
     assert read_results(tmp_path / "results.tsv") == []
@@ -48,7 +57,7 @@ def test_no_rows_are_read_back_as_no_rows(tmp_path: Path) -> None:
         ("\t42.5\t", "\t\t", "line 3, column uer: '' is not a finite number"),
         ("\t300\t", "\t300.5\t", "line 3, column updates: '300.5' is not a whole number"),
         ("\t50\t", "\tnever\t", "line 3, column interval: 'never' is not a whole number or nothing"),
-        ("\t42.5\t", "\t", "line 3: 24 cells, expected 25"),
+        ("\t42.5\t", "\t", "line 3: 27 cells, expected 28"),
         ("\tparp\t", '\t"parp\t', "line "),
     ],
 )

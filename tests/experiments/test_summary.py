@@ -100,6 +100,34 @@ def test_columns_come_where_they_tell_something() -> None:
     assert len({len(line) for line in table(systems_of(varied))}) == 1, "columns stand below each other"
 
 
+def test_variants_stand_beside_plain_runs_and_are_compared_with_them(tmp_path: Path) -> None:
+    small = {"trained": 20, "parameters": 1000}
+    wanted = [
+        row("dense", 0, trained=900, parameters=1000),
+        row("dense", 0, variant="lora", run="lora", **small),
+        row("parp", 0.5, trained=900, parameters=1000),
+        row("parp", 0.5, variant="erk", run="erk", trained=900, parameters=1000),
+        row("parp", 0.5, variant="lora", run="both", **small),
+        row("omp", 0.5, variant="erk", run="omp-erk", trained=900, parameters=1000),
+    ]
+    head, *lines = cells(table(systems_of(wanted)))
+    assert head[:4] == ["split", "method", "variant", "trained"]
+    assert [(line[1], line[2], line[3]) for line in lines[:2]] == [
+        ("dense", "-", "900 (90.00 %)"), ("dense", "lora", "20 (2.00 %)"),
+    ]  # fmt: skip
+    told = [
+        line.split(" on test")[0] for line in bullets(summary([decode(tmp_path, r, SOME) for r in wanted], tmp_path))
+    ]
+    assert told == [
+        "dense, lora against dense",
+        "parp 0.5 against dense",
+        "parp 0.5, erk against dense",
+        "parp 0.5, lora against dense, lora",
+        "omp 0.5, erk against dense",
+        "parp 0.5, erk against omp 0.5, erk",
+    ]
+
+
 def test_partners_are_alike(tmp_path: Path) -> None:
     wanted = [
         row("dense", 0),

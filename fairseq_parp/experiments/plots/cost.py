@@ -42,7 +42,7 @@ def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figu
 def _each(axes: Axes, lines: Sequence[Sequence[System]]) -> None:
     """Draw one line for all methods that cost the same."""
     for methods in group(lines, _cost).values():
-        label = ", ".join(line[0].one.method for line in methods)
+        label = ", ".join(dict.fromkeys(line[0].one.method for line in methods))
         points = [(system.one.sparsity, system.one.finetunings) for system in max(methods, key=len)]
         axes.plot(*zip(*points, strict=True), label=label, **of_method(methods[0][0].one.method))
     axes.set_xticks(sorted({system.one.sparsity for line in lines for system in line}))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fairseq_parp.experiments.plots.style import finish, legend_below, of_method, panels
+from fairseq_parp.experiments.plots.style import finish, label_of, legend_below, look_of, panels
 from fairseq_parp.experiments.procedures import BASELINE
 from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import System, group, series, systems_of
@@ -44,24 +44,24 @@ def _sparse(line: Sequence[System]) -> bool:
 def _draw(axes: Axes, lines: Sequence[Sequence[System]], rate: str, protocols: set[str]) -> None:
     sparse = [line for line in lines if _sparse(line)]
     axes.set_xticks(sorted({system.one.sparsity for line in sparse for system in line}))
+    rows = [line[0].one for line in lines]
     for line in lines:
         row, known = line[0].one, [system for system in line if system.values(rate)]
-        label = f"{row.method} ({row.protocol})" if len(protocols) > 1 else row.method
+        label = label_of(row, protocols)
         if not known:
             continue
         if not _sparse(line):
-            _band(axes, known[0], rate, label)
+            _band(axes, known[0], rate, label, look_of(row, rows))
             continue
         moved = _APART * (sparse.index(line) - (len(sparse) - 1) / 2)
         means = [system.mean(rate) or 0.0 for system in known]
         below = [mean - min(system.values(rate)) for mean, system in zip(means, known, strict=True)]
         above = [max(system.values(rate)) - mean for mean, system in zip(means, known, strict=True)]
         at = [system.one.sparsity + moved for system in known]
-        axes.errorbar(at, means, [below, above], label=label, capsize=3, **of_method(row.method, row.protocol))
+        axes.errorbar(at, means, [below, above], label=label, capsize=3, **look_of(row, rows))
 
 
-def _band(axes: Axes, dense: System, rate: str, label: str) -> None:
+def _band(axes: Axes, dense: System, rate: str, label: str, look: Mapping[str, Any]) -> None:
     """Draw dense from its best seed to its worst, and its mean."""
-    look = of_method(BASELINE, dense.one.protocol)
     axes.axhspan(min(dense.values(rate)), max(dense.values(rate)), color=look["color"], alpha=0.12, linewidth=0)
     axes.axhline(dense.mean(rate) or 0.0, color=look["color"], linestyle=look["linestyle"], linewidth=1, label=label)

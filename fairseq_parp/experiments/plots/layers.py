@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairseq_parp.experiments.plots.style import finish, legend_below, of_method, panels
+from fairseq_parp.experiments.plots.style import finish, label_of, legend_below, look_of, panels
 from fairseq_parp.experiments.procedures import BASELINE
 from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import System, group, series, trainings
@@ -43,14 +43,14 @@ def _draw(axes: Axes, systems: Sequence[System], folder: Path, protocols: set[st
     for system in systems:
         row = system.one
         layers = report(folder / row.checkpoint).zeros.layers
-        label = f"{row.method} ({row.protocol})" if len(protocols) > 1 else row.method
+        label = label_of(row, protocols)
         zeros = [count.sparsity for count in layers.values()]
         axes.plot(
             [name.rpartition(".")[2] for name in layers],
             zeros,
             label=label,
             fillstyle="none",
-            **of_method(row.method, row.protocol),
+            **look_of(row, [each.one for each in systems]),
         )
     asked = systems[0].one.sparsity
     low, high = axes.get_ylim()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from fairseq_parp.experiments.procedures import facts_of, known
+from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.figures import blank
 from fairseq_parp.sparsity.methods import Facts
 
@@ -17,6 +19,27 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#D55E00", "#E69F00", "#CC79A7")
 _MARKERS = "osD^vXP*<>"
 _DASHES = ("-", "--", ":", "-.")
+
+
+def label_of(row: ResultRow, protocols: Collection[str]) -> str:
+    """Return the label of a method's line: its variant and, where there are several, its protocol named."""
+    method = f"{row.method}, {row.variant}" if row.variant else row.method
+    return f"{method} ({row.protocol})" if len(protocols) > 1 else method
+
+
+def look_of(row: ResultRow, rows: Iterable[ResultRow]) -> dict[str, Any]:
+    """Return the look of a row's line among those of ``rows``: its method's, with dashes and marker for a variant.
+
+    Where there are more variants than kinds of dashes, they have colours of their own.
+    """
+    look = of_method(row.method, row.protocol)
+    if not row.variant:
+        return look
+    variants = sorted({each.variant for each in rows if each.variant})
+    number = variants.index(row.variant)
+    if len(variants) >= len(_DASHES):
+        return of_number(number)
+    return look | {"linestyle": _DASHES[1 + number], "marker": _MARKERS[-1 - number]}
 
 
 def of_method(method: str, protocol: str = "matched") -> dict[str, Any]:
