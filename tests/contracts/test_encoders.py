@@ -71,7 +71,14 @@ def straight(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> Any:
     return checkpoint
 
 
-@pytest.mark.parametrize("method", METHODS)
+QUICK = ("parp", "rp", "s3_router")
+"""Methods that make test takes through both encoders: one that re-prunes, one that builds the encoder anew, one that
+learns scores. test_methods.py has all of them on wav2vec 2.0."""
+
+
+@pytest.mark.parametrize(
+    "method", [method if method in QUICK else pytest.param(method, marks=pytest.mark.slow) for method in METHODS]
+)
 def test_it_has_the_zeros_and_a_stopped_training_goes_on_to_the_last_bit(
     method: str, recipe: Recipe, straight: Any, tmp_path: Path
 ) -> None:

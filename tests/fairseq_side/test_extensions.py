@@ -103,14 +103,19 @@ def test_its_method_goes_through_an_experiments_plan(
     packages: Path, data: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "try.yaml").write_text(
-        f"config: small_10m\ncheckpoint: {pretrained}\ndata: {data}\nruns: [{{method: one_shot, sparsity: 0.5}}]\n"
+        f"config: small_10m\ncheckpoint: {pretrained}\ndata: {data}\n"
+        "variants: {blocks: ['+task.pruning.structure=blocks']}\n"
+        "runs: [{method: one_shot, sparsity: 0.5, variant: ['', blocks]}]\n"
     )
     command = ("fairseq_parp", "experiment", "try.yaml", "--dry-run")
     done = run(packages, tmp_path, *command)
     assert done.returncode == 0, done.stderr
-    assert "left: 1 trainings of 300 updates" in done.stdout
+    assert "left: 2 trainings of 600 updates" in done.stdout
     assert "# train one_shot-0.5-seed1\nfairseq-hydra-train" in done.stdout
-    assert "task.pruning.method=one_shot" in done.stdout
+    trainings = [line for line in done.stdout.splitlines() if line.startswith("fairseq-hydra-train")]
+    assert [line.rpartition(" ")[2] for line in trainings if "task.pruning.method=one_shot" in line][1:] == [
+        "+task.pruning.structure=blocks"
+    ]
     assert "# decode one_shot-0.5-seed1 test\nfairseq-generate" in done.stdout
     without = run(tmp_path, tmp_path, *command)
     assert without.returncode == 2
