@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from fairseq_parp.verification import verify
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's argument."""
@@ -14,6 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each step as it succeeds; the one that fails ends the command in one line."""
+    from fairseq_parp.verification import verify  # here, so that --help needs no torch
+
     for step, finding in verify(arguments.checkpoint):
         print(f"{step:<9}{finding}", flush=True)
     return 0

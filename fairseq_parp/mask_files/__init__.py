@@ -1,1 +1,4 @@
 """Masks in files: read from any kind of file, made from a checkpoint, applied to one, compared."""
+
+ANY_MASK = "mask file, sparse checkpoint, or what torch.nn.utils.prune left"
+"""What :func:`fairseq_parp.mask_files.reading.read_mask` reads, for the command line's help."""

@@ -14,13 +14,11 @@ from fairseq_parp.checkpoints import compact
 from fairseq_parp.errors import MaskError, absolute
 from fairseq_parp.files import is_torch_saved
 from fairseq_parp.kinds import absent, kind_of
+from fairseq_parp.mask_files import ANY_MASK
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.scope import in_paper_scope
 from fairseq_parp.sparsity.sharing import distinct, first_names
 from fairseq_parp.sparsity.upgrade import find_state, upgraded_state
-
-ANY_MASK = "mask file, sparse checkpoint, or what torch.nn.utils.prune left"
-"""What :func:`read_mask` reads, for the command line's help."""
 
 _PRUNED = re.compile(r"(.*(?:weight|bias))_mask")
 """What ``torch.nn.utils.prune`` calls the mask of a parameter."""

@@ -37,11 +37,14 @@ def test_there_is_no_example_of_a_command_that_is_not_there() -> None:
     assert set(EXAMPLES) < set(every_command())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["report", "--help"], ["transcribe", "--help"], ["mask", "--help"]])
-def test_help_imports_neither_torch_nor_fairseq_nor_numpy(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "command",
+    ["", "report", "transcribe", "verify", "experiment", "export", "mask", "mask apply", "mask overlap", "mask show"],
+)
+def test_help_imports_neither_torch_nor_fairseq_nor_numpy(command: str) -> None:
     code = (
         "import sys; from fairseq_parp import cli\n"
-        f"try: cli.main({words!r})\n"
+        f"try: cli.main({[*command.split(), '--help']!r})\n"
         "except SystemExit: pass\n"
         "print([name for name in ('torch', 'fairseq', 'numpy') if name in sys.modules])"
     )

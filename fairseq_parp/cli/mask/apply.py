@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from fairseq_parp.errors import MaskError, absolute
-from fairseq_parp.mask_files.applying import apply_mask
-from fairseq_parp.mask_files.reading import ANY_MASK, read_mask
+from fairseq_parp.mask_files import ANY_MASK
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the sparse checkpoint."""
+    from fairseq_parp.mask_files.applying import apply_mask  # here, so that --help needs no torch
+    from fairseq_parp.mask_files.reading import read_mask
+
     mask = read_mask(arguments.mask)
     try:
         zeros = apply_mask(arguments.checkpoint, mask, arguments.out)

@@ -6,13 +6,15 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fairseq_parp.errors import ConfigError, absolute
-from fairseq_parp.mask_files.comparing import MaskComparison, compare
-from fairseq_parp.mask_files.heatmap import draw
-from fairseq_parp.mask_files.reading import ANY_MASK, read_mask
-from fairseq_parp.sparsity.overlap import Overlap
+from fairseq_parp.mask_files import ANY_MASK
 from fairseq_parp.tables import table
+
+if TYPE_CHECKING:
+    from fairseq_parp.mask_files.comparing import MaskComparison
+    from fairseq_parp.sparsity.overlap import Overlap
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare the masks; print tables or JSON, draw."""
+    from fairseq_parp.mask_files.comparing import compare  # here, so that --help needs no torch
+    from fairseq_parp.mask_files.heatmap import draw
+    from fairseq_parp.mask_files.reading import read_mask
+
     if not 2 <= len(arguments.masks) <= 52:
         raise ConfigError("MASK", len(arguments.masks), "from 2 to 52 masks can be compared")
     masks = {name: read_mask(path) for name, path in zip(_names(arguments.masks), arguments.masks, strict=True)}

@@ -6,10 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from fairseq_parp.cli.tables import line, table
 from fairseq_parp.errors import absolute
-from fairseq_parp.mask_files.reading import ANY_MASK, read_mask
-from fairseq_parp.mask_files.report import zeros_of
+from fairseq_parp.mask_files import ANY_MASK
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the mask's sparsity."""
+    from fairseq_parp.cli.tables import line, table  # here, so that --help needs no torch
+    from fairseq_parp.mask_files.reading import read_mask
+    from fairseq_parp.mask_files.report import zeros_of
+
     zeros = zeros_of(read_mask(arguments.mask))
     if arguments.json:
         print(json.dumps({"path": absolute(arguments.mask), **zeros.to_json()}, indent=2))
