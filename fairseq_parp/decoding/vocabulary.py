@@ -1,23 +1,27 @@
-"""The words that an n-gram language model knows, read from its file."""
+"""The words that an n-gram language model knows, read from its file, and its n-grams, checked."""
 
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import zlib
+from array import array
 from collections import Counter
-from collections.abc import Iterator
-from itertools import dropwhile, takewhile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fairseq_parp.errors import LanguageModelError, listing
+from fairseq_parp.errors import LanguageModelError, absolute, listing
 
 SPECIAL = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})
 """What stands among a language model's words and is none."""
 
+LIMIT = 1000
+"""Size of log10 probabilities and back-off weights from which on scores would lose their other digits."""
+
 _BINARY = b"mmap lm http://kheafield.com/code format version"
 _GZIP = b"\x1f\x8b"
-_SECTION = re.compile(rb"\\1-grams:\s*")
+_SECTION = re.compile(rb"\\(\d+)-grams:\s*")
 
 
 def is_binary(path: str | Path) -> bool:
@@ -36,31 +40,70 @@ def is_binary(path: str | Path) -> bool:
 def words_of(path: str | Path) -> list[str]:
     """Return the words of an ARPA file (plain or gzip), without ``SPECIAL``.
 
+    All its n-grams are checked: KenLM takes the first of two, and a number beyond every probability.
+
     Raises:
-        LanguageModelError: no such file, another format, no words, a word twice, not UTF-8, or a binary of KenLM.
+        LanguageModelError: no such file, another format, no words, an n-gram twice, a number below -``LIMIT`` other
+            than -inf or above it, not UTF-8, or a binary of KenLM.
     """
     if is_binary(path):
         raise LanguageModelError(path, "the words of a KenLM binary are not read; give --lexicon, or the ARPA file")
+    words: list[bytes] = []
+    hashes = array("q")
     try:
-        with Path(path).open("rb") as file:
-            head = file.read(len(_GZIP))
-        decoded = [word.decode() for word in _arpa_words(path, head)]
+        for number, order, fields in _entries(path):
+            if large := _large(fields[:: order + 1]):
+                ngram = b" ".join(fields[1 : order + 1]).decode(errors="replace")
+                reason = f"{large.decode()} beside {ngram}: log10 of a probability is from -{LIMIT} to 0, or -inf for 0"
+                raise LanguageModelError(f"{absolute(path)}:{number}", reason)
+            hashes.append(hash(b" ".join(fields[1 : order + 1])))
+            words += fields[1:2] if order == 1 else ()
+        repeated = _repeated(path, hashes)
+        found = [word for each in words if (word := each.decode()) not in SPECIAL]
     except UnicodeDecodeError as error:
         raise LanguageModelError(path, f"a word is not UTF-8 text ({error.object!r})") from error
     except (OSError, EOFError, zlib.error) as error:
         raise LanguageModelError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    found = [word for word in decoded if word not in SPECIAL]
     if not found:
         raise LanguageModelError(path, "no language model that can be read here: neither ARPA nor a KenLM binary")
-    if repeated := [word for word, count in Counter(decoded).items() if count > 1]:
-        raise LanguageModelError(path, f"more than one 1-gram of {listing(repeated)}; keep one of each")
+    if repeated:
+        raise LanguageModelError(path, f"more than one n-gram of {listing(repeated)}; keep one of each")
     return found
 
 
-def _arpa_words(path: str | Path, head: bytes) -> Iterator[bytes]:
-    """Yield the second field of every line of the section of 1-grams."""
-    with gzip.open(path) if head.startswith(_GZIP) else Path(path).open("rb") as lines:
-        inside = dropwhile(lambda line: not _SECTION.fullmatch(line), lines)
-        next(inside, None)
-        for line in takewhile(lambda line: not line.startswith(b"\\"), inside):
-            yield from line.split()[1:2]
+def _entries(path: str | Path) -> Iterator[tuple[int, int, list[bytes]]]:
+    """Yield line number, order and fields of every n-gram."""
+    with Path(path).open("rb") as file:
+        head = file.read(len(_GZIP))
+    order = 0
+    with gzip.open(path) if head == _GZIP else Path(path).open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.startswith(b"\\"):
+                section = _SECTION.fullmatch(line)
+                order = int(section[1]) if section else 0
+            elif order and (fields := line.split()):
+                yield number, order, fields
+
+
+def _large(numbers: Iterable[bytes]) -> bytes:
+    """Return a number that a sum with it loses all else in, b"" if none is; KenLM reports what is no number at all."""
+    try:
+        for number in numbers:
+            if LIMIT < abs(float(number)) < math.inf:
+                return number
+    except ValueError:
+        return b""
+    return b""
+
+
+def _repeated(path: str | Path, hashes: array[int]) -> list[str]:
+    """Return the n-grams that are there more than once; a second pass compares the few whose hashes are equal."""
+    import numpy as np
+
+    ordered = np.sort(np.frombuffer(hashes, dtype=np.int64))
+    alike = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not alike:
+        return []
+    ngrams = (b" ".join(fields[1 : order + 1]) for _, order, fields in _entries(path))
+    counts = Counter(ngram for ngram in ngrams if hash(ngram) in alike)
+    return [ngram.decode() for ngram, count in counts.items() if count > 1]
