@@ -58,7 +58,7 @@ def _safetensors(file: Path, length: int) -> str | None:
         return None
     if str(metadata.get("format", "")).startswith("fairseq_parp.mask"):
         return "a mask file, which fairseq-parp mask show reads"
-    return "a safetensors file, as transformers and others write; fairseq's checkpoints end in .pt"
+    return "a safetensors file, as transformers and others write; fairseq-parp import reads a folder of transformers'"
 
 
 def _is_utf8(start: bytes) -> bool:

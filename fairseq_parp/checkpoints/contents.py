@@ -23,6 +23,9 @@ _DICTIONARY = {
     *(f"{symbol}_{part}" for symbol in ("bos", "pad", "eos", "unk") for part in ("word", "index")),
 }
 
+_PARTS: dict[str, type] = {"task_state": dict, "extra_state": dict, "optimizer_history": list}
+"""Parts that a checkpoint may lack, with their types."""
+
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 
 
@@ -38,12 +41,16 @@ def require_fairseq(state: object) -> None:
     model = state.get("model")
     settings = [state.get(key) for key in ("args", "cfg") if state.get(key) is not None]
     if not isinstance(model, Mapping) or not settings:
-        raise ValueError(f"not a fairseq checkpoint; it holds: {listing(state)}")
+        others = "; fairseq-parp import reads transformers' folders" if _of_transformers(state) else ""
+        raise ValueError(f"not a fairseq checkpoint; it holds: {listing(state)}{others}")
     wrong = [name for name, value in _tensors(model) if not (isinstance(name, str) and _is_dense(value))]
     if wrong:
         raise ValueError(f"its model has something else than dense tensors: {listing(wrong)}")
     if not all(isinstance(part, (Mapping, Namespace)) for part in settings):
         raise ValueError("its cfg is not a mapping, or its args not a Namespace")
+    for key, kind in _PARTS.items():
+        if not isinstance(state.get(key) or kind(), kind):
+            raise ValueError(f"damaged: its {key} is a {type(state[key]).__name__}")
     expanded(settings, MAX_SETTINGS)
     expanded([value for key, value in state.items() if key not in ("model", "args", "cfg")], MAX_VALUES)
     _require_plain_references(settings)
@@ -54,6 +61,11 @@ def require_fairseq(state: object) -> None:
 def _tensors(model: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
     for name, value in model.items():
         yield from value.items() if name == TEACHER and isinstance(value, Mapping) else [(name, value)]
+
+
+def _of_transformers(state: Mapping[Any, Any]) -> bool:
+    """Return whether names are those of a ``pytorch_model.bin``: transformers' word for fairseq's ``self_attn``."""
+    return any(".attention." in str(name) for name in state)
 
 
 def _is_dense(value: object) -> bool:

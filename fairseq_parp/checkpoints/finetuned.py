@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,53 @@ OUTPUT_LAYERS = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")
 def dictionary_in(state: Mapping[str, Any]) -> Any:
     """Return the dictionary of the labels that a checkpoint holds, or None."""
     return (state.get("task_state") or {}).get("target_dictionary")
+
+
+def supply_history(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint with the parts that fairseq reads from each and that a file of weights and config lacks."""
+    if not state.get("optimizer_history"):
+        nothing = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {"best": None}, "num_updates": 0}
+        state["optimizer_history"] = [nothing]
+        state.setdefault("last_optimizer_state", None)
+    state["extra_state"] = state.get("extra_state") or {}
+    return state
+
+
+def require_described(cfg: Any, path: str | Path) -> None:
+    """Check that a config names a model and a task.
+
+    Args:
+        cfg: as fairseq makes it of what a checkpoint holds.
+        path: of the checkpoint, for messages.
+
+    Raises:
+        CheckpointError: it does not.
+    """
+    if not _describes(cfg):
+        raise CheckpointError(absolute(path), "its config does not name a model and a task (model._name, task._name)")
+
+
+def _describes(cfg: Any) -> bool:
+    """Return whether a config names a model and a task, under the keys of today or of before hydra."""
+    model, task = getattr(cfg, "model", None), getattr(cfg, "task", None)
+    names = getattr(model, "_name", getattr(model, "arch", None)), getattr(task, "_name", getattr(task, "task", None))
+    return all(isinstance(name, str) for name in names)
+
+
+def require_known(cfg: Any, path: str | Path) -> None:
+    """Check that fairseq knows the model and the task that a checkpoint names.
+
+    Raises:
+        CheckpointError: one of them is of code that is not imported.
+    """
+    from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+    from fairseq.tasks import TASK_REGISTRY
+
+    for key, known in (("model", {**MODEL_REGISTRY, **ARCH_MODEL_REGISTRY}), ("task", TASK_REGISTRY)):
+        name = cfg[key].get("_name") if hasattr(cfg[key], "get") else None
+        if name is not None and name not in known:
+            reason = f"its {key} {name!r} is of code that is not imported here; one of fairseq's may do: --override"
+            raise CheckpointError(absolute(path), f"{reason} {key}._name=NAME")
 
 
 def complete(
@@ -40,6 +88,9 @@ def complete(
     """
     cfg = state["cfg"]
     state["args"] = None  # fairseq would convert it again, without what follows
+    if "labels" not in cfg.task:
+        with open_dict(cfg):
+            cfg.task.labels = None
     for key, value in overrides.items():
         _override(cfg, key, value)
     if cfg.task._name == "audio_pretraining" and cfg.task.get("labels"):
@@ -47,6 +98,10 @@ def complete(
         cfg.task._name = "audio_finetuning"
     if cfg.task._name == "hubert_pretraining" and cfg.task.get("fine_tuning"):
         cfg.task._name, cfg.task.labels = "audio_finetuning", kind_of(cfg.task.labels)
+    if not cfg.task.get("labels") and OUTPUT_LAYERS[0] in state["model"]:
+        reason = "does not name its labels (task.labels), such as ltr for letters: --override task.labels=ltr"
+        raise CheckpointError(absolute(path), reason)
+    require_known(cfg, path)
     if dictionary is not None:
         state["task_state"] = {**(state.get("task_state") or {}), "target_dictionary": _read(dictionary)}
     if cfg.task.get("labels"):
@@ -78,8 +133,14 @@ def require_encoder(model_cfg: Any, path: str | Path, way_out: str) -> None:
     Raises:
         CheckpointError: the checkpoint holds no config of it, and the file is not there.
     """
-    if "w2v_path" not in model_cfg.keys() or model_cfg.get("w2v_args") is not None:  # noqa: SIM118 (not the missing)
+    if "w2v_path" not in model_cfg.keys():  # noqa: SIM118 (not the missing)
         return
+    inner = model_cfg.get("w2v_args")
+    if isinstance(inner, Namespace) or _describes(inner):
+        return
+    if inner is not None:
+        reason = "its model.w2v_args is no config of a pretrained model; set it to null, and name the pretrained file"
+        raise CheckpointError(absolute(path), f"{reason}: {way_out}")
     file = None if OmegaConf.is_missing(model_cfg, "w2v_path") else model_cfg.w2v_path
     if not file or not Path(file).is_file():
         reason = f"holds no config of its pretrained model (model.w2v_args), and {file} is not there"

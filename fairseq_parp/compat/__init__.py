@@ -13,10 +13,10 @@ from fairseq_parp.compat import (
     cpu_flat_fp16,
     cpu_overflow,
     encoders,
-    nested_args,
     no_eval,
     no_spans,
     not_a_number,
+    old_args,
     resuming,
     safe_loading,
     save_dir,
@@ -29,7 +29,7 @@ from fairseq_parp.compat import (
 
 def install() -> None:
     """Mend what is to be mended in the fairseq that is imported; calling it again does nothing."""
-    nested_args.install()
+    old_args.install()
     encoders.install()
     no_eval.install()
     no_spans.install()

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from fairseq_parp import checkpoints
+from fairseq_parp.checkpoints.finetuned import require_described, supply_history
 from fairseq_parp.checkpoints.fitting import Trained, require_alike
 from fairseq_parp.compat.encoders import make_buildable
 from fairseq_parp.compat.scope import acting
@@ -50,7 +51,7 @@ class _TorchWithSafeLoad:
     def load(self, file: Any, *args: Any, **options: Any) -> Any:
         """Read the open file as :func:`fairseq_parp.checkpoints.read` does; for other tasks, where torch refuses it."""
         if acting():
-            return checkpoints.read(file, name=self._path)
+            return supply_history(checkpoints.read(file, name=self._path))
         try:
             return torch.load(file, *args, **options)
         except pickle.UnpicklingError:
@@ -79,6 +80,7 @@ def install() -> None:
             if "://" not in str(path) and (reason := no_checkpoint(path)):
                 raise UnreadableCheckpointError(absolute(path), reason)
             state = or_unusable(path, _read, path, *args, **kwargs)
+            require_described(state["cfg"], path)
             or_unusable(path, make_buildable, state)
             for check in _checks:
                 check(path, state)

@@ -50,10 +50,20 @@ def without_hydra(state: State) -> None:
     state |= {"args": Namespace(**flat), "cfg": None}
 
 
+def with_refused_values(state: State) -> None:
+    """Values that their keys refuse today, of keys that decide nothing about the model."""
+    without_hydra(state)
+    vars(state["args"]).update(post_process=None, ddp_backend="apex", criterion="mine", mask_prob=None)
+    state["args"].w2v_args.quantizer_depth = None
+
+
 OLD: dict[str, Callable[[State], object]] = {
     "of stock audio_finetuning": lambda _state: None,
     "of the task audio_pretraining": lambda s: s["cfg"]["task"].update(_name="audio_pretraining"),
     "of before hydra": without_hydra,
+    "of before hydra, with values that are refused today": with_refused_values,
+    "of weights and config alone": lambda s: [s.pop(key) for key in ("extra_state", "optimizer_history")],
+    "of an unknown criterion": lambda s: s["cfg"].update(criterion={"_name": "mine"}),
     "with keys of another version": lambda s: [s["cfg"][group].update(new=3) for group in ("task", "model")],
 }
 
@@ -63,6 +73,31 @@ LACKING: dict[str, tuple[Callable[[State], object], str]] = {
     "the encoder's config": (
         lambda s: s["cfg"]["model"].update(w2v_args=None),
         r"/gone/pretrained.pt is not there; name the pretrained file: --override model.w2v_path=FILE",
+    ),
+}
+
+
+UNUSABLE: dict[str, tuple[Callable[[State], object], str]] = {
+    "a list as task_state": (lambda s: s.update(task_state=[1]), "damaged: its task_state is a list"),
+    "a number as extra_state": (lambda s: s.update(extra_state=1), "damaged: its extra_state is a int"),
+    "no task": (lambda s: s["cfg"].pop("task"), r"does not name a model and a task \(model._name, task._name\)"),
+    "a text as model": (lambda s: s["cfg"].update(model="x"), "its config does not name a model and a task"),
+    "a model of other code": (
+        lambda s: s["cfg"]["model"].update(_name="mine"),
+        "its model 'mine' is of code that is not",
+    ),
+    "a task of other code": (
+        lambda s: s["cfg"]["task"].update(_name="mine"),
+        "its task 'mine' .* --override task._name=",
+    ),
+    "no labels": (lambda s: s["cfg"]["task"].pop("labels"), "does not name its labels .* --override task.labels=ltr"),
+    "half an encoder's config": (
+        lambda s: s["cfg"]["model"]["w2v_args"].pop("task"),
+        "its model.w2v_args is no config of a pretrained model; set it to null, and name the pretrained file",
+    ),
+    "a choice of the model's": (
+        lambda s: (without_hydra(s), vars(s["args"]).update(mask_selection="odd")),
+        "Invalid value 'odd', expected one of",
     ),
 }
 
@@ -96,6 +131,26 @@ def test_what_they_lack_is_named_with_the_way_out(
         Transcriber(old)
     given = {"dictionary": data / "dict.ltr.txt", "overrides": {"model.w2v_path": str(pretrained)}}
     assert torch.equal(Transcriber(old, **given).log_probs(data / "test-0.flac"), expected)
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_what_cannot_be_used_is_one_line(state: State, tmp_path: Path, case: str) -> None:
+    change, message = UNUSABLE[case]
+    with pytest.raises(CheckpointError, match=message):
+        loading.load_finetuned(saved(state, tmp_path / "old.pt", change))
+
+
+def test_a_task_and_labels_are_overridden(state: State, data: Path, tmp_path: Path, expected: torch.Tensor) -> None:
+    old = saved(state, tmp_path / "old.pt", UNUSABLE["a task of other code"][0], UNUSABLE["no labels"][0])
+    given = {"task._name": "audio_finetuning", "task.labels": "ltr"}
+    assert torch.equal(Transcriber(old, overrides=given).log_probs(data / "test-0.flac"), expected)
+
+
+def test_values_that_are_refused_are_named(state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loading.load_finetuned(saved(state, tmp_path / "old.pt", with_refused_values))
+    for named in ("post_process=None", "ddp_backend='apex'", "criterion='mine'", "mask_prob=None"):
+        assert f"{named} is refused by this fairseq; its default is taken" in caplog.text
+    assert "Error when composing" not in caplog.text
 
 
 def test_the_command_takes_a_dictionary_and_overrides(
