@@ -62,10 +62,12 @@ class Run:
         saved = (extra_state.get(type(trainer.task).__name__) or {}).get("run") or {}
         if cfg.reset_meters:  # the best value and the patience start anew, what the schedule counts does not
             saved = {key: saved[key] for key in ("lr_scheduler", "stepped") if key in saved}
-        was, now = saved.get("metric"), _metric(cfg)
-        if was not in (None, now):
-            logger.warning(f"{now} decides from here on, {was} did before: best value and patience start anew")
+        if other := _other_judge(saved, trainer.cfg, trainer.task):
+            logger.warning(f"{other}: best value and patience start anew, and so does what a plateau is measured by")
             vars(checkpoint_utils.save_checkpoint).pop("best", None)
+            plateau: Any = getattr(trainer.lr_scheduler, "lr_scheduler", None)
+            if hasattr(plateau, "_reset"):  # torch's; it compares scores, as the best value does
+                plateau._reset()
             return
         self._saved = saved
         position = extra_state["train_iterator"]
@@ -153,8 +155,9 @@ class Run:
         """Return what a resumed run and a report need: plain values only."""
         state: dict[str, Any] = {"ended": self._reason or self._patience() or None, **self._sparsities()}
         if hasattr(self._early, "best"):
-            metric = _metric(self._cfg.checkpoint)
-            state |= {"best": self._early.best, "without_gain": self._early.num_runs, "metric": metric}
+            state |= {"best": self._early.best, "without_gain": self._early.num_runs}
+        if self._trainer is not None:
+            state |= _judge(self._cfg, self._trainer.task)
         scheduler = getattr(getattr(self._trainer, "lr_scheduler", None), "lr_scheduler", None)
         counters = {name: getattr(scheduler, name) for name in _COUNTERS if hasattr(scheduler, name)}
         if counters:
@@ -205,6 +208,19 @@ class Run:
         return by_updates or (end_of_epoch and self._batches.epoch % cfg.save_interval == 0)
 
 
-def _metric(cfg: Any) -> str:
-    best = "largest" if cfg.maximize_best_checkpoint_metric else "smallest"
-    return f"the {best} {cfg.best_checkpoint_metric}"
+def _judge(cfg: Any, task: Any) -> dict[str, str | None]:
+    """Return what scores are compared by: the metric in words, and a digest of the validation set, None if unknown."""
+    best = "largest" if cfg.checkpoint.maximize_best_checkpoint_metric else "smallest"
+    validated = task.datasets.get(cfg.dataset.valid_subset.split(",")[0])
+    metric = f"the {best} {cfg.checkpoint.best_checkpoint_metric}"
+    return {"metric": metric, "validated": getattr(validated, "digest", None)}
+
+
+def _other_judge(saved: Mapping[str, Any], cfg: Any, task: Any) -> str:
+    """Describe how scores of a checkpoint's run differ from those to come; "" if they can be compared."""
+    now = _judge(cfg, task)
+    was = {key: saved.get(key) for key in now}
+    if None not in (was["metric"], now["metric"]) and was["metric"] != now["metric"]:
+        return f"{now['metric']} decides from here on, {was['metric']} did before"
+    other = None not in (was["validated"], now["validated"]) and was["validated"] != now["validated"]
+    return "other utterances are validated from here on" if other else ""

@@ -53,7 +53,7 @@ def without_hydra(state: State) -> None:
 def with_refused_values(state: State) -> None:
     """Values that their keys refuse today, of keys that decide nothing about the model."""
     without_hydra(state)
-    vars(state["args"]).update(post_process=None, ddp_backend="apex", criterion="mine", mask_prob=None)
+    vars(state["args"]).update(post_process=None, ddp_backend="apex", mask_prob=None)
     state["args"].w2v_args.quantizer_depth = None
 
 
@@ -64,6 +64,7 @@ OLD: dict[str, Callable[[State], object]] = {
     "of before hydra, with values that are refused today": with_refused_values,
     "of weights and config alone": lambda s: [s.pop(key) for key in ("extra_state", "optimizer_history")],
     "of an unknown criterion": lambda s: s["cfg"].update(criterion={"_name": "mine"}),
+    "of before hydra and an unknown criterion": lambda s: (without_hydra(s), vars(s["args"]).update(criterion="mine")),
     "with keys of another version": lambda s: [s["cfg"][group].update(new=3) for group in ("task", "model")],
 }
 
@@ -148,7 +149,7 @@ def test_a_task_and_labels_are_overridden(state: State, data: Path, tmp_path: Pa
 
 def test_values_that_are_refused_are_named(state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     loading.load_finetuned(saved(state, tmp_path / "old.pt", with_refused_values))
-    for named in ("post_process=None", "ddp_backend='apex'", "criterion='mine'", "mask_prob=None"):
+    for named in ("post_process=None", "ddp_backend='apex'", "mask_prob=None", "quantizer_depth=None"):
         assert f"{named} is refused by this fairseq; its default is taken" in caplog.text
     assert "Error when composing" not in caplog.text
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
-from test_bad_input import one_line
+from test_bad_input import one_line, spoil
 from test_training import compare, differences
 
 from fairseq_parp import checkpoints
@@ -67,6 +67,44 @@ def test_another_metric_counts_anew(commands: tiny.Commands, data: Path, pretrai
     extra = checkpoints.read(tmp_path / "checkpoint_best.pt")["extra_state"]
     assert extra["best"] == extra["val_loss"]
     assert updates(tmp_path / "checkpoint_best.pt") == 12
+
+
+def test_scores_of_another_metric_or_validation_set_are_not_compared(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    first, *resumed = (tmp_path / name for name in ("first", "metric", "utterances"))
+    keys = [*QUICK, "optimization.lr=[1e-9]"]
+    commands.train(tmp_path, tiny.training(first, data, pretrained, *keys, "optimization.max_update=3"))
+    other = spoil(data, tmp_path)
+    (other / "valid.ltr").write_text((other / "valid.ltr").read_text().replace("A", "B"))
+    loss = "checkpoint.best_checkpoint_metric=loss"
+    changes = {
+        "the smallest loss decides from here on, the smallest uer did before": (data, loss),
+        "other utterances are validated from here on": (other, "checkpoint.best_checkpoint_metric=uer"),
+    }
+    for folder, (message, (present, key)) in zip(resumed, changes.items(), strict=True):
+        folder.mkdir()
+        shutil.copy(first / "checkpoint_last.pt", folder)
+        done = commands.train(
+            tmp_path, tiny.training(folder, present, pretrained, *keys, key, "optimization.max_update=6")
+        )
+        assert f"{message}: best value and patience start anew" in done.out
+        extra = checkpoints.read(folder / "checkpoint_last.pt")["extra_state"]
+        assert extra["best"] == extra["val_loss"]
+        assert updates(folder / "checkpoint_best.pt") == 6
+
+
+def test_a_plateau_of_another_metric_is_not_compared(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    loss, uer = (f"checkpoint.best_checkpoint_metric={name}" for name in ("loss", "uer"))
+    keys = plateau("optimization.max_update=99")
+    for metric, epochs in ((loss, 2), (uer, 4), (loss, 6)):  # one of the two has the smaller values
+        limit = f"optimization.max_epoch={epochs}"
+        commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys, metric, limit))
+        third = checkpoints.read(tmp_path / f"checkpoint{epochs - 1}.pt")
+        last = checkpoints.read(tmp_path / f"checkpoint{epochs}.pt")
+        assert last["optimizer_history"][-1]["lr_scheduler_state"]["best"] == third["extra_state"]["val_loss"]
 
 
 def test_the_end_of_the_last_epoch_is_saved_whatever_the_intervals(

@@ -127,6 +127,12 @@ def test_a_checkpoint_that_is_named_is_there(train: Train, finetuned: Path, tmp_
     train(*both[1:], "checkpoint.reset_meters=true", refused="and cannot be combined with checkpoint.reset_meters")
 
 
+def test_a_folder_with_a_last_checkpoint_resumes_whatever_another_run_is_named(train: Train, finetuned: Path) -> None:
+    keys = [f"checkpoint.finetune_from_model={finetuned}/checkpoint_last.pt", "optimization.max_update=4"]
+    done = train(*keys, last="checkpoint_2_3.pt")
+    assert [line["num_updates"] for line in logged(done.out, "train_inner")] == ["4"]
+
+
 def state_of(file: Path) -> dict[str, Any]:
     return checkpoints.read(file)
 
