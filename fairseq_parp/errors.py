@@ -119,6 +119,10 @@ class ExperimentInputError(ParpError):
         self.file, self.step, self.then, self.now = file, step, then, now
 
 
+class ItemError(ParpError):
+    """An item file is damaged, or does not fit the audio or the model."""
+
+
 class FolderInUseError(ParpError):
     """Another process trains into the folder that this run would save into."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ def blank(width: float, height: float) -> Figure:
     Raises:
         MissingToolError: matplotlib is not installed.
     """
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs its search for fonts where fairseq logs
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

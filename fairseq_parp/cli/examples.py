@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 EXAMPLES = {
+    "abx": "wav2vec_small.pt test.item --audio LIBRISPEECH/test-clean --plot abx.png",
+    "align": "checkpoint_best.pt DATA --split test --speaker '^([^/]+)/' -o test.item",
     "bench": "--table docs/performance.tsv",
     "configs copy": "base_10m -o mine.yaml",
     "configs list": "",

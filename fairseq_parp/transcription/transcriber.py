@@ -80,9 +80,13 @@ class Transcriber:
         log_probs = self._encoded(path)
         ((best, *_),) = self._decoder.search(log_probs[None], torch.tensor([len(log_probs)]))
         symbols = [str(self.dictionary.string([token])) for token in best.tokens.tolist()]
-        seconds = self._stride / self._finetuned.sample_rate
         letters = self._finetuned.labels == "ltr"
-        return timed_words(symbols, spans(best, log_probs), seconds, letters=letters)
+        return timed_words(symbols, spans(best, log_probs), self.seconds, letters=letters)
+
+    @property
+    def seconds(self) -> float:
+        """From one encoder frame to the next."""
+        return self._stride / self._finetuned.sample_rate
 
     @property
     def dictionary(self) -> Any:

@@ -1,0 +1,78 @@
+"""From a checkpoint, items and audio to the errors of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairseq_parp.abx.features import Layers, audio_files, seconds_of, span
+from fairseq_parp.abx.items import Item, by_file, read_items
+from fairseq_parp.abx.scores import Scores, abx, groups_of
+from fairseq_parp.errors import ItemError, absolute
+
+Progress = Callable[[Iterable[Path]], Iterable[Path]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Errors by layer.
+
+    Attributes:
+        layers: by the layer's name.
+        tokens: those that were compared.
+        left_out: those without a frame of their own, or alone in their context.
+    """
+
+    layers: dict[str, Scores]
+    tokens: int
+    left_out: int
+
+
+def measure(checkpoint: str | Path, items: str | Path, audio: str | Path, progress: Progress = iter) -> Measured:
+    """Compute the ABX errors of every layer of a checkpoint.
+
+    Args:
+        checkpoint: pretrained or finetuned.
+        items: an item file.
+        audio: folder of the audio files that it names.
+        progress: wraps the files while they are encoded.
+
+    Raises:
+        ItemError: items and audio do not fit, or nothing can be compared.
+        CheckpointError, AudioError: a file cannot be read.
+    """
+    tokens = read_items(items)
+    files = by_file(tokens, dict(audio_files(audio)), items)
+    for file, numbers in files.items():
+        _require_within(tokens, numbers, file, items)
+    needed = {n for group in groups_of(tokens) for phones in group.values() for each in phones.values() for n in each}
+    if not needed:
+        reason = "no two phones have tokens in the same context, so nothing can be compared"
+        raise ItemError(f"{absolute(items)}: {reason}")
+    layers = Layers(checkpoint)
+    found: list[dict[int, NDArray[np.float32]]] = [{} for _ in layers.names]
+    for file in progress([file for file, numbers in files.items() if needed & set(numbers)]):
+        outputs = layers.of(file)
+        for number in needed & set(files[file]):
+            frames = span(tokens[number].onset, tokens[number].offset, layers.rate, len(outputs[0]))
+            if frames.start < frames.stop:
+                for place, output in zip(found, outputs, strict=True):
+                    place[number] = output[frames].numpy()
+    groups = groups_of(tokens, lambda number: number in found[0])
+    compared = sum(len(each) for group in groups for phones in group.values() for each in phones.values())
+    scores = {name: abx(groups, place) for name, place in zip(layers.names, found, strict=True)}
+    return Measured(scores, compared, len(tokens) - compared)
+
+
+def _require_within(tokens: Sequence[Item], numbers: Sequence[int], file: Path, items: str | Path) -> None:
+    seconds = seconds_of(file)
+    for number in numbers:
+        if tokens[number].offset > seconds + 0.02:
+            raise ItemError(
+                f"{absolute(items)}, line {number + 2}: ends at {tokens[number].offset:g} s, "
+                f"but {file} ends at {seconds:.4g} s"
+            )
