@@ -13,6 +13,9 @@ PREFIX = "task.adapters"
 
 Layers = str | int | tuple[int, ...]
 
+PARTS = ("head", "mask_emb", "norms", "biases")
+"""What ``only`` can train: all outside of the encoder, the mask embedding, and LayerNorms or biases of all layers."""
+
 LORA_MAPS = ("q", "k", "v", "out", "fc1", "fc2")
 """The maps of a layer that LoRA may adapt, by the names of :class:`~fairseq_parp.architectures.LinearMap`."""
 
@@ -49,6 +52,18 @@ class AdapterConfig:
 @dataclass(frozen=True)
 class HeadOnly(AdapterConfig):
     """Only what stands outside of the encoder trains, such as the CTC head."""
+
+
+@dataclass(frozen=True)
+class Only(AdapterConfig):
+    """Exactly the parts that ``train`` lists, and the scores of a method that learns them."""
+
+    train: tuple[str, ...] = ("head",)
+    """Any of :data:`PARTS`; none, where only scores train."""
+
+    def __post_init__(self) -> None:
+        known = isinstance(self.train, tuple) and set(self.train) <= set(PARTS)
+        self._require("train", known and len(set(self.train)) == len(self.train), f"must be among {', '.join(PARTS)}")
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,7 @@ KINDS.register("bottleneck", Bottleneck)
 KINDS.register("lora", Lora)
 KINDS.register("bitfit", BitFit)
 KINDS.register("head_only", HeadOnly)
+KINDS.register("only", Only)
 KINDS.register("top_n", TopN)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fairseq_parp.adapters.config import PREFIX, AdapterConfig, BitFit, Bottleneck, TopN
+from fairseq_parp.adapters.config import PREFIX, AdapterConfig, BitFit, Bottleneck, Only, TopN
 from fairseq_parp.adapters.insertion import chosen, family_and_layers, is_norm
 from fairseq_parp.architectures import ARCHITECTURES, family_of, is_adapter
 from fairseq_parp.errors import ConfigError
@@ -22,7 +22,7 @@ class Trained:
 
     Attributes:
         kinds: trained parameters by kind: ``adapters``, ``norms`` and ``layers`` (the rest of them),
-            ``encoder`` (outside of layers), ``head``, ``scores`` of weights.
+            ``mask_emb``, ``encoder`` (the rest outside of layers), ``head``, ``scores`` of weights.
         size: all parameters of the model.
     """
 
@@ -62,13 +62,15 @@ def set_trained(model: nn.Module, config: AdapterConfig, scored: Iterable[str] =
         if parameter.requires_grad:
             counts[kinds[name]] += parameter.numel()
     if not counts:
-        raise ConfigError(f"{PREFIX}.kind", config.kind, "nothing trains: the model has no head outside of its encoder")
+        raise ConfigError(f"{PREFIX}.kind", config.kind, "nothing trains: no part that it names is in the model")
     return Trained(dict(counts), sum(parameter.numel() for parameter in named.values()))
 
 
 def _wanted(model: nn.Module, config: AdapterConfig, kinds: Mapping[str, str]) -> set[str]:
     """Return the names of what trains."""
     _, layers = family_and_layers(model)
+    if isinstance(config, Only):
+        return _parts(kinds, layers, config.train)
     trained = {"head"}
     if config.adds:
         trained.add("adapters")
@@ -80,6 +82,20 @@ def _wanted(model: nn.Module, config: AdapterConfig, kinds: Mapping[str, str]) -
     elif isinstance(config, TopN) and not config.adds:
         found |= _within(kinds, chosen(layers, config.layers))
     return found
+
+
+def _parts(kinds: Mapping[str, str], layers: Iterable[str], parts: Iterable[str]) -> set[str]:
+    """Return the names of the parts that ``only`` lists.
+
+    Raises:
+        ConfigError: the model does not have one of them.
+    """
+    biases = {name for name in _within(kinds, layers) if name.endswith("bias")}
+    found = {part: biases if part == "biases" else {n for n, kind in kinds.items() if kind == part} for part in parts}
+    lacking = next((part for part, names in found.items() if not names), None)
+    if lacking is not None:
+        raise ConfigError(f"{PREFIX}.train", list(parts), f"the model has no {lacking}")
+    return set().union(*found.values())
 
 
 def _within(names: Iterable[str], layers: Iterable[str]) -> set[str]:
@@ -102,6 +118,8 @@ def _kinds(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
             return "adapters"
         if name in in_layers:
             return "norms" if is_norm(model.get_submodule(name.rpartition(".")[0])) else "layers"
+        if name.rpartition(".")[2] == "mask_emb":
+            return "mask_emb"
         return "encoder" if alone or name.startswith(beneath) else "head"
 
     return {name: kind(name) for name in every}

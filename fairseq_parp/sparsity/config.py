@@ -32,7 +32,7 @@ class PruningConfig:
     """Updates between two re-prunes; null never re-prunes. Methods that keep one mask have none."""
 
     scope: str | tuple[str, ...] = "paper"
-    """``paper`` (see :mod:`fairseq_parp.sparsity.scope`), or exact parameter names and regular expressions."""
+    """``paper`` or ``ffn`` (see :mod:`fairseq_parp.sparsity.scope`), or exact names and regular expressions."""
 
     criterion: str = "magnitude"
     """Score of a weight: ``magnitude``, ``random`` or ``saliency`` (weight times gradient)."""
@@ -49,7 +49,7 @@ class PruningConfig:
         if self.interval is not None and (not _is_int(self.interval) or self.interval < 1):
             raise self._error("interval", "must be a whole number of updates >= 1, or null for never")
         if not _is_scope(self.scope):
-            raise self._error("scope", "must be 'paper', or a list of parameter names and regular expressions")
+            raise self._error("scope", "must be 'paper', 'ffn', or a list of names and regular expressions")
         _ = CRITERIA[self.criterion], STRUCTURES[self.structure]
         if isinstance(self.allocation, tuple):
             check_map(self.allocation)

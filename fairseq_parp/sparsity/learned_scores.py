@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fairseq_parp.errors import ConfigError
+from fairseq_parp.sparsity import kernels
 
 KEY = "task.pruning.init_score"
 
@@ -73,4 +74,4 @@ def score_gradient(gradient: Tensor, weight: Tensor, scores: Tensor) -> Tensor:
         weight: the frozen dense weight.
         scores: of the same shape; a score of 0 gets the gradient 0.
     """
-    return gradient * weight * scores.sign().to(gradient.dtype)  # in this order: a rounded score can be 0
+    return kernels.choose([gradient, weight, scores]).score_gradient(gradient, weight, scores)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from fairseq_parp.sparsity import kernels
-from fairseq_parp.sparsity.kernels import MaskChunk
+from fairseq_parp.sparsity.kernels import MaskChunk, MaskedCopy
 from fairseq_parp.sparsity.packing import ones
 
 
@@ -21,6 +21,21 @@ def zeros(tensors: Mapping[str, Tensor]) -> dict[str, int]:
 def apply_mask(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> None:
     """Zero ``tensors`` in place wherever the bits of the same name are 0."""
     _apply_mask(tensors, bits, {})
+
+
+def copy_masked(into: Mapping[str, Tensor], weights: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> None:
+    """Make ``into`` the ``weights`` that the bits of the same name keep, and zero where they are 0.
+
+    Args:
+        into: of the names and shapes of ``weights``; their types may differ.
+        weights: are not changed.
+        bits: packed masks of the same names.
+    """
+    kernel = kernels.choose([*into.values(), *weights.values()])
+    flat = kernel.flat
+    kernel.copy_masked(
+        [MaskedCopy(flat(each), flat(weights[name]), flat(bits[name].to(each.device))) for name, each in into.items()]
+    )
 
 
 def stash(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> dict[str, Tensor]:

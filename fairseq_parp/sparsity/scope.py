@@ -1,7 +1,8 @@
 """Which parameters are pruned.
 
 PARP's prunable set, the scope ``paper``, is every encoder layer's linear maps with their biases: the q, k, v and out
-projections, fc1 and fc2, and what stands for them in other families (:mod:`fairseq_parp.architectures`).
+projections, fc1 and fc2, and what stands for them in other families (:mod:`fairseq_parp.architectures`). The scope
+``ffn`` is the feed-forward part of it, fc1 and fc2.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from fairseq_parp.architectures.families import DISTINCT
 from fairseq_parp.errors import ScopeError, listing
 from fairseq_parp.sparsity.sharing import distinct
 
+PRESETS: dict[str, tuple[str, ...] | None] = {"paper": None, "ffn": ("fc1", "fc2")}
+"""Scopes with a name, and the kinds of linear maps in each; None is all."""
+
 
 def find_parameters(model: nn.Module, scope: str | Iterable[str] = "paper") -> dict[str, nn.Parameter]:
     """Return the parameters in ``scope`` by name, in the model's own order.
 
     Args:
         model: any module.
-        scope: ``"paper"``, or exact parameter names and regular expressions (matched against the whole name).
+        scope: one of :data:`PRESETS`, or exact names and regular expressions (matched against the whole name).
 
     A tensor that the model holds under several names counts once, under its first name
     (:mod:`~fairseq_parp.sparsity.sharing`).
@@ -41,7 +45,10 @@ def find_names(names: Iterable[str], scope: str | Iterable[str] = "paper") -> li
         ScopeError: an expression finds nothing, or two expressions find the same name.
     """
     named = dict.fromkeys(names)
-    found = _paper(named) if scope == "paper" else _custom(named, [scope] if isinstance(scope, str) else list(scope))
+    if isinstance(scope, str):
+        found = _preset(named, scope) if scope in PRESETS else _custom(named, [scope])
+    else:
+        found = _custom(named, list(scope))
     return [name for name in named if name in found]
 
 
@@ -54,12 +61,14 @@ def in_paper_scope(names: Iterable[str]) -> list[str]:
     return [name for name in names if any(family.map_of(name) for family in DISTINCT)]
 
 
-def _paper(named: Mapping[str, object]) -> set[str]:
-    found = set(in_paper_scope(named))
+def _preset(named: Mapping[str, object], scope: str) -> set[str]:
+    kinds = PRESETS[scope]
+    maps = {name: next(filter(None, (family.map_of(name) for family in DISTINCT)), None) for name in named}
+    found = {name for name, each in maps.items() if each and (kinds is None or each.kind.partition(".")[0] in kinds)}
     if not found:
         known = ", ".join(ARCHITECTURES)
         raise ScopeError(
-            f"scope 'paper' finds no layer of a known architecture ({known}) among: {listing(named)}; "
+            f"scope {scope!r} finds no layer of a known architecture ({known}) among: {listing(named)}; "
             "for another model give task.pruning.scope a list of parameter names or regular expressions"
         )
     return found

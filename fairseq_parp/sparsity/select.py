@@ -22,8 +22,8 @@ from fairseq_parp.sparsity import kernels
 from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, ThresholdChunk
 from fairseq_parp.sparsity.packing import room_for_bits
 
-SAMPLE = 1 << 18
-"""Keys in a sample. More narrow the bracket, and take longer to fetch."""
+LEAST_SAMPLE = 1 << 12
+"""Keys in a sample at least. Those beyond make the bracket fit its room: more would take longer to fetch and sort."""
 
 DEVIATIONS = 3
 """Half the bracket's width, in standard deviations of the sample's rank: one sample in 370 misses the threshold."""
@@ -33,6 +33,9 @@ MAX_COLLECTED = 1 / 128
 
 SMALL = 1 << 16
 """Weights up to which all keys are collected, and in all cases as many may be."""
+
+FILLED = 0.8
+"""Part of the room for collected keys that a bracket is planned to fill."""
 
 BINS = 1 << 16
 
@@ -179,7 +182,9 @@ class _Search:
             return 0, 0
         if self.size <= SMALL:
             return 1, self.kernel.infinity
-        sample = self.kernel.sample(self.values, self.size // SAMPLE | 1)  # odd: no power of two in shapes is in step
+        fitting = (DEVIATIONS * self.size / (FILLED * self._room)) ** 2  # for a median, the widest bracket
+        step = int(self.size / (LEAST_SAMPLE + fitting)) | 1  # odd: no power of two in shapes is in step
+        sample = self.kernel.sample(self.values, step)
         rank = self.k / self.size * len(sample)
         width = DEVIATIONS * (rank * (1 - self.k / self.size)) ** 0.5 + 1
         first, last = int(rank - width), int(rank + width)
@@ -193,10 +198,15 @@ class _Search:
 
     def _count_and_collect(self, low: int, high: int) -> Found:
         """Count what is below and inside [low, high), and collect what is inside."""
-        room = max(SMALL, int(self.size * MAX_COLLECTED)) if high - low > 1 else 0
+        room = self._room if high - low > 1 else 0
         found = self.kernel.count_and_collect(self.values, low, high, room)
         self.finite = self.finite and found.finite
         return found
+
+    @property
+    def _room(self) -> int:
+        """How many keys are collected at most."""
+        return max(SMALL, int(self.size * MAX_COLLECTED))
 
     def _narrow(self, start: int, stop: int, less: int) -> tuple[int, int, int]:
         """Return the part of [start, stop) that holds the threshold's key, and the number of keys below it."""
@@ -208,9 +218,12 @@ class _Search:
 
     def _among(self, found: Found, keys: Keys, rank: int) -> Threshold:
         """Return the threshold whose key is the ``rank``-th smallest (from 1) of those collected."""
-        key = np.partition(keys, rank - 1)[rank - 1]
-        first, last = np.searchsorted(np.flatnonzero(keys == key), (found.starts, found.starts + found.inside))
-        return self._threshold_at(int(key), last - first, rank - int(np.count_nonzero(keys < key)))
+        key = int(np.partition(keys, rank - 1)[rank - 1])
+        equal, ties = keys == key, rank - int(np.count_nonzero(keys < key))
+        if ties == np.count_nonzero(equal):  # all of them, as nearly always: no position has to be found
+            return Threshold(key + 1, 0)
+        first, last = np.searchsorted(np.flatnonzero(equal), (found.starts, found.starts + found.inside))
+        return self._threshold_at(key, last - first, ties)
 
     def _threshold_at(self, key: int, equal: NDArray[np.int64], ties: int) -> Threshold:
         """Return the threshold behind the first ``ties`` elements of a key, of which each chunk has ``equal``."""

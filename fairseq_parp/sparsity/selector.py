@@ -78,14 +78,19 @@ class Selector:
         )
         return self.mask({name: bits for selection in selections for name, bits in selection.mask().bits.items()})
 
-    def lowest(self, scores: Mapping[str, Tensor], k: int) -> MaskSet:
-        """Return the mask that leaves out exactly the ``k`` lowest of these scores, all of them >= 0; ties by position.
+    def lowest(self, scores: Mapping[str, Tensor], k: int, update: int | None = None) -> MaskSet:
+        """Return the mask that leaves out exactly the ``k`` scores of lowest magnitude; ties by position.
 
         Args:
             scores: of some of the parameters, in their shapes.
+            k: how many.
+            update: named in the error message.
+
+        Raises:
+            WeightsError: a score is NaN or infinite.
         """
         parameters = {name: self.parameters[name] for name in scores}
-        found = self._structure(parameters, scores, k, None, False).mask()
+        found = self._structure(parameters, scores, k, update, False).mask()
         return MaskSet(found.bits, {name: tuple(each.shape) for name, each in scores.items()})
 
     def mask(self, bits: Mapping[str, Tensor]) -> MaskSet:

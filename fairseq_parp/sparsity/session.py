@@ -211,27 +211,39 @@ class PruningSession:
         """Return the magnitude mask of other weights of the same names and shapes."""
         return self._selector.of_weights(weights, sparsity)
 
-    def lowest(self, scores: Mapping[str, Tensor], k: int) -> MaskSet:
-        """Return the mask that leaves out exactly the ``k`` lowest of these scores, all of them >= 0; ties by position.
+    def lowest(self, scores: Mapping[str, Tensor], k: int, update: int | None = None) -> MaskSet:
+        """Return the mask that leaves out exactly the ``k`` scores of lowest magnitude; ties by position.
 
         Args:
             scores: of some of the parameters, in their shapes.
-        """
-        return self._selector.lowest(scores, k)
+            k: how many.
+            update: named in the error message.
 
-    def hold(self, mask: MaskSet, update: int, masters: bool = True) -> PruneRecord:
-        """Make ``mask`` the session's mask and zero what it drops, in the masters only where they are weights."""
-        start = time.perf_counter()
+        Raises:
+            WeightsError: a score is NaN or infinite.
+        """
+        return self._selector.lowest(scores, k, update)
+
+    def hold(self, mask: MaskSet, update: int, started: float | None = None) -> PruneRecord:
+        """Make ``mask`` the session's mask and zero what it drops.
+
+        Args:
+            mask: of all parameters.
+            update: after which it holds.
+            started: ``time.perf_counter()`` at the mask's beginning, by a method that shows it itself.
+        """
+        start = time.perf_counter() if started is None else started
         before, self._pruned_at = self.mask, update
         self.mask = MaskSet({name: bits.to(self._device(name)) for name, bits in mask.bits.items()}, mask.shapes)
-        self.apply(self.mask, masters)
+        if started is None:
+            self.apply(self.mask)
         self.record = PruneRecord.of_change(before, self.mask, update, start)
         return self.record
 
-    def apply(self, mask: MaskSet, masters: bool = True) -> None:
+    def apply(self, mask: MaskSet) -> None:
         """Zero what ``mask`` drops, in the weights and in their masters."""
         mask.zero_(self._weights())
-        mask.zero_({n: each.ranked for n, each in self.parameters.items() if masters and each.master is not None})
+        mask.zero_({n: each.ranked for n, each in self.parameters.items() if each.master is not None})
 
     def mask_gradients(self) -> None:
         """Zero the gradients of what the mask drops."""

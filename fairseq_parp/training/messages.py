@@ -8,7 +8,7 @@ from typing import Any
 
 from fairseq.logging import metrics
 
-from fairseq_parp.errors import listing
+from fairseq_parp.errors import ConfigError, listing
 from fairseq_parp.sparsity import PruningSession
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,17 @@ class CollapseWarning:
 
 
 def warn_if_frozen(model_cfg: Any, session: PruningSession) -> None:
-    """Warn if the Transformer is frozen at first: a method that re-prunes has nothing to adjust then."""
+    """Warn if the Transformer is frozen at first: a method that re-prunes has nothing to adjust then.
+
+    Raises:
+        ConfigError: the method learns scores, and they would never train.
+    """
     frozen = getattr(model_cfg, "freeze_finetune_updates", 0)
+    if frozen and session.method.learns_scores:
+        if session.last_update is not None and frozen >= session.last_update:
+            allowed = f"the scores never train: must be below optimization.max_update={session.last_update}"
+            raise ConfigError("model.freeze_finetune_updates", frozen, f"{allowed}; the released recipes use 0")
+        logger.warning(f"model.freeze_finetune_updates={frozen}: the scores do not train for {frozen} updates")
     if frozen and session.method.facts.reprunes and session.config.interval is not None:
         logger.warning(
             f"model.freeze_finetune_updates={frozen}: the Transformer does not train for {frozen} updates, so PARP "

@@ -34,15 +34,17 @@ KEYS: dict[str, dict[str, Any]] = {
     "lora": {"rank": 2, "maps": ["q", "v", "fc2"], "dropout": 0.1},
     "bitfit": {},
     "head_only": {},
+    "only": {"train": ["head", "mask_emb", "norms"]},
     "top_n": {"layers": [2]},
 }
 
 TRAINED = {
     "full": r".*",
-    "bottleneck": r".*layers\.[12]\.(self_attn|fc2)\.adapter\..*|.*layers\.\d\.\w*layer_norm\..*|.*proj\.(weight|bias)",
+    "bottleneck": r".*layers\.[12]\.(self_attn|fc2)\.adapter\..*|.*layers\.\d\.\w*layer_norm\..*|w2v_encoder\.proj\..*",
     "lora": r".*lora\.(up|down)|w2v_encoder\.proj\..*",
     "bitfit": r".*encoder\.layers\..*bias|w2v_encoder\.proj\..*",
     "head_only": r"w2v_encoder\.proj\..*",
+    "only": r"w2v_encoder\.proj\..*|.*\.mask_emb|.*layers\.\d\.\w*layer_norm\..*",
     "top_n": r".*encoder\.layers\.2\..*|w2v_encoder\.proj\..*",
 }
 """Names that may change."""
@@ -242,7 +244,7 @@ def test_parp_with_a_trained_base_prunes_and_moves_it(recipe: Recipe, tmp_path: 
     mask = entry["pruning"]["mask"]
     assert sum(int((model[name] == 0).sum()) for name in mask) == sum(model[name].numel() for name in mask) // 2
     assert not any(map(is_adapter, mask))
-    assert entry["adapters"]["trained"].keys() == {"adapters", "norms", "layers", "encoder", "head"}
+    assert entry["adapters"]["trained"].keys() == {"adapters", "norms", "layers", "mask_emb", "encoder", "head"}
     before = checkpoints.read(recipe["model"]["w2v_path"])["model"]
     for name in mask:
         kept = model[name] != 0
@@ -273,6 +275,54 @@ def test_a_method_that_grows_weights_is_refused_on_a_frozen_base(method: str, re
         OneLineExit, match=rf"task\.pruning\.method='{method}': grows weights from zero, and task\.adapters"
     ):
         train(with_kind(recipe, "bottleneck"), tmp_path, method=method, sparsity=0.5, interval=2)
+
+
+@pytest.mark.parametrize("kind", ["only", "bottleneck"])
+def test_learned_scores_train_beside_what_a_kind_trains(kind: str, recipe: Recipe, tmp_path: Path) -> None:
+    """Of the scored weights only zeros and the pretrained values are seen; nothing else that is frozen moves."""
+    learned = {"method": "s3_router", "sparsity": 0.5, "scope": "ffn", "score_lr_scale": 8}
+    train(with_kind(recipe, kind), tmp_path, **learned)
+    model, entry, _ = state_of(tmp_path / "checkpoint_last.pt")
+    before = checkpoints.read(recipe["model"]["w2v_path"])["model"]
+    scores = entry["pruning"]["method"]["scores"]
+    assert len(scores) == 6
+    assert entry["adapters"]["trained"]["scores"] == sum(each.numel() for each in scores.values())
+    for name, weight in model.items():
+        old = before.get(name.removeprefix("w2v_encoder.w2v_model."))
+        if name in scores:
+            assert int((weight == 0).sum()) == weight.numel() // 2, name
+            assert torch.equal(weight, old * (weight != 0)), name
+        elif old is not None:
+            assert torch.equal(weight, old) or re.fullmatch(TRAINED[kind], name), name
+    kept = {name: model[name] != 0 for name in scores}
+    first = {name: magnitudes(before[name.removeprefix("w2v_encoder.w2v_model.")]) for name in scores}
+    assert any(not torch.equal(kept[name], first[name]) for name in scores), "the masks are those of the start"
+
+
+def magnitudes(weight: torch.Tensor) -> torch.Tensor:
+    """Return the mask of the larger half of the magnitudes."""
+    return weight.abs() > weight.abs().flatten().kthvalue(weight.numel() // 2).values
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"train": ["bias"]}, "task.adapters.train=('bias',): must be among head, mask_emb, norms, biases"),
+        ({"train": []}, "task.adapters.kind='only': nothing trains: no part that it names is in the model"),
+    ],
+)
+def test_parts_that_do_not_fit(keys: dict[str, Any], line: str, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(OneLineExit, match=re.escape(line)):
+        train(with_kind(recipe, "only", **keys), tmp_path, method="dense")
+
+
+def test_scores_alone_train_and_scores_that_never_would_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    alone = with_kind(recipe, "only", train=[])
+    train(alone, tmp_path / "alone", method="s3_router", sparsity=0.5)
+    assert state_of(tmp_path / "alone" / "checkpoint_last.pt")[1]["adapters"]["trained"].keys() == {"scores"}
+    frozen = recipe | {"model": recipe["model"] | {"freeze_finetune_updates": 1000}}
+    with pytest.raises(OneLineExit, match=r"model\.freeze_finetune_updates=1000: the scores never train"):
+        train(frozen, tmp_path / "frozen", method="s3_router", sparsity=0.5)
 
 
 def test_another_kind_is_refused_on_resuming(straight: Any, recipe: Recipe, tmp_path: Path) -> None:

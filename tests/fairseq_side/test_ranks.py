@@ -44,14 +44,18 @@ def test_weights_and_masks_are_the_same_on_every_rank(
     assert counted.zeros == zero_count(0.5, counted.size)
 
 
+LEARNED = ["task.pruning.method=s3_router", "+task.pruning.score_lr_scale=8", "+task.pruning.allocation=tensor"]
+
+
+@pytest.mark.parametrize("method", [[], LEARNED], ids=["parp", "s3_router"])
 def test_two_ranks_equal_one_with_update_freq_two(
-    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, method: list[str]
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
-    commands.train(one, tiny.training(one, data, pretrained, *CALM))
-    keys = [*CALM, "optimization.update_freq=[1]"]
+    commands.train(one, tiny.training(one, data, pretrained, *CALM, *method))
+    keys = [*CALM, *method, "optimization.update_freq=[1]"]
     every = commands.train_ranks(two, 2, tiny.training(two, data, pretrained, *keys))
     assert [done.status for done in every] == [0, 0], every[-1].err[-3000:]
     single, double = (checkpoints.read(folder / "checkpoint_last.pt")["model"] for folder in (one, two))

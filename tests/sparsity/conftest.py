@@ -35,7 +35,14 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make samples, brackets, histograms and chunks tiny: the bracket often misses, or holds too much; with threads."""
-    for name, value in {"SAMPLE": 8, "SMALL": 4, "MAX_COLLECTED": 0.1, "BINS": 4, "DEVIATIONS": 1}.items():
+    for name, value in {
+        "LEAST_SAMPLE": 8,
+        "FILLED": 100,
+        "SMALL": 4,
+        "MAX_COLLECTED": 0.1,
+        "BINS": 4,
+        "DEVIATIONS": 1,
+    }.items():
         monkeypatch.setattr(select, name, value)
     for kernel in (Compiled, Arrays, Tensors):
         monkeypatch.setattr(kernel, "chunk", 16)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fairseq_parp import native
 from fairseq_parp.sparsity import kernels
-from fairseq_parp.sparsity.kernels import Found, MaskChunk, ThresholdChunk, chunkwise
+from fairseq_parp.sparsity.kernels import Found, MaskChunk, MaskedCopy, ThresholdChunk, chunkwise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.compiled import Compiled, levels
 
@@ -192,3 +192,12 @@ def test_without_a_library_that_fits_numpy_does_the_work(tmp_path: Path, damage:
 
 def test_the_library_that_was_compiled_from_this_source_is_used() -> None:
     assert type(kernels.choose([torch.zeros(3)])).__name__ == "Compiled"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_masked_copy(kernel: Compiled, size: int) -> None:
+    chance = np.random.default_rng(size)
+    values, kept = draw(chance, size), chance.random(size) < 0.4
+    into, bits = np.full(size, 7, np.uint32), np.packbits(kept, bitorder="little")
+    kernel.copy_masked([MaskedCopy(into, values, bits)])
+    assert np.array_equal(into, np.where(kept, values, 0))

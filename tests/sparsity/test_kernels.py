@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fairseq_parp.sparsity import kernels, packing
-from fairseq_parp.sparsity.kernels import MaskChunk, chunkwise
+from fairseq_parp.sparsity.kernels import MaskChunk, MaskedCopy, chunkwise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.tensors import Tensors
 
@@ -81,3 +81,26 @@ def test_drop_and_fill(kernel: kernels.Kernel, aside: bool, monkeypatch: pytest.
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Tell whether all is the same to the last bit, signs of zeros included."""
     return torch.equal(one.view(torch.int32), other.view(torch.int32))
+
+
+@pytest.mark.parametrize("kernel", every_kernel(), ids=lambda kernel: type(kernel).__name__)
+def test_masked_copies_and_gradients_of_scores(kernel: kernels.Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks with a rest, all kept and all dropped; scores of both signs and zero."""
+    monkeypatch.setattr(chunkwise, "WORTH_THREADS", 1)
+    torch.manual_seed(0)
+    for size in (0, 1, 7, 8, 63, 64, 65, 128, 129, 1000):
+        for chance in (0.5, 0, 1):
+            weights, kept = torch.randn(size), torch.rand(size) < chance
+            into, before = torch.full([size], torch.nan), weights.clone()
+            kernel.copy_masked([MaskedCopy(*map(kernel.flat, (into, weights, packing.pack(kept))))])
+            assert same(into, torch.where(kept, before, torch.zeros(())))
+            assert same(weights, before)
+            scores = torch.randn(size) * kept
+            assert torch.equal(kernel.score_gradient(into, weights, scores), into * weights * scores.sign())
+
+
+def test_gradients_of_scores_that_do_not_lie_in_one_piece() -> None:
+    torch.manual_seed(0)
+    gradient, weight, scores = torch.randn(5, 7).T, torch.randn(7, 5), torch.randn(7, 5)
+    found = kernels.choose([gradient, weight, scores]).score_gradient(gradient, weight, scores)
+    assert torch.equal(found, gradient * weight * scores.sign())

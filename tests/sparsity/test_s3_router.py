@@ -13,6 +13,7 @@ from fairseq_parp.errors import ConfigError, MaskError, ScopeError, WeightsError
 from fairseq_parp.sparsity import PruningSession, read_config
 from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.learned_scores import start_of
+from fairseq_parp.sparsity.methods.s3_router import S3Router
 
 UPDATES, MICRO_BATCHES, SPARSITY, SEED = 20, 2, 0.6, 3
 Steps = list[dict[str, Tensor]]
@@ -54,10 +55,12 @@ def matrices(model: nn.Module) -> dict[str, nn.Parameter]:
 class Training:
     """A model with its session and its optimizer, with fp32 masters of the scores or without."""
 
-    def __init__(self, dtype: torch.dtype = torch.float32, masters: bool = False, start: str = "weight_rank") -> None:
+    def __init__(
+        self, dtype: torch.dtype = torch.float32, masters: bool = False, start: str = "weight_rank", scale: float = 1.0
+    ) -> None:
         self.model = network().to(dtype)
         self.dense = {name: each.detach().clone() for name, each in matrices(self.model).items()}
-        self.session = session_of(self.model, init_score=start)
+        self.session = session_of(self.model, init_score=start, score_lr_scale=scale)
         scored = matrices(self.model)
         self.masters = {name: nn.Parameter(each.detach().float()) for name, each in scored.items()} if masters else {}
         stepped = [self.masters.get(name, each) for name, each in self.model.named_parameters()]
@@ -113,14 +116,15 @@ class _Straight(torch.autograd.Function):
         return gradient
 
 
-def plain(dtype: torch.dtype, start: str) -> tuple[Steps, Steps]:
+def plain(dtype: torch.dtype, start: str, scale: float = 1.0) -> tuple[Steps, Steps]:
     """Return the weights that the model computes with, and the scores, after every update."""
     model = network().to(dtype)
     chance = torch.Generator().manual_seed(SEED)
     dense = {name: each.detach().clone() for name, each in matrices(model).items()}
     scores = {n: nn.Parameter(start_of(start)(w, chance).to(dtype)) for n, w in dense.items()}
     rest = {name: each for name, each in model.named_parameters() if name not in dense}
-    optimizer = torch.optim.Adam([scores.get(name, rest.get(name)) for name, _ in model.named_parameters()], lr=0.02)
+    groups = [{"params": list(scores.values()), "lr": 0.02 * scale}, {"params": list(rest.values())}]
+    optimizer = torch.optim.Adam(groups, lr=0.02)
 
     def shown() -> dict[str, Tensor]:
         return {n: w * _Straight.apply(scores[n].abs()).to(dtype) for n, w in dense.items()}
@@ -151,6 +155,33 @@ def test_twenty_updates_are_those_of_plain_pytorch_to_the_last_bit(dtype: torch.
             assert torch.equal(score, scores[update][name]), (update, name)
         first = first or training.session.mask
     assert first.churn(training.session.mask), "no mask has changed"
+
+
+def test_a_learning_rate_of_their_own_is_that_of_an_own_group_of_the_optimizer() -> None:
+    """At a power of two, whose products are exact, to the last bit."""
+    training = Training(scale=4.0)
+    weights, scores = plain(torch.float32, "weight_rank", scale=4.0)
+    for update in range(UPDATES):
+        training.update()
+        for name, weight in training.weights().items():
+            assert torch.equal(weight, weights[update][name]), (update, name)
+        for name, score in training.scores().items():
+            assert torch.equal(4 * score, scores[update][name]), (update, name)
+    assert any(not torch.equal(each, plain(torch.float32, "weight_rank")[0][-1][n]) for n, each in weights[-1].items())
+
+
+def test_beside_the_parameters_there_are_the_weights_and_the_scores_and_the_optimizer_steps_these_in_place() -> None:
+    training = Training()
+    training.update()
+    shown = {name: each.data_ptr() for name, each in matrices(training.model).items()}
+    training.gradients()
+    training.session.before_step(1)
+    assert not set(shown.values()) & {each.data_ptr() for each in matrices(training.model).values()}
+    training.session.show_sparse()
+    assert shown == {name: each.data_ptr() for name, each in matrices(training.model).items()}
+    held = training.session.method
+    assert isinstance(held, S3Router)
+    assert set(held._weights) == set(held._scores) == set(shown)
 
 
 def test_masters_are_the_scores_and_the_model_shows_rounded_weights() -> None:
@@ -289,6 +320,7 @@ def test_scores_train_where_the_weights_were_frozen() -> None:
     [
         ({"init_score": "zero"}, "task.pruning.init_score='zero': cannot train"),
         ({"init_score": 1}, "task.pruning.init_score=1: must be one of weight_rank"),
+        ({"score_lr_scale": 0}, "task.pruning.score_lr_scale=0: must be a number above 0"),
         ({"criterion": "random"}, "task.pruning.criterion='random': method s3_router takes magnitude"),
     ],
 )

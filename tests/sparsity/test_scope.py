@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from fairseq_parp.errors import ScopeError
-from fairseq_parp.sparsity.scope import find_parameters
+from fairseq_parp.sparsity.scope import find_names, find_parameters
 
 
 def linears(**shapes: tuple[int, int]) -> nn.ModuleDict:
@@ -90,3 +90,12 @@ def test_a_shared_tensor_counts_once() -> None:
     found = find_parameters(model)
     assert "encoder.layers.0.fc1.weight" in found
     assert "encoder.layers.1.fc1.weight" not in found
+
+
+def test_the_feed_forward_part_has_a_name() -> None:
+    layer = "encoder.layers.0"
+    names = [f"{layer}.{each}.weight" for each in ("self_attn.q_proj", "fc1", "fc2", "final_layer_norm")]
+    assert find_names(names, "ffn") == [f"{layer}.fc1.weight", f"{layer}.fc2.weight"]
+    assert find_names(names, "ffn") == [name for name in find_names(names, "paper") if ".fc" in name]
+    with pytest.raises(ScopeError, match="scope 'ffn' finds no layer of a known architecture"):
+        find_names(["proj.weight"], "ffn")

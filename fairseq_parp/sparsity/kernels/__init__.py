@@ -80,6 +80,20 @@ class MaskChunk(NamedTuple):
     stashed: Any | None
 
 
+class MaskedCopy(NamedTuple):
+    """A chunk into which weights are copied that a mask keeps.
+
+    Attributes:
+        into: becomes the weights where the mask keeps them, and zero elsewhere.
+        weights: are not changed.
+        bits: the mask.
+    """
+
+    into: Any
+    weights: Any
+    bits: Any
+
+
 class Kernel(ABC):
     """Works on chunks: flat runs of weights, in the form that :meth:`flat` gives them.
 
@@ -130,6 +144,14 @@ class Kernel(ABC):
     @abstractmethod
     def apply_mask(self, chunks: Sequence[MaskChunk]) -> None:
         """Zero what the masks drop; the dropped values are stashed, in order."""
+
+    @abstractmethod
+    def copy_masked(self, chunks: Sequence[MaskedCopy]) -> None:
+        """Copy the weights that the masks keep, and zeros in place of the others."""
+
+    def score_gradient(self, gradient: Tensor, weight: Tensor, scores: Tensor) -> Tensor:
+        """Return ``gradient * weight * sign(scores)``, a new tensor of the gradient's type."""
+        return gradient * weight * scores.sign().to(gradient.dtype)  # in this order: a rounded score can be 0
 
     @abstractmethod
     def scatter(self, chunks: Sequence[tuple[Any, Any]]) -> None:

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from fairseq_parp.sparsity import packing
-from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, MaskChunk, ThresholdChunk
+from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, MaskChunk, MaskedCopy, ThresholdChunk
 
-WORTH_THREADS = 1 << 20
+WORTH_THREADS = 1 << 22
 """Weights from which on more than one thread is started."""
 
 T = TypeVar("T")
@@ -120,6 +120,12 @@ class Chunkwise(Kernel):
                 )
 
         self._over(chunks, one, size(chunk.values for chunk in chunks))
+
+    def copy_masked(self, chunks: Sequence[MaskedCopy]) -> None:
+        """Copy all, then apply the mask; see :class:`Kernel`."""
+        for chunk in chunks:
+            chunk.into[:] = chunk.weights
+        self.apply_mask([MaskChunk(chunk.into, chunk.bits, None) for chunk in chunks])
 
     def scatter(self, chunks: Sequence[tuple[Any, Any]]) -> None:
         """Fill part by part, for little memory; see :class:`Kernel`."""

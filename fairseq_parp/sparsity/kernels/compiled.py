@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from fairseq_parp.sparsity.kernels import Found, Keys, MaskChunk, ThresholdChunk
+from fairseq_parp.sparsity.kernels import Found, Keys, MaskChunk, MaskedCopy, ThresholdChunk
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.chunkwise import size, together
 
@@ -39,6 +40,9 @@ class Compiled(Arrays):
         self._apply_mask, self._scatter = library.parp_apply_mask, library.parp_scatter
         self._apply_mask.argtypes = [_PLACE, _COUNT, _PLACE, _PLACE]
         self._scatter.argtypes = [_PLACE, _COUNT, _PLACE]
+        self._copy_masked, self._score_gradient = library.parp_copy_masked, library.parp_score_gradient
+        self._copy_masked.argtypes = [_PLACE, _PLACE, _COUNT, _PLACE, _INT]
+        self._score_gradient.argtypes = [_PLACE, _PLACE, _PLACE, _PLACE, _COUNT, _INT]
 
     def sample(self, chunks: Sequence[Any], step: int) -> Keys:
         """Take keys at a fixed distance, on one thread: more would take longer to start."""
@@ -82,6 +86,29 @@ class Compiled(Arrays):
             self._apply_mask(_place(chunk.values), len(chunk.values), _place(chunk.bits), _place(chunk.stashed))
 
         self._over(chunks, one, size(chunk.values for chunk in chunks))
+
+    def copy_masked(self, chunks: Sequence[MaskedCopy]) -> None:
+        """Copy and mask in one pass; see :class:`Kernel`."""
+
+        def one(chunk: MaskedCopy) -> None:
+            into, weights, bits = map(_place, chunk)
+            self._copy_masked(into, weights, len(chunk.into), bits, self.level)
+
+        self._over(chunks, one, size(chunk.into for chunk in chunks))
+
+    def score_gradient(self, gradient: Tensor, weight: Tensor, scores: Tensor) -> Tensor:
+        """Multiply in one pass; see :class:`Kernel`."""
+        if not (gradient.is_contiguous() and weight.is_contiguous() and scores.is_contiguous()):
+            return super().score_gradient(gradient, weight, scores)
+        found = torch.empty_like(gradient)
+        flat = [self.flat(each) for each in (found, gradient, weight, scores)]
+
+        def one(start: int) -> None:
+            chunks = [each[start : start + self.chunk] for each in flat]
+            self._score_gradient(*map(_place, chunks), len(chunks[0]), self.level)
+
+        self._over(range(0, len(flat[0]), self.chunk), one, len(flat[0]))
+        return found
 
     def scatter(self, chunks: Sequence[tuple[Any, Any]]) -> None:
         """Find zeros and put values there in one pass; see :class:`Kernel`."""

@@ -78,6 +78,14 @@ struct Plain {
         for (int i = 0; i < WIDE; i++) values[i] = (values[i] & MAGNITUDE) < key ? 0 : values[i];
         return word;
     }
+    static INLINE void copy(uint32_t *into, const uint32_t *values, uint64_t kept) {
+        for (int i = 0; i < WIDE; i++) into[i] = values[i] & -static_cast<uint32_t>(kept >> i & 1);
+    }
+    static INLINE void multiply(float *into, const float *gradient, const float *weight, const float *score) {
+        for (int i = 0; i < WIDE; i++)
+            into[i] = gradient[i] * weight[i] * static_cast<float>((score[i] > 0) - (score[i] < 0));
+    }
+    static INLINE void finish() {}
 };
 
 #ifdef VECTORS
@@ -99,6 +107,25 @@ struct Avx2 {
         }
         return ~word;
     }
+    AVX2 static inline void copy(uint32_t *into, const uint32_t *values, uint64_t kept) {
+        const __m256i places = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        for (int i = 0; i < 8; i++) {
+            const __m256i byte = _mm256_set1_epi32(static_cast<int>(kept >> 8 * i & 0xFF));
+            const __m256i keeps = _mm256_cmpeq_epi32(_mm256_and_si256(byte, places), places);
+            _mm256_stream_si256(reinterpret_cast<__m256i *>(into + 8 * i), _mm256_and_si256(load(values + 8 * i), keeps));
+        }
+    }
+    AVX2 static inline void multiply(float *into, const float *gradient, const float *weight, const float *score) {
+        const __m256 one = _mm256_set1_ps(1), zero = _mm256_setzero_ps();
+        for (int i = 0; i < WIDE; i += 8) {
+            const __m256 at = _mm256_loadu_ps(score + i);
+            const __m256 above = _mm256_and_ps(_mm256_cmp_ps(at, zero, _CMP_GT_OQ), one);
+            const __m256 sign = _mm256_sub_ps(above, _mm256_and_ps(_mm256_cmp_ps(at, zero, _CMP_LT_OQ), one));
+            const __m256 product = _mm256_mul_ps(_mm256_loadu_ps(gradient + i), _mm256_loadu_ps(weight + i));
+            _mm256_stream_ps(into + i, _mm256_mul_ps(product, sign));
+        }
+    }
+    static inline void finish() { _mm_sfence(); }
 
 private:
     AVX2 static inline __m256i load(const uint32_t *values) {
@@ -133,6 +160,23 @@ struct Avx512 {
         }
         return word;
     }
+    AVX512 static inline void copy(uint32_t *into, const uint32_t *values, uint64_t kept) {
+        for (int i = 0; i < 4; i++) {
+            const __m512i sixteen = _mm512_maskz_loadu_epi32(static_cast<__mmask16>(kept >> 16 * i), values + 16 * i);
+            _mm512_stream_si512(reinterpret_cast<__m512i *>(into + 16 * i), sixteen);
+        }
+    }
+    AVX512 static inline void multiply(float *into, const float *gradient, const float *weight, const float *score) {
+        const __m512 one = _mm512_set1_ps(1), zero = _mm512_setzero_ps();
+        for (int i = 0; i < WIDE; i += 16) {
+            const __m512 at = _mm512_loadu_ps(score + i);
+            const __m512 above = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(at, zero, _CMP_GT_OQ), one);
+            const __m512 sign = _mm512_mask_sub_ps(above, _mm512_cmp_ps_mask(at, zero, _CMP_LT_OQ), zero, one);
+            const __m512 product = _mm512_mul_ps(_mm512_loadu_ps(gradient + i), _mm512_loadu_ps(weight + i));
+            _mm512_stream_ps(into + i, _mm512_mul_ps(product, sign));
+        }
+    }
+    static inline void finish() { _mm_sfence(); }
 
 private:
     AVX512 static inline __m512i all(uint32_t key) { return _mm512_set1_epi32(static_cast<int>(key)); }
@@ -257,11 +301,54 @@ template <class Lanes> INLINE void sweep(Sweep &at) {
     }
 }
 
+// These two write what is read much later: they write past the cache, which asks for places that are aligned.
+constexpr uintptr_t ALIGNED = 64;
+
+template <class Lanes>
+INLINE void copy_masked(uint32_t *into, const uint32_t *values, int64_t size, const uint8_t *bits) {
+    const int64_t words = size / WIDE, many = size - words * WIDE;
+    const bool aligned = reinterpret_cast<uintptr_t>(into) % ALIGNED == 0;
+    uint64_t kept = 0;
+    for (int64_t word = 0; word < words; word++) {
+        std::memcpy(&kept, bits + word * 8, 8);
+        if (aligned) Lanes::copy(into + word * WIDE, values + word * WIDE, kept);
+        else Plain::copy(into + word * WIDE, values + word * WIDE, kept);
+    }
+    Lanes::finish();
+    if (!many) return;
+    std::memcpy(&kept, bits + words * 8, static_cast<size_t>((many + 7) / 8));
+    for (int64_t i = words * WIDE; i < size; i++) into[i] = kept >> (i - words * WIDE) & 1 ? values[i] : 0;
+}
+
+template <class Lanes>
+INLINE void multiply(float *into, const float *gradient, const float *weight, const float *score, int64_t size) {
+    const bool aligned = reinterpret_cast<uintptr_t>(into) % ALIGNED == 0;
+    int64_t i = 0;
+    for (; aligned && i + WIDE <= size; i += WIDE) Lanes::multiply(into + i, gradient + i, weight + i, score + i);
+    Lanes::finish();
+    for (; i < size; i++) into[i] = gradient[i] * weight[i] * static_cast<float>((score[i] > 0) - (score[i] < 0));
+}
+
+using Copy = void(uint32_t *, const uint32_t *, int64_t, const uint8_t *);
+using Multiply = void(float *, const float *, const float *, const float *, int64_t);
+
 void look_plain(Look &at) { look<Plain>(at); }
 void sweep_plain(Sweep &at) { sweep<Plain>(at); }
+void copy_plain(uint32_t *i, const uint32_t *v, int64_t n, const uint8_t *b) { copy_masked<Plain>(i, v, n, b); }
+void multiply_plain(float *i, const float *g, const float *w, const float *s, int64_t n) {
+    multiply<Plain>(i, g, w, s, n);
+}
 #ifdef VECTORS
 AVX2 void look_avx2(Look &at) { look<Avx2>(at); }
 AVX2 void sweep_avx2(Sweep &at) { sweep<Avx2>(at); }
+AVX2 void copy_avx2(uint32_t *i, const uint32_t *v, int64_t n, const uint8_t *b) { copy_masked<Avx2>(i, v, n, b); }
+AVX2 void multiply_avx2(float *i, const float *g, const float *w, const float *s, int64_t n) {
+    multiply<Avx2>(i, g, w, s, n);
+}
+AVX512 void copy_avx512(uint32_t *i, const uint32_t *v, int64_t n, const uint8_t *b) { copy_masked<Avx512>(i, v, n, b); }
+AVX512 void multiply_avx512(float *i, const float *g, const float *w, const float *s, int64_t n) {
+    multiply<Avx512>(i, g, w, s, n);
+}
 AVX512 void look_avx512(Look &at) { look<Avx512>(at); }
 AVX512 void sweep_avx512(Sweep &at) { sweep<Avx512>(at); }
 #endif
@@ -269,13 +356,15 @@ AVX512 void sweep_avx512(Sweep &at) { sweep<Avx512>(at); }
 struct Level {
     void (*look)(Look &);
     void (*sweep)(Sweep &);
+    Copy *copy;
+    Multiply *multiply;
 };
 
 const Level LEVELS[] = {
-    {look_plain, sweep_plain},
+    {look_plain, sweep_plain, copy_plain, multiply_plain},
 #ifdef VECTORS
-    {look_avx2, sweep_avx2},
-    {look_avx512, sweep_avx512},
+    {look_avx2, sweep_avx2, copy_avx2, multiply_avx2},
+    {look_avx512, sweep_avx512, copy_avx512, multiply_avx512},
 #endif
 };
 
@@ -318,7 +407,12 @@ struct Swept {
 void parp_sample(const Sampled *pieces, int64_t count, int64_t step, uint32_t *keys) {
     int64_t next = 0;  // in the piece
     for (int64_t i = 0; i < count; next -= pieces[i++].size)
-        for (; next < pieces[i].size; next += step) *keys++ = pieces[i].values[next] & MAGNITUDE;
+        for (; next < pieces[i].size; next += step) {
+#ifdef __GNUC__
+            __builtin_prefetch(pieces[i].values + std::min(next + STREAMS * step, pieces[i].size - 1));
+#endif
+            *keys++ = pieces[i].values[next] & MAGNITUDE;
+        }
 }
 
 // What threads share that call a pass with the same pieces: how many there are, and how many have been taken by one of
@@ -369,6 +463,17 @@ void parp_apply_mask(uint32_t *values, int64_t size, const uint8_t *bits, uint32
             value = 0;
         }
     }
+}
+
+// Make ``into`` what ``values`` has where ``bits`` keep it, and zero elsewhere.
+void parp_copy_masked(uint32_t *into, const uint32_t *values, int64_t size, const uint8_t *bits, int32_t level) {
+    LEVELS[level].copy(into, values, size, bits);
+}
+
+// Make ``into`` gradient * weight * sign(score), in this order.
+void parp_score_gradient(float *into, const float *gradient, const float *weight, const float *score, int64_t size,
+                         int32_t level) {
+    LEVELS[level].multiply(into, gradient, weight, score, size);
 }
 
 // Make the zeros among ``values`` what ``aside`` has, in order; it has as many.

@@ -3,11 +3,16 @@
 Every weight has a score. The weights of largest absolute score are kept, and the straight-through gradient of the mask
 trains the scores. There is no tensor more in the model: the parameter shows weight x mask whenever the model computes,
 is validated or is saved. Its gradient becomes that of the scores before it accumulates. Around the optimizer's step the
-parameter is the scores; an optimizer with fp32 masters has the scores as its masters.
+parameter's memory is that of the scores; an optimizer with fp32 masters has the scores as its masters.
+
+The mask depends on the order of the scores alone, their gradient on their signs alone. Scores that start n times
+smaller therefore learn as with n times the learning rate: so the scores have a learning rate of their own.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from fairseq_parp.errors import MaskError, ScopeError
+from fairseq_parp.sparsity import masking
 from fairseq_parp.sparsity.config import PruningConfig
 from fairseq_parp.sparsity.learned_scores import score_gradient, start_of
 from fairseq_parp.sparsity.masks import MaskSet
@@ -38,9 +44,16 @@ class S3RouterConfig(PruningConfig):
     """Scores at the start: ``weight_rank``, ``weight_magnitude`` or ``random``, see
     :mod:`fairseq_parp.sparsity.learned_scores`."""
 
+    score_lr_scale: float = 1.0
+    """Learning rate of the scores, in learning rates of everything else. Exact for an optimizer whose steps do not
+    depend on the parameters: Adam and SGD without weight decay."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         start_of(self.init_score)
+        number = isinstance(self.score_lr_scale, (int, float)) and not isinstance(self.score_lr_scale, bool)
+        if not number or not 0 < self.score_lr_scale < math.inf:
+            raise self._error("score_lr_scale", "must be a number above 0")
 
 
 class S3Router(Method):
@@ -71,7 +84,7 @@ class S3Router(Method):
         self._weights: dict[str, Tensor] = {}
         self._scores: dict[str, Tensor] = {}
         self._dropped: dict[str, Tensor] = {}
-        self._in_step = self._computed = False
+        self._in_step = self._swapped = self._computed = False
         for name, each in self._parameters.items():
             each.weight.requires_grad_()
             each.weight.register_hook(self._hook(name))
@@ -86,7 +99,8 @@ class S3Router(Method):
         start, chance = start_of(self.config.init_score), torch.Generator().manual_seed(session.seed)
         for name, each in self._parameters.items():
             self._weights[name] = each.weight.detach().clone()
-            self._scores[name] = start(each.ranked, chance).to(each.ranked.dtype)
+            scores = start(each.ranked, chance) / self.config.score_lr_scale
+            self._scores[name] = scores.to(each.ranked.dtype)
         self._settle()
         self._select(session, update)
 
@@ -99,8 +113,7 @@ class S3Router(Method):
     def before_step(self, session: PruningSession, update: int) -> None:  # noqa: ARG002
         """Give the scores to the optimizer."""
         self._in_step = True
-        for name, scores in self._scores.items():
-            self._parameters[name].weight.copy_(scores)
+        self._swap()
 
     def after_step(self, session: PruningSession, update: int) -> None:
         """Take the scores back, and take their mask.
@@ -108,8 +121,7 @@ class S3Router(Method):
         Raises:
             WeightsError: a score is NaN or infinite; :meth:`show_sparse` shows the last mask then.
         """
-        for name, scores in self._scores.items():
-            scores.copy_(self._parameters[name].weight)
+        self._swap_back()
         self._select(session, update)
 
     def show_sparse(self, session: PruningSession, update: int | None) -> None:  # noqa: ARG002
@@ -148,7 +160,7 @@ class S3Router(Method):
                 raise MaskError(f"the checkpoint's scores of {name}, or its weights at the zeros, do not fit its mask")
         require_finite(scores, None)
         self._scores, self._dropped, self._mask = scores, dropped, mask
-        self._in_step = self._computed = False
+        self._in_step = self._swapped = self._computed = False
 
     # --- within ----------------------------------------------------------------------------------------------------
 
@@ -169,6 +181,17 @@ class S3Router(Method):
             if master is not None and not self._dropped:
                 master.copy_(self._scores.pop(name))
 
+    def _swap(self) -> None:
+        """Exchange the memory of parameters and scores: the optimizer steps the scores, and nothing is copied."""
+        for name in self._scores:
+            weight = self._parameters[name].weight
+            weight.data, self._scores[name] = self._scores[name], weight.data
+        self._swapped = not self._swapped
+
+    def _swap_back(self) -> None:
+        if self._swapped:
+            self._swap()
+
     def _score(self, name: str) -> Tensor:
         return self._scores[name] if name in self._scores else self._parameters[name].ranked
 
@@ -181,14 +204,12 @@ class S3Router(Method):
 
     def _select(self, session: PruningSession, update: int) -> None:
         """Take the mask of the largest absolute scores in every share, and show its weights."""
-        bits: dict[str, Tensor] = {}
+        started, bits = time.perf_counter(), dict[str, Tensor]()
         for share in session.shares():
-            scores = {name: self._score(name).abs() for name in share.names}
-            require_finite(scores, update)
-            bits |= session.lowest(scores, share.zeros).bits
+            scores = {name: self._score(name) for name in share.names}
+            bits |= session.lowest(scores, share.zeros, update).bits
         shapes = {name: tuple(each.weight.shape) for name, each in self._parameters.items()}
-        mask = MaskSet({name: bits[name] for name in shapes}, shapes)
-        session.hold(mask, update, masters=False)
+        session.hold(MaskSet({name: bits[name] for name in shapes}, shapes), update, started)
         self._mask = session.mask
         self._show()  # weights that the last mask dropped come back
 
@@ -196,8 +217,7 @@ class S3Router(Method):
         """Write weight x mask into the parameters."""
         if self._mask is None or not self._weights:
             return
+        self._swap_back()
         shown = {name: self._parameters[name].weight.detach() for name in self._weights}
-        for name, weight in self._weights.items():
-            shown[name].copy_(weight)
-        self._mask.zero_(shown)
+        masking.copy_masked(shown, self._weights, self._mask.bits)
         self._in_step = False
