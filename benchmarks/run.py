@@ -26,7 +26,19 @@ from fairseq_parp import tables
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.files import write_whole
 
-MODULES = ("imports", "reprune", "gpu", "training", "adapters", "generation", "batches", "beams", "words", "inference")
+MODULES = (
+    "imports",
+    "reprune",
+    "gpu",
+    "training",
+    "adapters",
+    "parts",
+    "generation",
+    "batches",
+    "beams",
+    "words",
+    "inference",
+)
 """The modules of rows, in the order of the table."""
 
 HEADS = ("row", "by", "ours", "peer", "ratio", "bar", "holds")

@@ -197,6 +197,14 @@ class ExtensionError(ParpError):
     """An installed extension of this package cannot be loaded."""
 
 
+class PartError(ParpError):
+    """A part cannot be made or read, is over another base, or is of a language that is not loaded."""
+
+    def __init__(self, path: str | PathLike[str], reason: str) -> None:
+        super().__init__(f"{absolute(path)}: {reason}")
+        self.path, self.reason = absolute(path), reason
+
+
 class ExportError(ParpError):
     """A model cannot be held by the format that it is exported to or imported from, or came out changed."""
 

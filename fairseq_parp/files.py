@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import secrets
@@ -23,6 +24,15 @@ def is_torch_saved(file: Path) -> bool:
         start = opened.read(9)
     # A safetensors file begins with the length of its header, which may be any bytes; then comes the header's "{".
     return start.startswith(_TORCH_SAVED) and not start.endswith(b"{")
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    taken = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while piece := file.read(1 << 20):
+            taken.update(piece)
+    return taken.hexdigest()
 
 
 def write_whole(path: str | Path, content: bytes) -> None:

@@ -58,6 +58,8 @@ def _safetensors(file: Path, length: int) -> str | None:
         return None
     if str(metadata.get("format", "")).startswith("fairseq_parp.mask"):
         return "a mask file, which fairseq-parp mask show reads"
+    if str(metadata.get("format", "")).startswith("fairseq_parp.part"):
+        return "a part, which fairseq-parp part show reads and part apply makes a checkpoint of"
     return "a safetensors file, as transformers and others write; fairseq-parp import reads a folder of transformers'"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from fairseq_parp.commands.front import hydra_arguments
 from fairseq_parp.commands.running import last_error
 from fairseq_parp.compat.encoders import family_named, name_of, require_pretrained
 from fairseq_parp.errors import CheckpointError, absolute
+from fairseq_parp.files import sha256
 from fairseq_parp.mask_files.fresh import config_of
 from fairseq_parp.mask_files.reading import tensors_of
 from fairseq_parp.mask_files.report import report
@@ -76,7 +76,7 @@ def verify(path: str | Path) -> Iterator[tuple[str, str]]:
     require_pretrained(absolute(path), {"cfg": cfg}, model)
     normalize = bool(cfg.task.get("normalize", cfg.model.get("normalize", False)))
     shape = Shape(str(name), cfg.model.encoder_layers, cfg.model.encoder_embed_dim, normalize)
-    yield "file", f"{absolute(path)}, SHA-256 {_digest(path)}"
+    yield "file", f"{absolute(path)}, SHA-256 {sha256(path)}"
     yield "family", f"{name}, {shape.layers} layers x {shape.width}; trained by model._name={model}"
     yield "release", f"{RELEASES.get(shape, 'none that is known')} by its shape; no checksum is published"
     size = _require_counts(path, cfg.model, tensors_of(state))
@@ -84,14 +84,6 @@ def verify(path: str | Path) -> Iterator[tuple[str, str]]:
     del state
     with tempfile.TemporaryDirectory() as place:
         yield from _trained(Path(path), model, normalize, size, Path(place))
-
-
-def _digest(path: str | Path) -> str:
-    taken = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while piece := file.read(1 << 20):
-            taken.update(piece)
-    return taken.hexdigest()
 
 
 def _require_counts(path: str | Path, model: Any, tensors: Mapping[str, torch.Tensor]) -> int:

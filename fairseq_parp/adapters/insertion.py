@@ -57,7 +57,7 @@ def _put_lora(model: nn.Module, config: Lora, chance: torch.Generator) -> None:
             put_lora(linear, LoraModule(shape, config.rank, config.alpha / config.rank, config.dropout, chance))
 
 
-def put_adapter(sublayer: nn.Module, adapter: Adapter) -> None:
+def put_adapter(sublayer: nn.Module, adapter: nn.Module) -> None:
     """Pass a sublayer's output through an adapter, before dropout and the residual sum."""
     sublayer.adapter = adapter.to(next(sublayer.parameters()))
     sublayer.register_forward_hook(apply_adapter)
@@ -73,6 +73,25 @@ def put_lora(linear: nn.Module, lora: LoraModule) -> None:
         raise ConfigError(f"{PREFIX}.kind", "lora", f"adapts torch.nn.Linear alone, not {type(linear).__name__}")
     linear.lora = lora.to(linear.weight)
     linear.__class__ = LoraLinear
+
+
+def put(module: nn.Module, small: nn.Module) -> None:
+    """Put an adapter or LoRA into a module; errors as :func:`put_lora`."""
+    if isinstance(small, LoraModule):
+        put_lora(module, small)
+    else:
+        put_adapter(module, small)
+
+
+def take_out(module: nn.Module) -> None:
+    """Undo :func:`put`; a module without adapter and LoRA stays as it is."""
+    if hasattr(module, "adapter"):
+        del module.adapter
+        for key in [key for key, hook in module._forward_hooks.items() if hook is apply_adapter]:
+            del module._forward_hooks[key]
+    if isinstance(module, LoraLinear):
+        del module.lora
+        module.__class__ = nn.Linear  # type: ignore[assignment]
 
 
 def family_and_layers(model: nn.Module) -> tuple[Family, dict[str, nn.Module]]:

@@ -38,6 +38,25 @@ class Adapter(nn.Module):
         return x + cast(Tensor, self.up(nn.functional.gelu(self.down(self.norm(x)))))
 
 
+class LanguageAdapter(nn.Module):
+    """x + linear_2(ReLU(linear_1(norm(x)))) behind a whole layer: MMS's, as transformers computes and names it.
+
+    Args:
+        size: of the input (..., size) and of the output.
+        width: of the bottleneck.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(size)
+        self.linear_1 = nn.utils.skip_init(nn.Linear, size, width)
+        self.linear_2 = nn.utils.skip_init(nn.Linear, width, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output, of the input's shape."""
+        return x + cast(Tensor, self.linear_2(nn.functional.relu(self.linear_1(self.norm(x)))))
+
+
 class Lora(nn.Module):
     """alpha / rank * up @ down, to be added to a weight (out, in).
 
@@ -88,8 +107,8 @@ class LoraLinear(nn.Linear):
 
 
 def apply_adapter(module: nn.Module, _inputs: Any, output: Any) -> Any:
-    """Forward hook of a sublayer: pass its output, or the first of its outputs, through the sublayer's ``adapter``."""
-    adapter = cast(Adapter, module.adapter)
+    """Forward hook of a module: pass its output, or the first of its outputs, through the module's ``adapter``."""
+    adapter = cast(nn.Module, module.adapter)
     if isinstance(output, tuple):
         return (adapter(output[0]), *output[1:])
     return adapter(output)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fairseq_parp.adapters.config import PREFIX, AdapterConfig
-from fairseq_parp.adapters.insertion import put_adapter, put_lora
-from fairseq_parp.adapters.layers import Adapter, Lora
+from fairseq_parp.adapters.insertion import put
+from fairseq_parp.adapters.layers import Adapter, LanguageAdapter, Lora
 from fairseq_parp.architectures import is_adapter
 from fairseq_parp.errors import CheckpointError, ConfigError, ResumeError, absolute
 
@@ -49,17 +49,39 @@ def _keep(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None
 
 
 def _insert(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    names = [name.removeprefix(prefix) for name in state if is_adapter(name)]
-    owners = {f"{name}.".partition(".adapter.")[0].partition(".lora.")[0] for name in names}
-    for owner in owners:
+    tensors = {name.removeprefix(prefix): value for name, value in state.items()}
+    for owner, small in modules_of(tensors).items():
         module = _submodule(model, owner)
-        if hasattr(module, "adapter") or hasattr(module, "lora"):
-            continue
-        if (width := _of(state, f"{prefix}{owner}.adapter.down.weight")) is not None:
-            put_adapter(module, Adapter(width.shape[1], width.shape[0]))
-        elif (down := _of(state, f"{prefix}{owner}.lora.down")) is not None:
-            rows = state[f"{prefix}{owner}.weight"].shape[0]
-            put_lora(module, Lora((rows, down.shape[1]), down.shape[0], 1.0))
+        if not (hasattr(module, "adapter") or hasattr(module, "lora")):
+            put(module, small)
+
+
+def modules_of(tensors: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """Return the adapters that tensors are of, by the name of the module that each is put into.
+
+    Args:
+        tensors: of a model, by name. Their shapes count; the adapters' values are others.
+    """
+    found: dict[str, nn.Module] = {}
+    for owner in dict.fromkeys(owner_of(name) for name in tensors if is_adapter(name)):
+        if (down := _of(tensors, f"{owner}.adapter.down.weight")) is not None:
+            found[owner] = Adapter(down.shape[1], down.shape[0])
+        elif (down := _of(tensors, f"{owner}.adapter.linear_1.weight")) is not None:
+            found[owner] = LanguageAdapter(down.shape[1], down.shape[0])
+        elif (down := _of(tensors, f"{owner}.lora.down")) is not None:
+            up = _of(tensors, f"{owner}.lora.up")
+            rows = 0 if up is None else up.shape[0]
+            found[owner] = Lora((rows, down.shape[1]), down.shape[0], 1.0)
+    return found
+
+
+def owner_of(name: str) -> str:
+    """Return the name of the module that an adapter's tensor is put into.
+
+    >>> owner_of("encoder.layers.0.fc2.adapter.up.weight"), owner_of("encoder.layers.0.fc1.lora.up")
+    ('encoder.layers.0.fc2', 'encoder.layers.0.fc1')
+    """
+    return name.partition(".adapter.")[0].partition(".lora.")[0]
 
 
 def _of(state: Mapping[str, Any], name: str) -> Tensor | None:

@@ -60,7 +60,7 @@ def encode(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> bytes:
         else:
             stored[name] = flat.view(tensor.shape).clone()
     text = json.dumps({**content, "shapes": shapes}, ensure_ascii=False)
-    return bytes(save(stored, {"format": FORMAT, "content": text, "sha256": _checksum(text, stored)}))
+    return bytes(save(stored, {"format": FORMAT, "content": text, "sha256": checksum(text, stored)}))
 
 
 def decode(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -76,12 +76,12 @@ def decode(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         stored = load(data)
-        text, checksum, form = metadata["content"], metadata["sha256"], metadata["format"]
+        text, written, form = metadata["content"], metadata["sha256"], metadata["format"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"truncated, damaged or no compact checkpoint ({type(error).__name__}: {error})") from None
     if form != FORMAT:
         raise ValueError(f"format {form!r}, expected {FORMAT!r}")
-    if _checksum(text, stored) != checksum:
+    if checksum(text, stored) != written:
         raise ValueError("altered: its SHA-256 is not the one that was written")
     content = dict(json.loads(text))
     return {name: _whole(name, tuple(shape), stored) for name, shape in content.pop("shapes").items()}, content
@@ -114,7 +114,8 @@ def _whole(name: str, shape: tuple[int, ...], stored: Mapping[str, Tensor]) -> T
     return whole
 
 
-def _checksum(text: str, stored: Mapping[str, Tensor]) -> str:
+def checksum(text: str, stored: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256, in hexadecimal, of a text and of all tensors in the order of their names."""
     found = hashlib.sha256(text.encode())
     for name in sorted(stored):
         found.update(name.encode())

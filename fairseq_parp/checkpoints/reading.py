@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch import Tensor
 
 from fairseq_parp.checkpoints import compact
 from fairseq_parp.checkpoints.archives import DamagedError, inspect
@@ -85,21 +86,33 @@ def load(
 def _compact(source: IO[bytes], shown: str, with_fairseq: bool, require: Callable[[Any], None]) -> dict[str, Any]:
     """Read a compact checkpoint as the one that it was made from, without optimizer and random states."""
     try:
-        tensors, content = compact.decode(source.read())
-        state = {
-            "args": None, "cfg": content["cfg"], "model": tensors, "criterion": None, "task_state": {},
-            "optimizer_history": [content["history"]], "last_optimizer_state": None,
-            "extra_state": compact.pruning_state(tensors, content["pruning"], content["pruned"]),
-        }  # fmt: skip
-        if content["symbols"]:
-            state["task_state"] = {"target_dictionary": _dictionary(content["symbols"], with_fairseq)}
+        state = rebuilt(*compact.decode(source.read()), with_fairseq=with_fairseq)
         require(state)
     except (ValueError, KeyError, TypeError, RefusedError, MaskError) as error:
         raise UnreadableCheckpointError(shown, f"not a compact checkpoint that can be used ({error})") from None
     return state
 
 
-def _dictionary(symbols: list[list[Any]], with_fairseq: bool) -> Any:
+def rebuilt(tensors: dict[str, Tensor], content: Mapping[str, Any], *, with_fairseq: bool = True) -> dict[str, Any]:
+    """Return a checkpoint of a model's tensors and what a file of this project keeps beside them.
+
+    Args:
+        tensors: by name.
+        content: with ``cfg``, ``history``, ``pruning``, ``pruned`` and ``symbols``.
+        with_fairseq: False makes a stand-in of the dictionary, without importing fairseq.
+    """
+    state = {
+        "args": None, "cfg": content["cfg"], "model": tensors, "criterion": None, "task_state": {},
+        "optimizer_history": [content["history"]], "last_optimizer_state": None,
+        "extra_state": compact.pruning_state(tensors, content["pruning"], content["pruned"]),
+    }  # fmt: skip
+    if content["symbols"]:
+        state["task_state"] = {"target_dictionary": dictionary_of(content["symbols"], with_fairseq)}
+    return state
+
+
+def dictionary_of(symbols: list[list[Any]], with_fairseq: bool = True) -> Any:
+    """Return fairseq's Dictionary of symbols and their counts; fairseq's own symbols stand first."""
     if not with_fairseq:
         return DictionaryStandIn()
     from fairseq.data.dictionary import Dictionary

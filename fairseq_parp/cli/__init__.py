@@ -33,6 +33,7 @@ VERBS = {
     "import": "make a fairseq checkpoint of a Hugging Face transformers folder",
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
     "mask": "make, show, compare and apply masks",
+    "part": "small files over one pretrained model: extract, show and apply them",
     "plot": "pictures and a summary of an experiment's results",
     "recipe": "make a recipe that prunes of one of fairseq's",
     "report": "sparsity of a checkpoint: overall, per layer, per kind of module",

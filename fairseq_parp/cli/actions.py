@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 from collections.abc import Mapping
 from types import ModuleType
 
@@ -37,5 +38,5 @@ def add_actions(parser: argparse.ArgumentParser, package: str, summaries: Mappin
 
 
 def action(package: str, name: str) -> ModuleType:
-    """Return the module of an action."""
-    return importlib.import_module(f"{package}.{name}")
+    """Return the module of an action; that of ``import``, a word of Python's, has an underscore behind."""
+    return importlib.import_module(f"{package}.{name}{'_' * keyword.iskeyword(name)}")

@@ -15,10 +15,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from fairseq_parp.experiments.base import BaseConfig
+from fairseq_parp.files import sha256
 
 ABSENT = "absent"
-
-_CHUNK = 1 << 20
 
 
 def digests(files: Iterable[Path]) -> dict[str, str]:
@@ -52,8 +51,4 @@ def _sha256(file: Path, size: int, modified: int) -> str:  # noqa: ARG001 (the c
     if file.suffix == ".yaml":
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return sha256(file)

@@ -56,7 +56,8 @@ def import_folder(
     """Write a folder of wav2vec 2.0, HuBERT or data2vec audio as a fairseq checkpoint.
 
     A folder with a CTC head and a vocabulary becomes a finetuned checkpoint, any other a pretrained one for
-    ``model.w2v_path``. No code of the folder runs; a pickle is read as any checkpoint is here.
+    ``model.w2v_path``. So does MMS's, whose heads and adapters are one file a language
+    (:mod:`fairseq_parp.parts.mms`). No code of the folder runs; a pickle is read as any checkpoint is here.
 
     Args:
         folder: as transformers' ``save_pretrained`` writes it.
@@ -73,21 +74,26 @@ def import_folder(
     place, file = Path(folder), Path(out)
     if file.exists() and not (force and file.is_file()):
         raise ConfigError("--out", str(out), f"{absolute(file)} is there already; name another, or use --force")
-    config = _json(place / "config.json")
+    config = read_json(place / "config.json")
     encoder = _named(place, lambda: Encoder.from_transformers(config))
     tensors = _weights(place)
     normalize = _normalize(place) if normalize is None else normalize
     found, left = _renamed(place, encoder, tensors)
     symbols: tuple[str, ...] = ()
-    if "lm_head.weight" in tensors:
+    if "lm_head.weight" in tensors and not _has_languages(place / "vocab.json"):
         symbols, head = _head(place, config, tensors)
         found = {BENEATH + name: value for name, value in found.items()} | head
         left = tuple(name for name in left if not name.startswith("lm_head."))
-    state = _checkpoint(encoder, found, symbols, normalize)
+    state = checkpoint_of(encoder, found, symbols, normalize)
     _named(place, lambda: build_encoder(encoder_config(state), state))
     with writing_whole(file) as written:
         torch.save(state, written)
     return Imported(file, encoder, len(symbols), normalize, left)
+
+
+def _has_languages(vocabulary: Path) -> bool:
+    """Tell whether a vocabulary has one mapping a language, as MMS's: then the folder's head is one of many."""
+    return any(isinstance(value, dict) for value in read_json(vocabulary).values())
 
 
 def _named(place: Path, call: Any) -> Any:
@@ -97,7 +103,12 @@ def _named(place: Path, call: Any) -> Any:
         raise ExportError(f"{absolute(place)}: {error}") from None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        ExportError: there is no such file, or it holds something else.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -129,7 +140,7 @@ def _weights(place: Path) -> dict[str, Tensor]:
 def _normalize(place: Path) -> bool:
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (place / name).is_file():
-            found = _json(place / name)
+            found = read_json(place / name)
             found = found.get("feature_extractor", found)
             if isinstance(found, dict) and isinstance(found.get("do_normalize"), bool):
                 return bool(found["do_normalize"])
@@ -173,19 +184,32 @@ def _require_identity(place: Path, name: str, tensors: Mapping[str, Tensor]) -> 
 def _head(
     place: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-    """Return fairseq's symbols and the CTC head, its rows in their order."""
-    vocabulary = _json(place / "vocab.json")
-    weight, bias = tensors["lm_head.weight"].float(), tensors["lm_head.bias"].float()
-    by_index = {index: symbol for symbol, index in vocabulary.items()}
-    if sorted(by_index) != list(range(len(weight))) or len(by_index) != len(vocabulary):
-        raise ExportError(
-            f"{absolute(place / 'vocab.json')}: {len(vocabulary)} symbols, lm_head has {len(weight)} rows"
-        )
-    blank = config.get("pad_token_id")
-    if blank not in by_index:
+    vocabulary, blank = read_json(place / "vocab.json"), config.get("pad_token_id")
+    if blank not in vocabulary.values():
         raise ExportError(
             f"{absolute(place / 'config.json')}: pad_token_id={blank!r} is the blank, and is no symbol's index"
         )
+    return head_of(place / "vocab.json", vocabulary, blank, tensors)
+
+
+def head_of(
+    file: Path, vocabulary: Mapping[str, int], blank: Any, tensors: Mapping[str, Tensor]
+) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+    """Return fairseq's symbols and the CTC head, its rows in their order.
+
+    Args:
+        file: of the vocabulary, for messages.
+        vocabulary: index of each symbol.
+        blank: index of the blank.
+        tensors: with ``lm_head.weight`` and ``lm_head.bias``.
+
+    Raises:
+        ExportError: the vocabulary has another number of symbols than the head.
+    """
+    weight, bias = tensors["lm_head.weight"].float(), tensors["lm_head.bias"].float()
+    by_index = {index: symbol for symbol, index in vocabulary.items()}
+    if sorted(by_index) != list(range(len(weight))) or len(by_index) != len(vocabulary):
+        raise ExportError(f"{absolute(file)}: {len(vocabulary)} symbols, lm_head has {len(weight)} rows")
     taken = {blank: "<s>"}
     for ours, theirs in (("<pad>", ("<s>", "[CLS]")), ("</s>", ("</s>", "[SEP]")), ("<unk>", ("<unk>", "[UNK]"))):
         taken |= {vocabulary[name]: ours for name in theirs if name in vocabulary and vocabulary[name] not in taken}
@@ -201,10 +225,10 @@ def _head(
     }
 
 
-def _checkpoint(
+def checkpoint_of(
     encoder: Encoder, tensors: dict[str, Tensor], symbols: tuple[str, ...], normalize: bool
 ) -> dict[str, Any]:
-    """Return what fairseq would have saved."""
+    """Return what fairseq would have saved of a model, finetuned where there are ``symbols``."""
     task = {"_name": _TASKS.get(encoder.family, "audio_pretraining"), "data": "", "normalize": normalize,
             "sample_rate": 16000, "labels": [] if encoder.family == "hubert" else None}  # fmt: skip
     cfg: dict[str, Any] = {"model": {"_name": encoder.family, **encoder.to_fairseq()}, "task": task,

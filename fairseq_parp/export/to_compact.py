@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,28 @@ def write(source: Source, folder: Path) -> list[str]:
     Returns:
         what it lacks of the checkpoint, one line each.
     """
-    dictionary = (source.state.get("task_state") or {}).get("target_dictionary")
-    last = (source.state.get("optimizer_history") or [{}])[-1]
-    content: dict[str, Any] = {
-        "cfg": OmegaConf.to_container(source.cfg, resolve=True, enum_to_str=True),
-        "history": {key: last.get(key) for key in _HISTORY} | {"lr_scheduler_state": {}},
-        "pruned": pruned_names(source.state, source.tensors),
-        "pruning": dict(saved_pruning(source.state).get("config") or {}),
-        "symbols": [list(each) for each in zip(dictionary.symbols, dictionary.count, strict=True)]
-        if dictionary
-        else [],
-    }
-    write_whole(folder / FILE, compact.encode(source.tensors, content))
+    write_whole(folder / FILE, compact.encode(source.tensors, content_of(source.state, source.cfg, source.tensors)))
     return ["optimizer, random states and stashed values: training cannot be resumed from it"]
+
+
+def content_of(state: Mapping[str, Any], cfg: Any, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the plain values of a checkpoint that :func:`~fairseq_parp.checkpoints.reading.rebuilt` takes.
+
+    Args:
+        state: the checkpoint.
+        cfg: its config.
+        tensors: its model's.
+    """
+    dictionary = (state.get("task_state") or {}).get("target_dictionary")
+    last = (state.get("optimizer_history") or [{}])[-1]
+    symbols = zip(dictionary.symbols, dictionary.count, strict=True) if dictionary else ()
+    return {
+        "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
+        "history": {key: last.get(key) for key in _HISTORY} | {"lr_scheduler_state": {}},
+        "pruned": pruned_names(state, tensors),
+        "pruning": dict(saved_pruning(state).get("config") or {}),
+        "symbols": [list(each) for each in symbols],
+    }
 
 
 def stored(_source: Source, folder: Path) -> dict[str, Tensor]:

@@ -124,7 +124,7 @@ class MaskSet:
         """Write the masks to ``path`` as safetensors, whole or not at all; :func:`notes` reads the ``notes``."""
         metadata = {"format": FORMAT, "shapes": json.dumps(self.shapes), **notes}
         bits = {name: bits.cpu() for name, bits in self.bits.items()}
-        write_whole(path, _in_order(_safetensors("safetensors.torch").save(bits, metadata)))
+        write_whole(path, in_order(_safetensors("safetensors.torch").save(bits, metadata)))
 
     @classmethod
     def load(cls, path: str | Path) -> MaskSet:
@@ -135,7 +135,7 @@ class MaskSet:
         """
         if not Path(path).is_file():
             raise MaskError(f"no mask file at {absolute(path)}")
-        with _opened(path) as file:
+        with opened(path) as file:
             metadata = file.metadata() or {}
             bits = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         return cls._checked(path, bits, metadata)
@@ -161,13 +161,18 @@ def notes(path: str | Path) -> dict[str, str]:
     Raises:
         MaskError: the file is not a safetensors file, or damaged.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         metadata = file.metadata() or {}
     return {name: text for name, text in metadata.items() if name not in ("format", "shapes")}
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
+def opened(path: str | Path) -> Iterator[Any]:
+    """Open a safetensors file that may be damaged, or made to do harm.
+
+    Raises:
+        MaskError: it is not a safetensors file; the block failed, as on a tensor beyond its end.
+    """
     library = _safetensors("safetensors")
     _require_short_header(Path(path))
     try:
@@ -195,8 +200,8 @@ def _safetensors(module: str) -> Any:
         raise MissingToolError(f"mask files need safetensors: pip install safetensors ({error})") from None
 
 
-def _in_order(content: bytes) -> bytes:
-    """Sort the metadata of a safetensors file, which the library writes in any order: equal masks are equal files."""
+def in_order(content: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which the library writes in any order: equal content is equal files."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

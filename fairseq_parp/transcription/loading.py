@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
 
 from fairseq_parp.checkpoints.finetuned import complete
 from fairseq_parp.compat.no_eval import building
@@ -57,16 +59,46 @@ def load_finetuned(
     from fairseq import checkpoint_utils
 
     load_plugin()
+    with _one_file(path):
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        complete(state, path, dictionary, overrides or {})
+        return _built(state, path)
+
+
+def finetuned_of(state: dict[str, Any], path: str | Path) -> Finetuned:
+    """Build a finetuned checkpoint that was not read from one file; it is changed.
+
+    Args:
+        state: the checkpoint, its ``cfg`` plain values.
+        path: a file that is there, for messages.
+
+    Raises:
+        CheckpointError: it holds no CTC model.
+    """
+    load_plugin()
+    with _one_file(path):
+        state["cfg"] = OmegaConf.create(state["cfg"])
+        OmegaConf.set_struct(state["cfg"], True)
+        complete(state, path, None, {})
+        return _built(state, path)
+
+
+@contextlib.contextmanager
+def _one_file(path: str | Path) -> Iterator[None]:
     try:
         # fairseq prints a model whose pretrained weights it loads.
         with building(), contextlib.redirect_stdout(io.StringIO()):
-            state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-            complete(state, path, dictionary, overrides or {})
-            (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
+            yield
     except OneLineExit as stop:
         raise stop.error from None
     except (FileNotFoundError, OSError) as error:
         raise CheckpointError(absolute(path), str(error)) from None
+
+
+def _built(state: dict[str, Any], path: str | Path) -> Finetuned:
+    from fairseq import checkpoint_utils
+
+    (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
     if getattr(task.cfg, "labels", None) is None:
         raise CheckpointError(absolute(path), f"holds {cfg.model._name}, which was not finetuned on labels")
     model.eval()

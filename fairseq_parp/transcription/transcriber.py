@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from fairseq_parp.decoding.windows import CONTEXT, SECONDS, windows
 from fairseq_parp.errors import AudioError, absolute
 from fairseq_parp.transcription.audio import read_blocks
 from fairseq_parp.transcription.timing import Transcript, spans, timed_words
+
+if TYPE_CHECKING:
+    from fairseq_parp.transcription.loading import Finetuned
 
 
 class Transcriber:
@@ -56,7 +59,26 @@ class Transcriber:
         # fairseq takes seconds to import, and whoever only imports this module need not have it.
         from fairseq_parp.transcription.loading import load_finetuned
 
-        self._finetuned = load_finetuned(checkpoint, dictionary, overrides)
+        self._take(load_finetuned(checkpoint, dictionary, overrides), beam, lm, device)
+
+    @classmethod
+    def of(
+        cls,
+        finetuned: Finetuned,
+        *,
+        beam: int | None = None,
+        lm: LanguageModel | None = None,
+        device: str | torch.device | None = None,
+    ) -> Transcriber:
+        """Return a transcriber of a model that is loaded; arguments and errors as of the class."""
+        made = cls.__new__(cls)
+        made._take(finetuned, beam, lm, device)
+        return made
+
+    def _take(
+        self, finetuned: Finetuned, beam: int | None, lm: LanguageModel | None, device: str | torch.device | None
+    ) -> None:
+        self._finetuned = finetuned
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._finetuned.model.to(self._device)
         self._shortest = shortest_input(self._finetuned.model)

@@ -1,0 +1,81 @@
+"""The base: the pretrained model that parts are over, known by the SHA-256 of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fairseq_parp import checkpoints
+from fairseq_parp.architectures import ARCHITECTURES, family_of
+from fairseq_parp.checkpoints.finetuned import OUTPUT_LAYERS
+from fairseq_parp.errors import PartError, absolute
+from fairseq_parp.files import sha256
+from fairseq_parp.parts.part import Part
+
+
+@dataclass(frozen=True)
+class Base:
+    """A pretrained checkpoint, or a finetuned one whose encoder and other tensors are to be shared.
+
+    Attributes:
+        path: of the file.
+        sha256: of the file.
+        state: the checkpoint.
+    """
+
+    path: Path
+    sha256: str
+    state: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Base:
+        """Read a checkpoint.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        state = checkpoints.read(path)
+        return cls(Path(path), sha256(path), state)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The model's tensors, by the base's names."""
+        return {name: value for name, value in self.state["model"].items() if isinstance(value, Tensor)}
+
+    def tensor(self, name: str) -> Tensor | None:
+        """Return the tensor that a finetuned model has under ``name``; None where the base has none.
+
+        The head of a base that is finetuned itself is no part of what is shared.
+        """
+        if name in OUTPUT_LAYERS:
+            return None
+        family = family_of(self.tensors, ARCHITECTURES)
+        own = name.removeprefix(f"{family.weights_beneath}.") if family else name
+        return self.tensors.get(name, self.tensors.get(own))
+
+    def require(self, path: str | Path, part: Part) -> None:
+        """Check that a part is over this base.
+
+        Args:
+            path: of the part's file, for messages.
+            part: what the file holds.
+
+        Raises:
+            PartError: the base has other tensors, or its file has another SHA-256.
+        """
+        for name, shape in part.shapes.items():
+            if name in part.tensors:
+                continue
+            found = self.tensor(name)
+            if found is None or tuple(found.shape) != shape:
+                has = "has no such tensor" if found is None else f"has {tuple(found.shape)}"
+                reason = f"is over another architecture: it needs {name} of shape {shape}, {absolute(self.path)} {has}"
+                raise PartError(path, reason)
+        if part.content["base"] != self.sha256:
+            reason = f"is over the base of SHA-256 {part.content['base']}; {absolute(self.path)} has {self.sha256}"
+            raise PartError(path, f"{reason}; name the file that the part was extracted with")
