@@ -18,6 +18,7 @@ EXTRAS = {
     "plot": ["matplotlib"],
     "slurm": ['hydra-submitit-launcher; python_version >= "3.11"'],  # older fairseq has a hydra that it would replace
     "transformers": ["accelerate", "transformers"],
+    "onnx": ["onnx", "onnxruntime", "transformers"],
     "test": [
         "codespell",
         'flashlight-text; python_version < "3.13"',  # no wheel for newer ones
@@ -26,6 +27,8 @@ EXTRAS = {
         "hypothesis",
         "import-linter",
         "mypy",
+        'onnx; python_version >= "3.11"',
+        'onnxruntime; python_version >= "3.11"',
         "pre-commit",
         "pytest",
         "ruff",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 
 from fairseq_parp.export.targets import TARGETS
 
@@ -10,7 +12,7 @@ from fairseq_parp.export.targets import TARGETS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", help="fairseq checkpoint, finetuned or pretrained")
-    targets = "; ".join(f"{name}: {summary}" for name, summary in TARGETS.items())
+    targets = "; ".join(f"{name}: {target.summary}" for name, target in TARGETS.items())
     parser.add_argument("--to", metavar="TARGET", required=True, help=targets)
     parser.add_argument("-o", "--out", metavar="FOLDER", required=True, help="folder to make")
     parser.add_argument(
@@ -24,7 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Export, and print what was compared."""
     from fairseq_parp.export.exporting import export  # fairseq takes seconds to import
 
-    done = export(arguments.checkpoint, arguments.to, arguments.out, arguments.audio, force=arguments.force)
+    start = time.monotonic()
+
+    def progress(step: str) -> None:
+        print(f"{time.monotonic() - start:.0f} s: {step} ...", file=sys.stderr, flush=True)
+
+    done = export(
+        arguments.checkpoint, arguments.to, arguments.out, arguments.audio, force=arguments.force, progress=progress
+    )
     for name, difference in done.differences.items():
         print(f"{name}: largest difference of outputs {difference:.2g}")
     print(f"zeros: {done.zeros} before and after")

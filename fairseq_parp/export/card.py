@@ -11,6 +11,7 @@ from fairseq_parp.mask_files.reading import saved_pruning
 
 _USE = {
     "compact": "fairseq-parp transcribe model.safetensors FILE.wav",
+    "onnx": "onnxruntime.InferenceSession('model.onnx').run(None, {'input_values': audio, 'input_lengths': samples})",
     "fairseq": "checkpoint_utils.load_model_ensemble_and_task(['model.pt'], arg_overrides={'data': 'THIS FOLDER'})",
     "transformers": "pipeline('automatic-speech-recognition', 'THIS FOLDER')(audio)",
 }

@@ -12,15 +12,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.errors import ConfigError, ExportError, absolute
-from fairseq_parp.export.audio import alone, check_audio, padded
+from fairseq_parp.export.audio import Batch, batch, check_audio
 from fairseq_parp.export.card import card
 from fairseq_parp.export.source import Source
-from fairseq_parp.export.targets import TARGETS
-
-TOLERANCE = 2e-5
-"""Outputs of the export differ by at most so much from the checkpoint's, relative to outputs above 1."""
+from fairseq_parp.export.targets import TARGETS, Target
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,13 @@ class Exported:
 
 
 def export(
-    checkpoint: str | Path, target: str, out: str | Path, audio: Sequence[str | Path] = (), *, force: bool = False
+    checkpoint: str | Path,
+    target: str,
+    out: str | Path,
+    audio: Sequence[str | Path] = (),
+    *,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda _step: None,
 ) -> Exported:
     """Export a checkpoint, finetuned or pretrained, and check the export.
 
@@ -51,6 +53,7 @@ def export(
         out: folder to make.
         audio: files to compare both on; without any, the demo's voice speaks three sentences.
         force: replace ``out`` where it is there.
+        progress: is called with the name of each step before it.
 
     Raises:
         AudioError: an audio file cannot be used.
@@ -67,13 +70,17 @@ def export(
             "--out", str(out), f"{absolute(folder)} is there already; name another, or a folder with --force"
         )
     module = importlib.import_module(f"fairseq_parp.export.to_{target}")
+    progress("reading the checkpoint")
     source = Source.open(checkpoint)
+    utterances = check_audio(audio, source.sample_rate, source.shortest)
     with _replacing(folder) as place:
+        progress(f"writing for {target}")
         lost = module.write(source, place)
+        progress("comparing tensors and outputs")
         zeros = _require_equal(source.tensors, module.stored(source, place))
-        differences = _compared(source, lambda batches: module.outputs(source, place, batches), audio)
-        (place / "README.md").write_text(card(source, target, differences, lost), encoding="utf-8")
-    return Exported(folder, differences, zeros, lost)
+        found = _compared(source, TARGETS[target], lambda batches: module.outputs(source, place, batches), utterances)
+        (place / "README.md").write_text(card(source, target, found, lost), encoding="utf-8")
+    return Exported(folder, found, zeros, lost)
 
 
 @contextmanager
@@ -105,29 +112,32 @@ def _require_equal(ours: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> 
 
 def _compared(
     source: Source,
-    theirs: Callable[[Sequence[tuple[Tensor, Tensor | None]]], list[Tensor]],
-    files: Sequence[str | Path],
+    target: Target,
+    theirs: Callable[[Sequence[Batch]], list[Tensor]],
+    utterances: Sequence[Tensor],
 ) -> dict[str, float]:
     """Return the largest difference of outputs: an utterance alone, and a padded batch.
 
     Raises:
         ExportError: one is above the tolerance.
     """
-    utterances = check_audio(files, source.sample_rate, source.normalize, shortest_input(source.model))
-    batches = {"one utterance": alone(utterances[0])}
-    if len(utterances) > 1 and source.encoder.family != "hubert":
-        # HuBERT in fairseq counts the frames of a padded utterance otherwise than transformers does
-        batches[f"padded batch of {len(utterances)}"] = padded(utterances)
+    batches = {"one utterance": batch(utterances[:1], source.normalize)}
+    if len(utterances) > 1 and (target.alone or source.encoder.family != "hubert"):
+        # stock HuBERT counts the frames of a padded utterance otherwise than transformers does
+        batches[f"padded batch of {len(utterances)}"] = batch(utterances, source.normalize)
+    expected = source.outputs_alone if target.alone else source.outputs
     found = {}
-    for (name, batch), their in zip(batches.items(), theirs(list(batches.values())), strict=True):
-        ours = source.outputs(*batch)
+    for (name, each), their in zip(batches.items(), theirs(list(batches.values())), strict=True):
+        ours = expected(each.audio, each.padding)
         if ours.shape != their.shape:
             raise ExportError(
                 f"{name}: outputs of shape {tuple(their.shape)}, the checkpoint's are {tuple(ours.shape)}"
             )
-        difference = (ours - their).abs().amax(-1)
-        found[name] = float(difference[_real(source, batch, ours)].max())
-        allowed = TOLERANCE * max(1.0, float(ours.abs().max()))
+        real = _real(source, each, ours)
+        found[name] = float((ours - their).abs().amax(-1)[real].max())
+        # a difference of log-probabilities is relative already
+        largest = 1.0 if target.alone and source.finetuned else max(1.0, float(ours[real].abs().max()))
+        allowed = target.tolerance * largest
         if not found[name] <= allowed:
             raise ExportError(
                 f"{name}: outputs differ by {found[name]:.3g}, allowed are {allowed:.3g}; nothing was written"
@@ -135,12 +145,9 @@ def _compared(
     return found
 
 
-def _real(source: Source, batch: tuple[Tensor, Tensor | None], outputs: Tensor) -> Tensor:
+def _real(source: Source, of: Batch, outputs: Tensor) -> Tensor:
     """Return (B, T) which frames are of an utterance, not of the padding."""
-    padding = batch[1]
-    if padding is None:
-        return outputs.new_ones(outputs.shape[:2]).bool()
-    lengths = (~padding).sum(1)
+    lengths = of.lengths
     for _, kernel, stride in source.encoder.convolutions:
         lengths = (lengths - kernel) // stride + 1
     frames: Tensor = outputs.new_ones(outputs.shape[:2]).cumsum(1) <= lengths[:, None]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import OmegaConf
@@ -19,6 +19,8 @@ from fairseq_parp.adapters import merged
 from fairseq_parp.architectures import ARCHITECTURES
 from fairseq_parp.checkpoints import read
 from fairseq_parp.compat.no_eval import building
+from fairseq_parp.decoding.alone import each_alone
+from fairseq_parp.decoding.encoder import CTCModel, encode
 from fairseq_parp.errors import CheckpointError, ExportError, absolute
 from fairseq_parp.export.encoders import Encoder
 from fairseq_parp.plugin import load_plugin
@@ -91,6 +93,14 @@ class Source:
         return bool(self.cfg.task.get("normalize", False))
 
     @property
+    def shortest(self) -> int:
+        """Samples of the first frame."""
+        samples = 1
+        for _, kernel, stride in reversed(self.encoder.convolutions):
+            samples = (samples - 1) * stride + kernel
+        return samples
+
+    @property
     def sample_rate(self) -> int:
         """In Hz."""
         return int(self.cfg.task.get("sample_rate", 16000))
@@ -145,6 +155,15 @@ class Source:
             return found.transpose(0, 1)  # type: ignore[no-any-return]
         found = self.model.extract_features(source, padding, mask=False)  # type: ignore[operator]
         return found["x"] if isinstance(found, dict) else found[0]  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def outputs_alone(self, source: Tensor, padding: Tensor | None) -> Tensor:
+        """Return the (B, T, C) log-probabilities or features that each utterance has alone, as decoding has them."""
+        sample = {"source": source, "padding_mask": padding}
+        if self.finetuned:
+            return encode([cast(CTCModel, self.model)], {"net_input": sample})[0]
+        with each_alone(self.model, sample):
+            return self.outputs(source, padding)
 
 
 def build_encoder(encoder_cfg: Any, state: Mapping[str, Any]) -> nn.Module:

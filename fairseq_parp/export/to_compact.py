@@ -60,4 +60,4 @@ def stored(_source: Source, folder: Path) -> dict[str, Tensor]:
 def outputs(_source: Source, folder: Path, batches: Sequence[Batch]) -> list[Tensor]:
     """Return what the model of the written file gives."""
     written = Source.open(folder / FILE)
-    return [written.outputs(*batch) for batch in batches]
+    return [written.outputs(batch.audio, batch.padding) for batch in batches]

@@ -75,7 +75,7 @@ def outputs(_source: Source, folder: Path, batches: Sequence[Batch]) -> list[Ten
     """
     with tempfile.TemporaryDirectory() as place:
         asked, found = Path(place) / "asked.pt", Path(place) / "found.pt"
-        torch.save([tuple(batch) for batch in batches], asked)
+        torch.save([(batch.audio, batch.padding) for batch in batches], asked)
         command = [sys.executable, "-c", _STOCK, *map(absolute, (folder / FILE, folder, asked, found))]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=place)
         if done.returncode:

@@ -51,7 +51,8 @@ def stored(source: Source, folder: Path) -> dict[str, Tensor]:
 def outputs(source: Source, folder: Path, batches: Sequence[Batch]) -> list[Tensor]:
     """Return (B, T, C) logits of each batch, or features of a pretrained model; the folder is loaded as users do."""
     model = _class(source).from_pretrained(folder).eval()
-    found = [model(audio, attention_mask=None if padding is None else (~padding).long()) for audio, padding in batches]
+    masks = [None if each.padding is None else (~each.padding).long() for each in batches]
+    found = [model(each.audio, attention_mask=mask) for each, mask in zip(batches, masks, strict=True)]
     return [each.logits if source.finetuned else each.last_hidden_state for each in found]
 
 

@@ -38,7 +38,7 @@ def changed(folder: Path, **keys: Any) -> Path:
 
 
 def test_unknown_target_and_existing_folder(ours: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="must be one of compact, fairseq, transformers"):
+    with pytest.raises(ConfigError, match="must be one of compact, fairseq, onnx, transformers"):
         export(ours, "tensorflow", tmp_path / "out")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("kept")
