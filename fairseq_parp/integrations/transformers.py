@@ -5,6 +5,7 @@ A callback prunes, adjusts and re-prunes; what the ``Trainer`` evaluates and sav
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from fairseq_parp.errors import MaskError, absolute, first_line
 from fairseq_parp.files import writing_whole
 from fairseq_parp.sparsity import PruningSession, read_config
+
+logger = logging.getLogger(__name__)
 
 STATE = "fairseq_parp.pt"
 """The pruning state's file in a checkpoint of the ``Trainer``."""
@@ -54,6 +57,8 @@ class PruningCallback(TrainerCallback):
         """
         model = kwargs["model"]
         self.session = PruningSession.of_model(model, self._config, state.max_steps, seed=args.seed)
+        if args.weight_decay and self.session.method.learns_scores:
+            logger.warning(f"weight_decay={args.weight_decay}: it decays the scores, not the weights")
         self._queued = False
         for parameter in self.session.parameters.values():
             parameter.weight.register_post_accumulate_grad_hook(self._queue)

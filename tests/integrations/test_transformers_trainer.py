@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -114,7 +119,7 @@ def test_what_is_saved_and_evaluated_has_exactly_the_zeros(name: str, method: st
     assert zeros(run.model) == zeros(load(name, tmp_path / "checkpoint-6"))
 
 
-@pytest.mark.parametrize("method", ["parp", "parp_p", "mpi", "gmp", "rigl", "ste"])
+@pytest.mark.parametrize("method", ["parp", "parp_p", "mpi", "gmp", "rigl", "ste", "s3_router"])
 @pytest.mark.parametrize("precision", [{}, {"bf16": True}])
 def test_a_resumed_run_is_the_uninterrupted_one(method: str, precision: dict[str, bool], tmp_path: Path) -> None:
     name, keys = "BertForSequenceClassification", {"method": method, "sparsity": 0.5, "interval": 2}
@@ -125,6 +130,57 @@ def test_a_resumed_run_is_the_uninterrupted_one(method: str, precision: dict[str
     )
     resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-3"))
     _require_equal(load(name, tmp_path / "again" / "checkpoint-6").state_dict(), whole)
+
+
+def test_a_killed_run_resumes_to_the_uninterrupted_one(tmp_path: Path) -> None:
+    """A process of its own is killed by SIGKILL between a save and the next; this one goes on from its checkpoint."""
+    name, keys = "Wav2Vec2ForCTC", {"method": "parp", "sparsity": 0.5, "interval": 2}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, name, str(tmp_path / "killed")],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    assert sorted(each.name for each in (tmp_path / "killed").iterdir()) == ["checkpoint-3"]
+    trainer(name, tmp_path / "killed", PruningCallback(**keys)).train(resume_from_checkpoint=True)
+    trainer(name, tmp_path / "whole", PruningCallback(**keys)).train()
+    killed, whole = (tmp_path / folder / "checkpoint-6" for folder in ("killed", "whole"))
+    _require_equal(load(name, killed).state_dict(), load(name, whole).state_dict())
+    ours, theirs = (torch.load(folder / STATE, weights_only=True) for folder in (killed, whole))
+    _require_equal(ours["mask"], theirs["mask"])
+    _require_equal(ours["stashed"], theirs["stashed"])
+
+
+class KillAt(transformers.TrainerCallback):
+    """Kills the process after an update, which is not saved."""
+
+    def __init__(self, update: int) -> None:
+        self.update = update
+
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        if state.global_step == self.update:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_s3_router_trains_scores_and_leaves_the_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name = "HubertForCTC"
+    before = {each: value.clone() for each, value in find_parameters(build(name)).items() if value.dim() > 1}
+    callback = PruningCallback(method="s3_router", sparsity=0.5)
+    with caplog.at_level(logging.WARNING, "fairseq_parp"):
+        trainer(name, tmp_path, callback, weight_decay=0.01).train()
+    assert "weight_decay=0.01: it decays the scores" in caplog.text
+    assert callback.session is not None
+    assert callback.session.mask is not None
+    masks = []
+    for step in (3, 6):
+        found = find_parameters(load(name, tmp_path / f"checkpoint-{step}"))
+        for each, value in before.items():
+            kept = found[each] != 0
+            assert found[each][kept].equal(value[kept]), each
+        masks.append({each: found[each] != 0 for each in before})
+        assert sum(int((~kept).sum()) for kept in masks[-1].values()) == zero_count(0.5, callback.session.size)
+    assert any(not masks[0][each].equal(masks[1][each]) for each in before), "the scores were not trained"
+    last = {each: callback.session.mask.kept(each) for each in before}
+    assert all(last[each].equal(masks[1][each]) for each in before)
 
 
 def _require_equal(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
@@ -212,3 +268,10 @@ def test_the_readmes_lines_run(tmp_path: Path) -> None:
     names["trainer"].train()
     count, size = zeros(names["model"])
     assert count == zero_count(0.5, size)
+
+
+if __name__ == "__main__":
+    # of test_a_killed_run_resumes_to_the_uninterrupted_one
+    run = trainer(sys.argv[1], Path(sys.argv[2]), PruningCallback(method="parp", sparsity=0.5, interval=2))
+    run.add_callback(KillAt(5))
+    run.train()
