@@ -25,14 +25,16 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class Transcript:
-    """The words of one audio file, in order."""
+    """What was said in one audio file.
+
+    Attributes:
+        words: in order.
+        text: as fairseq-generate and transformers print it: each boundary between letters is a space, so that two
+            boundaries without a letter between them are two spaces; none begins or ends it.
+    """
 
     words: tuple[Word, ...]
-
-    @property
-    def text(self) -> str:
-        """The words with spaces between."""
-        return " ".join(each.word for each in self.words)
+    text: str
 
 
 def spans(found: Hypothesis, log_probs: Tensor) -> list[tuple[int, int]]:
@@ -71,6 +73,8 @@ def timed_words(
     >>> frames = [(0, 1), (2, 4), (5, 6), (8, 9)]
     >>> timed_words(["A", "B", "|", "A"], frames, 0.5, letters=True).words
     (Word(word='AB', start=0.0, end=2.0), Word(word='A', start=4.0, end=4.5))
+    >>> timed_words(["A", "|", "|", "A"], frames, 0.5, letters=True).text
+    'A  A'
     """
     words: list[Word] = []
     inside = False
@@ -85,4 +89,5 @@ def timed_words(
         else:
             words.append(Word(symbol, start, end))
         inside = letters
-    return Transcript(tuple(words))
+    text = "".join(symbols).replace(BOUNDARY, " ").strip() if letters else " ".join(filter(None, symbols))
+    return Transcript(tuple(words), text)
