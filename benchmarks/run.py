@@ -38,6 +38,7 @@ MODULES = (
     "beams",
     "words",
     "inference",
+    "compact",
 )
 """The modules of rows, in the order of the table."""
 
