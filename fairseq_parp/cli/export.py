@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--audio", metavar="FILE", nargs="+", default=[],
         help="recordings to compare export and checkpoint on (default: three sentences of the demo's voice)",
     )  # fmt: skip
+    parser.add_argument("--fp16", action="store_true", help="store half precision (compact alone)")
     parser.add_argument("--force", action="store_true", help="replace the folder where it exists")
 
 
@@ -32,8 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{time.monotonic() - start:.0f} s: {step} ...", file=sys.stderr, flush=True)
 
     done = export(
-        arguments.checkpoint, arguments.to, arguments.out, arguments.audio, force=arguments.force, progress=progress
-    )
+        arguments.checkpoint, arguments.to, arguments.out, arguments.audio,
+        force=arguments.force, fp16=arguments.fp16, progress=progress,
+    )  # fmt: skip
     for name, difference in done.differences.items():
         print(f"{name}: largest difference of outputs {difference:.2g}")
     print(f"zeros: {done.zeros} before and after")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairseq_parp import __version__
+from fairseq_parp.export.papers import PAPERS
 from fairseq_parp.export.source import Source
 from fairseq_parp.mask_files.reading import saved_pruning
 
@@ -25,19 +26,32 @@ _NO_GAIN = "Zeros make neither this file smaller nor its model faster: dense lib
 _GAIN = {"compact": "Zeros are not stored. They make the model no faster: the loaded tensors are dense."}
 
 
-def card(source: Source, target: str, differences: Mapping[str, float], lost: Sequence[str]) -> str:
-    """Return the card as Markdown: source, sparsity as counted, what was compared, what to know in use."""
+def card(
+    source: Source, target: str, differences: Mapping[str, float], lost: Sequence[str], changed: tuple[int, int] | None
+) -> str:
+    """Return the card as Markdown: source, sparsity as counted, what was compared, what to know in use.
+
+    Args:
+        source: the checkpoint.
+        target: a key of the targets.
+        differences: the largest difference of outputs, by what was compared.
+        lost: what the export lacks, one line each.
+        changed: how many texts of a padded batch are others than alone, and of how many; None if batches change none.
+    """
     rows = [f"| {part} | {zeros} of {size} | {zeros / size:.4f} |" for part, (zeros, size) in _zeros(source).items()]
     compared = [f"- {name}: largest difference of outputs {value:.2g}" for name, value in differences.items()]
+    rest = list(map("- {}".format, lost)) or ["- nothing is missing"]
+    equal = "- every tensor that has a name of the checkpoint's: equal, bit for bit"
     return "\n".join([
         *_front(source), f"# {source.path.name}, exported to {target}", "",
         f"Written by `fairseq-parp export` {__version__} from a fairseq checkpoint of {source.encoder.family}"
         + (f", finetuned on {len(source.symbols) - 4} symbols (`{source.labels}`)." if source.finetuned else "."), "",
-        "## Use", "", f"`{_USE[target]}`", "", *_notes(source), "",
-        "## Pruning", "", _method(source), "", "| layer | zeros | sparsity |", "|---|---|---|", *rows, "",
+        "## Use", "", f"`{_USE[target]}`", "", *_notes(source, target, changed), "",
+        "## Pruning", "", _method(source), "", *_papers(source),
+        "| layer | zeros | sparsity |", "|---|---|---|", *rows, "",
         _GAIN.get(target, _NO_GAIN), "",
-        "## Compared with the checkpoint", "", *compared, "- every tensor in the folder: equal, bit for bit", "",
-        "## Not in this folder", "", *([f"- {line}" for line in lost] or ["- nothing is missing"]), "",
+        "## Compared with the checkpoint", "", *compared, equal, "",
+        "## Not in this folder", "", *rest, "",
     ])  # fmt: skip
 
 
@@ -46,11 +60,27 @@ def _front(source: Source) -> list[str]:
     return ["---", f"pipeline_tag: {tags[0]}", "tags:", "- speech", "- pruned", "---", ""]
 
 
-def _notes(source: Source) -> list[str]:
-    notes = [f"Audio: mono, {source.sample_rate} Hz" + (", zero mean and unit variance." if source.normalize else ".")]
-    if not source.encoder.layer_norms:
-        notes += ["", _ALONE]
+def _notes(source: Source, target: str, changed: tuple[int, int] | None) -> list[str]:
+    inside = target == "onnx"
+    scaled = (
+        ", zero mean and unit variance" if source.normalize and not inside else ", within -1 to 1" if inside else ""
+    )
+    notes = [f"Audio: mono, {source.sample_rate} Hz{scaled}."]
+    if inside:
+        notes += ["", "An utterance has the same output alone and in any batch."]
+    elif target != "compact" and not source.encoder.layer_norms:
+        count = (
+            "" if changed is None else " In one padded batch of {1} utterances, {0} had another text.".format(*changed)
+        )
+        notes += ["", _ALONE + count]
     return notes
+
+
+def _papers(source: Source) -> list[str]:
+    """Return the papers of the method and of the encoder, with an empty line behind."""
+    asked = str((saved_pruning(source.state).get("config") or {}).get("method") or "")
+    cited = [PAPERS[name] for name in (asked, source.encoder.family) if name in PAPERS]
+    return ["Please cite:", "", *(f"- {paper}" for paper in cited), ""]
 
 
 def _method(source: Source) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -56,6 +56,21 @@ class Source:
         state = read(path)
         state["model"] = merged(str(path), state["model"])
         return cls(Path(path), state, encoder_config(state))
+
+    def halved(self) -> Source:
+        """Return it with fp16 tensors; the model to compare with stays as it is.
+
+        Raises:
+            CheckpointError: a value is too large for fp16.
+        """
+        tensors = {name: value for name, value in self.state["model"].items() if isinstance(value, Tensor)}
+        for name, value in tensors.items():
+            if value.dtype == torch.float32:
+                tensors[name] = _half(value)
+                if value.isfinite().all() and not tensors[name].isfinite().all():
+                    largest = float(value.abs().max())
+                    raise CheckpointError(absolute(self.path), f"{name} has {largest:.3g}, fp16 ends at 65504")
+        return replace(self, state={**self.state, "model": {**self.state["model"], **tensors}})
 
     @property
     def finetuned(self) -> bool:
@@ -164,6 +179,13 @@ class Source:
             return encode([cast(CTCModel, self.model)], {"net_input": sample})[0]
         with each_alone(self.model, sample):
             return self.outputs(source, padding)
+
+
+def _half(value: Tensor) -> Tensor:
+    """Round to fp16; what would become zero becomes the smallest fp16 number, so that the zeros stay the mask's."""
+    found = value.half()
+    smallest = torch.tensor(2.0**-24, dtype=torch.float16)
+    return torch.where((found == 0) & (value != 0), torch.copysign(smallest, found), found)
 
 
 def build_encoder(encoder_cfg: Any, state: Mapping[str, Any]) -> nn.Module:

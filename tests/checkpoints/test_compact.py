@@ -38,12 +38,18 @@ def test_everything_comes_back_bit_for_bit(shape: list[int], sparsity: float, dt
             assert flat[0].equal(flat[1]), name
 
 
-@pytest.mark.parametrize(("sparsity", "share"), [(0.5, 0.5313), (0.7, 0.3313), (0.9, 0.1313)])
-def test_the_size_is_that_of_the_kept_values_and_the_bits(sparsity: float, share: float) -> None:
-    weight = torch.randn(768, 3072)
+@pytest.mark.parametrize(
+    ("sparsity", "dtype", "share"),
+    [
+        (0.5, torch.float32, 0.5313), (0.7, torch.float32, 0.3313), (0.9, torch.float32, 0.1313),
+        (0.5, torch.float16, 0.2813), (0.7, torch.float16, 0.1813), (0.9, torch.float16, 0.0813),
+    ],
+)  # fmt: skip
+def test_the_size_is_that_of_the_kept_values_and_the_bits(sparsity: float, dtype: torch.dtype, share: float) -> None:
+    weight = torch.ones(768, 3072, dtype=dtype)
     weight.view(-1)[: round(sparsity * weight.numel())] = 0
     size = len(compact.encode({"w": weight}, {}))
-    assert size <= 1.002 * (4 * int(weight.count_nonzero()) + weight.numel() / 8)
+    assert size <= 1.002 * (weight.element_size() * int(weight.count_nonzero()) + weight.numel() / 8)
     assert size / (4 * weight.numel()) == pytest.approx(share, abs=2e-3)
 
 

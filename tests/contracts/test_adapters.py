@@ -214,7 +214,7 @@ def test_lora_is_exported_merged(
         assert not torch.equal(wanted[ours], checkpoints.read(file)["model"][ours])
 
 
-@pytest.mark.parametrize("target", ["fairseq", "transformers"])
+@pytest.mark.parametrize("target", ["fairseq", "onnx", "transformers"])
 def test_bottleneck_adapters_are_not_exported(
     target: str, straight: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from fairseq_parp.checkpoints import read
 from fairseq_parp.cli import main
+from fairseq_parp.errors import CheckpointError, ConfigError
 from fairseq_parp.export.exporting import export
 from fairseq_parp.mask_files.reading import read_mask
 from fairseq_parp.mask_files.report import report
@@ -38,6 +39,37 @@ def test_every_command_reads_it(sparse: Path, data: Path, tmp_path: Path, capsys
     text = capsys.readouterr().out
     assert main(["transcribe", str(file), audio]) == 0
     assert capsys.readouterr().out == text
+
+
+def test_half_precision_keeps_the_mask_and_half_the_values(sparse: Path, data: Path, tmp_path: Path) -> None:
+    state = read(sparse)
+    name = next(name for name in state["model"] if name.endswith("fc1.weight"))
+    weight = state["model"][name].view(-1)
+    weight[weight.nonzero()[:2, 0]] = torch.tensor([1e-12, -1e-12])  # fp16 by itself would make them zero
+    torch.save(state, tmp_path / "dense.pt")
+    whole = export(tmp_path / "dense.pt", "compact", tmp_path / "whole")
+    half = export(tmp_path / "dense.pt", "compact", tmp_path / "half", fp16=True)
+    assert whole.zeros == half.zeros
+    assert 0 < max(half.differences.values()) < 2e-2
+    found = read(tmp_path / "half" / "model.safetensors")["model"]
+    for each, value in state["model"].items():
+        assert (found[each] == 0).equal(value == 0), each
+        assert (found[each].float() - value).abs().max() <= 2.0**-24 + 2.0**-11 * value.abs().max(), each
+    assert read_mask(tmp_path / "dense.pt").churn(read_mask(tmp_path / "half" / "model.safetensors")) == 0
+    assert main(["transcribe", str(tmp_path / "half" / "model.safetensors"), str(data / "train-0.flac")]) == 0
+    assert main(["report", str(tmp_path / "half" / "model.safetensors")]) == 0
+
+
+def test_half_precision_is_refused_where_it_cannot_hold_the_values(sparse: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--fp16"):
+        export(sparse, "transformers", tmp_path / "out", fp16=True)
+    state = read(sparse)
+    name = next(name for name in state["model"] if name.endswith("fc1.weight"))
+    state["model"][name][0, 0] = 1e5
+    torch.save(state, tmp_path / "large.pt")
+    with pytest.raises(CheckpointError, match=r"fc1\.weight has 1e\+05, fp16 ends at 65504"):
+        export(tmp_path / "large.pt", "compact", tmp_path / "out", fp16=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_compact_pretrained_file_is_finetuned_bit_for_bit_as_the_original(
