@@ -33,6 +33,7 @@ MODULES = (
     "training",
     "adapters",
     "parts",
+    "scores",
     "generation",
     "batches",
     "beams",

@@ -1,6 +1,7 @@
 """From a description to the steps that it takes, every shared one once.
 
 OMP masks the *last* dense checkpoint and finetunes from the pretrained weights; one dense run serves all sparsities.
+S3-Router-P starts from the last dense weights, with its variant's settings; its dense run has none of them.
 IMP prunes a further tenth after every round; each round starts from the rewind checkpoint with a fresh optimizer, and
 one chain of rounds serves all sparsities. Its final finetuning starts rewound under ``matched``, and from the
 pretrained weights under ``paper``.
@@ -16,7 +17,7 @@ from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.experiments.description import Experiment, TrainingSet
 from fairseq_parp.experiments.inputs import manifests, training_splits
-from fairseq_parp.experiments.procedures import BASELINE, HOLDER, facts_of
+from fairseq_parp.experiments.procedures import BASELINE, HOLDER, LEARNER, facts_of
 from fairseq_parp.experiments.runs import Run
 from fairseq_parp.experiments.steps import Outcome, Step
 
@@ -62,6 +63,10 @@ class Plan:
             return self._train(run.name, run, HOLDER, mask, rewind)
         if run.method == "omp":
             return self._train(run.name, run, HOLDER, self._omp_mask(run, run.data))
+        if run.method == "s3_router_p":
+            tags = tuple(tag for tag in run.tags if tag != run.variant)
+            dense = self._finetuning(replace(self._dense_of(run), variant="", tags=tags))
+            return self._train(run.name, run, LEARNER, start=dense)
         if run.mask_from is not None:
             return self._train(run.name, run, run.method, self._omp_mask(run, run.mask_from))
         return self._train(run.name, run, run.method)
@@ -100,6 +105,8 @@ class Plan:
             settings["task.pruning.sparsity"] = run.sparsity
         if facts_of(method).reprunes:
             settings["task.pruning.interval"] = run.interval
+        if run.method == "s3_router_p" and method == LEARNER:
+            settings["task.pruning.init_score"] = "weight_magnitude"
         if mask is not None:
             settings["task.pruning.mask"] = mask.product
         if start is not None:

@@ -2,6 +2,7 @@
 
 OMP (one-shot magnitude pruning) finetunes dense, takes the magnitude mask of the result, and finetunes again under it.
 IMP (iterative magnitude pruning) prunes a tenth more after each round. Both hold their masks by the method ``fixed``.
+S3-Router-P finetunes dense, and learns a mask of the finetuned weights by the method ``s3_router``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ BASELINE = "dense"
 HOLDER = "fixed"
 """The method that holds a given mask: that of a procedure, or of another training set."""
 
+LEARNER = "s3_router"
+"""The method that learns the mask of a procedure."""
+
 PROCEDURES: Registry[Facts] = Registry("method")
 PROCEDURES.register("imp", Facts("IMP", "#009E73", "D", finetunings=lambda sparsity: round(10 * sparsity) + 1))
 PROCEDURES.register("omp", Facts("OMP", "#D55E00", "^", finetunings=lambda _sparsity: 2))
+PROCEDURES.register(
+    "s3_router_p", Facts("S3-Router-P", "#AA4499", ">", frozen_by_scripts=False, finetunings=lambda _: 2)
+)
 
 
 def known() -> list[str]:

@@ -42,12 +42,12 @@ class MaskComparison:
         pairs = {f"{letter[one]}-{letter[other]}": parts for (one, other), parts in self.pairs.items()}
         return pairs | {f"{letter[name]}-baseline": parts for name, parts in self.baselines.items()}
 
-    def iou(self, one: str, other: str) -> Overlap:
+    def overall(self, one: str, other: str) -> Overlap:
         """Return the overlap of two masks over all weights, whichever comes first."""
         return (self.pairs.get((one, other)) or self.pairs[other, one])["overall"][""]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values: every overlap with ``iou``, ``chance``, ``both`` and ``either``."""
+        """Return plain values: every overlap with ``iou``, ``chance``, ``both``, ``either``, ``cosine``."""
         return {
             "masks": [{"name": name, "sparsity": sparsity} for name, sparsity in self.sparsities.items()],
             "pairs": [{"masks": list(pair), **_plain(parts)} for pair, parts in self.pairs.items()],
@@ -91,4 +91,11 @@ def _plain(parts: Parts) -> dict[str, Any]:
 
 
 def _values(found: Overlap) -> dict[str, float]:
-    return {"iou": found.iou, "chance": found.chance, "both": found.both, "either": found.either}
+    return {
+        "iou": found.iou,
+        "chance": found.chance,
+        "both": found.both,
+        "either": found.either,
+        "cosine": found.cosine,
+        "cosine_chance": found.cosine_by_chance,
+    }

@@ -3,12 +3,15 @@
 ``IOU = |A and B| / |A or B|`` over kept weights. Chance is the IOU that two independent random masks have whose
 densities (fractions kept) are, parameter by parameter, those of A and B: large layers kept densely by both masks
 overlap by that alone. For one parameter of density d on both sides that is ``d / (2 - d)``.
+
+The cosine of two masks as vectors of 0 and 1 is ``|A and B| / sqrt(|A| |B|)``; its chance is that expected
+intersection over the same root, d for one parameter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fairseq_parp.architectures import kind_of, layer_of
 from fairseq_parp.sparsity.masks import MaskSet
@@ -21,6 +24,9 @@ PARTS: dict[str, Callable[[str], str]] = {
 }
 """An overlap is computed for all weights, each layer and each kind of module. From a parameter's name to its part."""
 
+MEASURES = {"iou": "IOU of kept weights", "cosine": "Cosine of the masks"}
+"""What an overlap can be measured by, and its title."""
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -29,6 +35,7 @@ class Overlap:
     Attributes:
         both: weights that both masks keep.
         either: weights that at least one of them keeps.
+        each: weights that the first keeps, and the second.
         both_by_chance, either_by_chance: the same, expected of independent random masks of the same densities.
     """
 
@@ -36,6 +43,7 @@ class Overlap:
     either: int
     both_by_chance: float
     either_by_chance: float
+    each: tuple[int, int] = field(default=(0, 0), compare=False)
 
     @property
     def iou(self) -> float:
@@ -47,12 +55,29 @@ class Overlap:
         """The IOU to expect of independent masks: expected intersection over expected union."""
         return self.both_by_chance / self.either_by_chance if self.either_by_chance else 1.0
 
+    @property
+    def cosine(self) -> float:
+        """``|A and B| / sqrt(|A| |B|)``; 1 where both masks keep nothing, 0 where one does."""
+        root = (self.each[0] * self.each[1]) ** 0.5
+        return self.both / root if root else float(self.each[0] == self.each[1])
+
+    @property
+    def cosine_by_chance(self) -> float:
+        """The cosine to expect of independent masks."""
+        root = (self.each[0] * self.each[1]) ** 0.5
+        return self.both_by_chance / root if root else float(self.each[0] == self.each[1])
+
+    def by(self, measure: str) -> tuple[float, float]:
+        """Return a measure (``iou`` or ``cosine``) and what chance gives."""
+        return (self.iou, self.chance) if measure == "iou" else (self.cosine, self.cosine_by_chance)
+
     def __add__(self, other: Overlap) -> Overlap:
         return Overlap(
             self.both + other.both,
             self.either + other.either,
             self.both_by_chance + other.both_by_chance,
             self.either_by_chance + other.either_by_chance,
+            (self.each[0] + other.each[0], self.each[1] + other.each[1]),
         )
 
 
@@ -75,7 +100,7 @@ def _of_parameter(one: MaskSet, other: MaskSet, name: str) -> Overlap:
     first, second = ones(one.bits[name]), ones(other.bits[name])
     both = ones(one.bits[name] & other.bits[name])
     expected = first * second / size if size else 0.0
-    return Overlap(both, first + second - both, expected, first + second - expected)
+    return Overlap(both, first + second - both, expected, first + second - expected, (first, second))
 
 
 def _sums(each: Mapping[str, Overlap], part: Callable[[str], str]) -> dict[str, Overlap]:
@@ -86,4 +111,4 @@ def _sums(each: Mapping[str, Overlap], part: Callable[[str], str]) -> dict[str, 
 
 
 def _sum(overlaps: Iterable[Overlap]) -> Overlap:
-    return sum(overlaps, start=Overlap(0, 0, 0.0, 0.0))
+    return sum(overlaps, start=Overlap(0, 0, 0.0, 0.0, (0, 0)))

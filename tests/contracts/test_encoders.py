@@ -170,7 +170,7 @@ def test_masks_are_made_compared_and_applied(recipe: Recipe, finetuned: Path, tm
     half = masks["magnitude"].size() // 2
     assert {mask.zeros() for mask in masks.values()} == {half}
     compared = compare(masks | {"finetuned": read_mask(finetuned)})
-    assert compared.iou("magnitude", "random-init").iou < compared.iou("magnitude", "finetuned").iou < 1
+    assert compared.overall("magnitude", "random-init").iou < compared.overall("magnitude", "finetuned").iou < 1
     for checkpoint in (pretrained, finetuned):
         assert apply_mask(checkpoint, masks["random-init"], tmp_path / "sparse.pt") == half
         weights = checkpoints.read(tmp_path / "sparse.pt")["model"]

@@ -44,6 +44,25 @@ def test_one_dense_run_serves_all_omp_sparsities(described: Described) -> None:
     ]
 
 
+def test_learned_pruning_starts_from_the_dense_run_which_has_none_of_its_settings(described: Described) -> None:
+    plan = described(
+        "variants: {own: ['+task.adapters.kind=head_only']}\n"
+        "runs: [{method: dense}, {method: s3_router_p, variant: own, sparsity: 0.7}]"
+    )
+    assert listed(plan) == [
+        "train dense-seed1",
+        "decode dense-seed1 test <- train dense-seed1",
+        "train own-s3_router_p-0.7-seed1 <- train dense-seed1",
+        "mask mpi-0.7",
+        "decode own-s3_router_p-0.7-seed1 test <- train own-s3_router_p-0.7-seed1",
+    ]
+    dense, learned = plan.trainings
+    assert setting(learned, "checkpoint.finetune_from_model") == str(dense.product)
+    assert setting(learned, "task.pruning.method") == "s3_router"
+    assert setting(learned, "task.pruning.init_score") == "weight_magnitude"
+    assert (setting(dense, "task.adapters.kind"), setting(learned, "task.adapters.kind")) == (None, "head_only")
+
+
 def test_one_chain_of_rounds_serves_all_imp_sparsities(described: Described) -> None:
     plan = described("runs: [{method: imp, sparsity: [0.3, 0.2]}]")
     assert listed(plan) == [

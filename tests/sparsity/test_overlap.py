@@ -37,13 +37,31 @@ def test_a_mask_overlaps_itself_wholly_and_chance_is_what_densities_give() -> No
     assert (found.iou, found.chance) == (1.0, 5.5 / 8.5)
 
 
+def test_golden_cosine() -> None:
+    found = overlap(ONE, TWO)
+    assert found["overall"][""].each == (7, 4)
+    assert found["overall"][""].by("cosine") == pytest.approx((3 / 28**0.5, 3 / 28**0.5))
+    assert found["kind"]["fc1"].by("cosine") == pytest.approx((1 / 6**0.5, 1 / 6**0.5))  # both 1, by chance 1 + 0
+    assert found["kind"]["fc2"].by("cosine") == pytest.approx((2 / 8**0.5, 2 / 8**0.5))
+    assert found["layer"]["layers.1"].cosine == 0.0
+    assert overlap(ONE, ONE)["overall"][""].by("cosine") == pytest.approx((1.0, 5.5 / 7))
+
+
+def test_the_cosine_of_independent_masks_is_their_density() -> None:
+    shapes = {"layers.0.fc1.weight": (400, 500)}
+    found = overlap(random_mask(shapes, 0.1, 1), random_mask(shapes, 0.1, 2))["overall"][""]
+    assert found.cosine_by_chance == pytest.approx(0.9)
+    assert abs(found.cosine - 0.9) < 0.005
+
+
 def test_order_does_not_matter() -> None:
     assert overlap(ONE, TWO) == overlap(TWO, ONE)
 
 
 def test_masks_that_keep_nothing_are_alike() -> None:
     nothing = mask([0] * 4, [0] * 4, [0] * 2)
-    assert overlap(nothing, nothing)["overall"][""].iou == 1.0
+    assert overlap(nothing, nothing)["overall"][""].by("iou") == (1.0, 1.0)
+    assert overlap(nothing, nothing)["overall"][""].by("cosine") == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(

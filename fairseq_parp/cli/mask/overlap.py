@@ -1,4 +1,4 @@
-"""``fairseq-parp mask overlap``: IOU of masks beside chance, overall, per layer and per kind of module."""
+"""``fairseq-parp mask overlap``: IOU or cosine of masks beside chance, overall, per layer and per kind of module."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("masks", metavar="MASK", type=Path, nargs="+", help=f"two or more: {ANY_MASK}")
     parser.add_argument("--baseline", metavar="MASK", type=Path, help="mask to hold each against, such as MPI")
+    parser.add_argument(
+        "--measure", choices=("iou", "cosine"), default="iou", help="IOU of kept weights, or cosine of the masks"
+    )
     parser.add_argument("--plot", metavar="PNG", type=Path, help="draw a heat map, too")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
@@ -36,9 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
     masks = {name: read_mask(path) for name, path in zip(_names(arguments.masks), arguments.masks, strict=True)}
     baseline = None if arguments.baseline is None else read_mask(arguments.baseline)
     comparison = compare(masks, baseline)
-    print(json.dumps(comparison.to_json(), indent=2) if arguments.json else render(comparison))
+    print(json.dumps(comparison.to_json(), indent=2) if arguments.json else render(comparison, arguments.measure))
     if arguments.plot:
-        draw(comparison, arguments.plot, f"{arguments.baseline}, sparsity {baseline.sparsity:.4g}" if baseline else "")
+        name = f"{arguments.baseline}, sparsity {baseline.sparsity:.4g}" if baseline else ""
+        draw(comparison, arguments.plot, name, arguments.measure)
         if not arguments.json:
             print(f"\nheat map: {absolute(arguments.plot)}")
     return 0
@@ -53,26 +57,31 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [f"{number}: {path}" for number, path in enumerate(paths, start=1)]
 
 
-def render(comparison: MaskComparison) -> str:
+def render(comparison: MaskComparison, measure: str = "iou") -> str:
     """Return overlaps as text: the matrix over all weights, then each layer and each kind of module."""
+    from fairseq_parp.sparsity.overlap import MEASURES
+
+    def cell(found: Overlap) -> str:
+        value, chance = found.by(measure)
+        return f"{value:.4f} ({chance:.4f})"
+
+    def cell_of(one: str, other: str) -> str:
+        return "1" if one == other else cell(comparison.overall(one, other))
+
     letter = comparison.letters
     legend = {letter[name]: {"sparsity": f"{s:.6f}", "": name} for name, s in comparison.sparsities.items()}
-    overall = {letter[one]: {letter[other]: _all_weights(comparison, one, other) for other in letter} for one in letter}
+    overall = {letter[one]: {letter[other]: cell_of(one, other) for other in letter} for one in letter}
     for name, parts in comparison.baselines.items():
-        overall[letter[name]]["baseline"] = _both(parts["overall"][""])
-    lines = ["IOU of kept weights; in brackets, what independent masks of the same densities would have"]
+        overall[letter[name]]["baseline"] = cell(parts["overall"][""])
+    lines = [f"{MEASURES[measure]}; in brackets, what independent masks of the same densities would have"]
     for title, rows in (("mask", legend), ("all weights", overall)):
         lines += ["", *_grid(title, rows)]
     columns = comparison.columns
     for title in ("layer", "kind"):
         parts_of = next(iter(columns.values()))[title]
-        rows = {row: {name: _both(parts[title][row]) for name, parts in columns.items()} for row in parts_of}
+        rows = {row: {name: cell(parts[title][row]) for name, parts in columns.items()} for row in parts_of}
         lines += ["", *_grid(title, rows)]
     return "\n".join(lines)
-
-
-def _all_weights(comparison: MaskComparison, one: str, other: str) -> str:
-    return "1" if one == other else _both(comparison.iou(one, other))
 
 
 def _grid(title: str, rows: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -80,7 +89,3 @@ def _grid(title: str, rows: Mapping[str, Mapping[str, str]]) -> list[str]:
     heads = [title, *next(iter(rows.values()))]
     left = {0, *(number for number, head in enumerate(heads) if not head)}
     return table(heads, [[row, *cells.values()] for row, cells in rows.items()], left)
-
-
-def _both(found: Overlap) -> str:
-    return f"{found.iou:.4f} ({found.chance:.4f})"

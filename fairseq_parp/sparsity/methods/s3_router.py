@@ -11,9 +11,10 @@ smaller therefore learn as with n times the learning rate: so the scores have a 
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -87,7 +88,7 @@ class S3Router(Method):
         self._in_step = self._swapped = self._computed = False
         for name, each in self._parameters.items():
             each.weight.requires_grad_()
-            each.weight.register_hook(self._hook(name))
+            each.weight.register_hook(functools.partial(self.to_scores, name))
 
     def begin(self, session: PruningSession, update: int) -> None:
         """Give every weight its first score, and take the first mask.
@@ -195,12 +196,14 @@ class S3Router(Method):
     def _score(self, name: str) -> Tensor:
         return self._scores[name] if name in self._scores else self._parameters[name].ranked
 
-    def _hook(self, name: str) -> Callable[[Tensor], Tensor]:
-        def to_scores(gradient: Tensor) -> Tensor:
-            weight = self._weights.get(name)
-            return gradient if weight is None else score_gradient(gradient, weight, self._score(name))
+    def to_scores(self, name: str, gradient: Tensor) -> Tensor:
+        """Return the gradient of the scores of a parameter, from that of its masked weight."""
+        weight = self._weights.get(name)
+        return gradient if weight is None else score_gradient(gradient, weight, self._score(name))
 
-        return to_scores
+    def tensors(self) -> list[Tensor]:
+        """Return what is held beside the model: the weights, and the scores that are no masters."""
+        return [*self._weights.values(), *self._scores.values()]
 
     def _select(self, session: PruningSession, update: int) -> None:
         """Take the mask of the largest absolute scores in every share, and show its weights."""
