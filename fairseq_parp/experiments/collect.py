@@ -20,7 +20,7 @@ from fairseq_parp.experiments.progress import Progress
 from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.runs import Run
 from fairseq_parp.experiments.steps import Outcome
-from fairseq_parp.mask_files.comparing import compare
+from fairseq_parp.mask_files.comparing import compare, within
 from fairseq_parp.mask_files.reading import read_mask
 from fairseq_parp.scoring import score_file
 from fairseq_parp.sparsity.overlap import Overlap
@@ -93,7 +93,7 @@ def _sparsity(checkpoint: Path, outcome: Outcome) -> tuple[float, Overlap | None
     mask = read_mask(checkpoint)
     if outcome.mpi is None:
         return mask.sparsity, None
-    against = compare({"run": mask}, read_mask(outcome.mpi.product))
+    against = compare({"run": mask}, within(read_mask(outcome.mpi.product), mask))
     return mask.sparsity, against.baselines["run"]["overall"][""]
 
 

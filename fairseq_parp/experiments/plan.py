@@ -9,8 +9,12 @@ pretrained weights under ``paper``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from fairseq_parp.commands.arguments import generate_command, train_command
 from fairseq_parp.environment.paths import PLUGIN
@@ -20,6 +24,8 @@ from fairseq_parp.experiments.inputs import manifests, training_splits
 from fairseq_parp.experiments.procedures import BASELINE, HOLDER, LEARNER, facts_of
 from fairseq_parp.experiments.runs import Run
 from fairseq_parp.experiments.steps import Outcome, Step
+from fairseq_parp.sparsity import PruningConfig
+from fairseq_parp.sparsity.allocation import ALLOCATIONS
 
 
 @dataclass
@@ -185,14 +191,30 @@ class Plan:
 
     def _mpi(self, run: Run) -> Step:
         """Add the MPI mask of a run's sparsity, which every result is held against."""
-        data = self._set(run)
-        name = "-".join([*run.tags[: len(self.experiment.sets) > 1], f"mpi-{run.sparsity:g}"])
-        return self._mask(name, data.checkpoint.absolute(), run.sparsity, None)
+        scope, allocation = (self._pruning(run, key) for key in ("scope", "allocation"))
+        axes = [] if scope == "paper" else ["--scope", *([scope] if isinstance(scope, str) else scope)]
+        if allocation != "global" and allocation in list(ALLOCATIONS):
+            axes += ["--allocation", allocation]
+        own = [run.variant] if axes and run.variant else []
+        name = "-".join([*run.tags[: len(self.experiment.sets) > 1], *own, f"mpi-{run.sparsity:g}"])
+        return self._mask(name, self._set(run).checkpoint.absolute(), run.sparsity, None, axes)
 
-    def _mask(self, name: str, checkpoint: Path, sparsity: float, trained: Step | None) -> Step:
+    def _pruning(self, run: Run, key: str) -> Any:
+        """Return the value of a key of ``task.pruning`` in a run: the last override's, the config's or the default."""
+        data, name = self._set(run), f"task.pruning.{key}"
+        own = self.experiment.variants[run.variant] if run.variant else ()
+        for override in reversed([*self.experiment.settings, *data.settings, *own]):
+            written, _, value = override.lstrip("+").partition("=")
+            if written == name:
+                return yaml.safe_load(value)
+        return data.base.get(name, getattr(PruningConfig, key))
+
+    def _mask(
+        self, name: str, checkpoint: Path, sparsity: float, trained: Step | None, axes: Sequence[str] = ()
+    ) -> Step:
         product = self.out / "masks" / f"{name}.safetensors"
         argv = ["python", str(PLUGIN), "mask", "make", str(checkpoint), "--sparsity", f"{sparsity:g}"]
-        argv += ["-o", str(product)]
+        argv += ["-o", str(product), *axes]
         needs, reads = ((trained.name,), ()) if trained else ((), (checkpoint,))
         return self._add(Step(f"mask {name}", tuple(argv), product, needs, reads=reads))
 

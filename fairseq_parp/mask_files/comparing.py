@@ -75,6 +75,14 @@ def compare(masks: Mapping[str, MaskSet], baseline: MaskSet | None = None) -> Ma
     )
 
 
+def within(mask: MaskSet, other: MaskSet) -> MaskSet:
+    """Return the part of a mask that covers another mask's parameters; the whole mask where it lacks one of them."""
+    names = list(other.renamed(mask.bits).bits)
+    if not set(names) <= set(mask.bits):
+        return mask
+    return MaskSet({name: mask.bits[name] for name in names}, {name: mask.shapes[name] for name in names})
+
+
 def _renamed(mask: MaskSet, names: list[str], first: MaskSet, which: str) -> MaskSet:
     """Return the mask under the names of the first one, so that layers have one name throughout."""
     renamed = mask.renamed(names)

@@ -45,10 +45,9 @@ def find_names(names: Iterable[str], scope: str | Iterable[str] = "paper") -> li
         ScopeError: an expression finds nothing, or two expressions find the same name.
     """
     named = dict.fromkeys(names)
-    if isinstance(scope, str):
-        found = _preset(named, scope) if scope in PRESETS else _custom(named, [scope])
-    else:
-        found = _custom(named, list(scope))
+    expressions = [scope] if isinstance(scope, str) else list(scope)
+    preset = expressions[0] if len(expressions) == 1 and expressions[0] in PRESETS else None
+    found = _custom(named, expressions) if preset is None else _preset(named, preset)
     return [name for name in named if name in found]
 
 

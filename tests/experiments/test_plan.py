@@ -63,6 +63,16 @@ def test_learned_pruning_starts_from_the_dense_run_which_has_none_of_its_setting
     assert (setting(dense, "task.adapters.kind"), setting(learned, "task.adapters.kind")) == (None, "head_only")
 
 
+def test_the_mask_that_a_run_is_held_against_has_its_scope_and_allocation(described: Described) -> None:
+    plan = described(
+        "variants: {own: [task.pruning.scope=ffn, task.pruning.allocation=tensor]}\n"
+        "runs: [{method: gmp, variant: ['', own], sparsity: 0.7}]"
+    )
+    plain, own = (plan.steps[name].argv for name in ("mask mpi-0.7", "mask own-mpi-0.7"))
+    assert own[-4:] == ("--scope", "ffn", "--allocation", "tensor")
+    assert plain[-2] == "-o"
+
+
 def test_one_chain_of_rounds_serves_all_imp_sparsities(described: Described) -> None:
     plan = described("runs: [{method: imp, sparsity: [0.3, 0.2]}]")
     assert listed(plan) == [

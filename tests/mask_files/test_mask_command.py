@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fairseq_parp import cli
-from fairseq_parp.mask_files.comparing import compare
+from fairseq_parp.mask_files.comparing import compare, within
 from fairseq_parp.mask_files.heatmap import draw
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.magnitude import random_mask
@@ -57,6 +57,28 @@ def test_overlap_as_text_and_as_json_agree(files: list[str], capsys: pytest.Capt
     assert f"{pair['overall']['iou']:.4f} ({pair['overall']['chance']:.4f})" in text
     assert "A-B" in text
     assert "B-baseline" in text
+
+
+def test_the_cosine_stands_beside_its_chance(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "cosine.png"
+    assert cli.main(["mask", "overlap", *files, "--measure", "cosine", "--plot", str(picture)]) == 0
+    text = capsys.readouterr().out
+    assert picture.stat().st_size > 0
+    assert text.startswith("Cosine of the masks; in brackets")
+    assert cli.main(["mask", "overlap", *files, "--json"]) == 0
+    (pair,) = json.loads(capsys.readouterr().out)["pairs"]
+    assert f"{pair['kinds']['fc1']['cosine']:.4f} ({pair['kinds']['fc1']['cosine_chance']:.4f})" in text
+    assert abs(pair["overall"]["cosine_chance"] - 0.5) < 0.001
+
+
+def test_a_mask_is_cut_to_the_parameters_of_another() -> None:
+    large = random_mask({f"encoder.{name}": shape for name, shape in SHAPES.items()}, 0.5, 1)
+    small = random_mask(dict(list(SHAPES.items())[:2]), 0.5, 2)
+    cut = within(large, small)
+    assert list(cut.bits) == [f"encoder.{name}" for name in small.bits]
+    assert within(small, large) is small
 
 
 def test_the_heat_map_shows_every_mask(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

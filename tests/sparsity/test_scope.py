@@ -95,7 +95,7 @@ def test_a_shared_tensor_counts_once() -> None:
 def test_the_feed_forward_part_has_a_name() -> None:
     layer = "encoder.layers.0"
     names = [f"{layer}.{each}.weight" for each in ("self_attn.q_proj", "fc1", "fc2", "final_layer_norm")]
-    assert find_names(names, "ffn") == [f"{layer}.fc1.weight", f"{layer}.fc2.weight"]
+    assert find_names(names, "ffn") == find_names(names, ["ffn"]) == [f"{layer}.fc1.weight", f"{layer}.fc2.weight"]
     assert find_names(names, "ffn") == [name for name in find_names(names, "paper") if ".fc" in name]
     with pytest.raises(ScopeError, match="scope 'ffn' finds no layer of a known architecture"):
         find_names(["proj.weight"], "ffn")

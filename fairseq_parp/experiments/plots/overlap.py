@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fairseq_parp.experiments.procedures import BASELINE
 from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import group, series, trainings
-from fairseq_parp.mask_files.comparing import compare
+from fairseq_parp.mask_files.comparing import compare, within
 from fairseq_parp.mask_files.heatmap import heat_map
 from fairseq_parp.mask_files.reading import read_mask
 from fairseq_parp.sparsity import MaskSet
@@ -37,16 +37,19 @@ def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figu
 
 
 def _by_model(rows: Sequence[ResultRow], folder: Path) -> list[tuple[MaskSet | None, list[ResultRow]]]:
-    """Put rows of one sparsity together where their pretrained model, and so the content of its MPI mask, is one."""
+    """Put rows of one sparsity together whose scope is one, and whose pretrained model, thus their MPI mask, is one."""
     files = {row.pretrained_mask: folder / row.pretrained_mask for row in rows}
     masks = {name: read_mask(path) if path.is_file() else None for name, path in files.items()}
     models = {name: name if mask is None else mask.digest() for name, mask in masks.items()}
-    groups = group(rows, lambda row: models[row.pretrained_mask]).values()
+    there = {row.checkpoint: folder / row.checkpoint for row in rows}
+    covered = {name: tuple(read_mask(path).bits) if path.is_file() else () for name, path in there.items()}
+    groups = group(rows, lambda row: (models[row.pretrained_mask], covered[row.checkpoint])).values()
     return [(masks[members[0].pretrained_mask], members) for members in groups]
 
 
 def _draw(masks: Mapping[str, MaskSet], mpi: MaskSet | None) -> Figure:
-    return heat_map(compare(masks, mpi), f"MPI, sparsity {mpi.sparsity:.4g}" if mpi else "")
+    start = mpi and within(mpi, next(iter(masks.values())))
+    return heat_map(compare(masks, start), f"MPI, sparsity {mpi.sparsity:.4g}" if mpi else "")
 
 
 def _few(rows: Sequence[ResultRow], main: set[str]) -> list[ResultRow]:
