@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import os
 import re
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -164,12 +168,13 @@ class LanguageModel:
                 logger.warning(f"{self.path}: {len(found)} words have probability 0{where}: {listing(found)}; {effect}")
 
     def _load(self, words: list[str]) -> Any:
-        """Load the file into KenLM, which numbers words by their places; it writes a line or two to standard error."""
+        """Load the file into KenLM, which numbers words by their places."""
         from flashlight.lib.text.decoder.kenlm import KenLM
         from flashlight.lib.text.dictionary import Dictionary as Numbers
 
         try:
-            return KenLM(str(self.path), Numbers([*words, "<unk>"]))
+            with _silent():
+                return KenLM(str(self.path), Numbers([*words, "<unk>"]))
         # KenLM's own exceptions arrive as RuntimeError; where it quotes bytes that are no text, as the other or, on
         # Python 3.10, without a text.
         except (RuntimeError, UnicodeDecodeError) as error:
@@ -177,3 +182,18 @@ class LanguageModel:
             lines = [line for line in str(error).splitlines() if not re.fullmatch(r"\s*(Byte: \d+)?", line)]
             reason = lines[-1] if lines else "it does not say why"
             raise LanguageModelError(self.path, f"KenLM cannot load it ({reason})") from error
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep KenLM's bar of stars off standard error, which C++ writes past Python's ``sys.stderr``."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -305,3 +306,10 @@ def test_a_criterion_takes_numbers_as_text_and_refuses_what_has_no_language_mode
     with pytest.raises(ConfigError, match=r"lexicon='words.txt': is for a language model, and none is given"):
         take_language_model(SimpleNamespace(wer_lexicon="words.txt"))
     assert take_language_model(SimpleNamespace(wer_lm_weight=2.0, wer_word_score=-1.0))[1] is None
+
+
+def test_loading_writes_nothing_to_standard_error(arpa: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """KenLM draws its bar from C++; what was standard error before is standard error afterwards."""
+    assert words_found(arpa)
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"

@@ -16,7 +16,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-import fairseq_cli.generate
+import fairseq_cli.generate  # noqa: F401
 import fairseq_cli.hydra_train  # noqa: F401
 import moments
 import soundfile  # noqa: F401
