@@ -18,10 +18,11 @@ MAX_SETTINGS = 20_000
 TEACHER = "_ema"
 """Where a pretrained data2vec keeps its teacher's weights: a mapping among the tensors, which nothing here reads."""
 
-_DICTIONARY = {
-    *("symbols", "count", "indices", "nspecial"),
-    *(f"{symbol}_{part}" for symbol in ("bos", "pad", "eos", "unk") for part in ("word", "index")),
-}
+_SPECIALS = ("bos", "pad", "eos", "unk")
+_OF_CLASSES = {*("symbols", "count", "indices"), *(f"{symbol}_word" for symbol in _SPECIALS)}
+"""Attributes of a dictionary without fairseq's own symbols, as stock ``audio_classification`` has it."""
+
+_DICTIONARY = {*_OF_CLASSES, "nspecial", *(f"{symbol}_index" for symbol in _SPECIALS)}
 
 _PARTS: dict[str, type] = {"task_state": dict, "extra_state": dict, "optimizer_history": list}
 """Parts that a checkpoint may lack, with their types."""
@@ -105,7 +106,7 @@ def _require_dictionary(dictionary: Any) -> None:
     if not hasattr(dictionary, "add_symbol"):  # none, or the stand-in of who reads without fairseq
         return
     # Attributes of the file's could take the place of fairseq's methods.
-    if set(vars(dictionary)) != _DICTIONARY:
+    if set(vars(dictionary)) not in (_DICTIONARY, _OF_CLASSES):
         raise RefusedError("its dictionary has other attributes than fairseq's")
     symbols, indices = vars(dictionary)["symbols"], vars(dictionary)["indices"]
     whole = isinstance(symbols, list) and isinstance(indices, dict) and len(symbols) == len(indices)

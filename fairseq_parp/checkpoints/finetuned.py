@@ -14,7 +14,15 @@ from omegaconf import OmegaConf, open_dict
 from fairseq_parp.checkpoints.fitting import kind_of
 from fairseq_parp.errors import CheckpointError, ManifestError, absolute, unknown_key
 
-OUTPUT_LAYERS = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")
+OUTPUT_LAYERS = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias", "pooling_layer.projection.weight")
+
+
+def task_of(state: Mapping[str, Any]) -> str:
+    """Return the name of the task that a checkpoint was trained by; "" where it names none."""
+    args, cfg = state.get("args"), state.get("cfg")
+    if args is not None:
+        return str(getattr(args, "task", "") or getattr(args, "_name", ""))
+    return str(((cfg or {}).get("task") or {}).get("_name") or "")
 
 
 def dictionary_in(state: Mapping[str, Any]) -> Any:

@@ -12,7 +12,7 @@ SETTINGS = ("labels", "normalize", "sample_rate")
 """Keys of the task that a model is trained for, beside its dictionary."""
 
 SPECIALS = 4
-"""Symbols that fairseq puts in front of every dictionary."""
+"""Symbols that fairseq puts in front of every dictionary, but not of one of classes."""
 
 
 class Trained(NamedTuple):
@@ -67,16 +67,17 @@ def difference(asked: Sequence[str], saved: Sequence[str]) -> str:
     >>> difference(["<s>", "<pad>", "</s>", "<unk>", "A", "B"], ["<s>", "<pad>", "</s>", "<unk>", "B", "A"])
     "the same 2 symbols in another order: line 1 is 'A', there 'B'; line 2 is 'B', there 'A'"
     """
+    front = SPECIALS * (saved[:1] == asked[:1] == ["<s>"])
     added = [repr(symbol) for symbol in asked if symbol not in set(saved)]
     lacking = [repr(symbol) for symbol in saved if symbol not in set(asked)]
     if added or lacking:
-        counts = f"{len(asked) - SPECIALS} symbols, there {len(saved) - SPECIALS}"
+        counts = f"{len(asked) - front} symbols, there {len(saved) - front}"
         return f"{counts}: it adds {listing(added) or 'none'} and lacks {listing(lacking) or 'none'}"
     moved = [
         f"line {line} is {here!r}, there {there!r}"
-        for line, (here, there) in enumerate(zip(asked, saved, strict=True), start=1 - SPECIALS)
+        for line, (here, there) in enumerate(zip(asked, saved, strict=True), start=1 - front)
         if here != there
     ]
     more = f"; and {len(moved) - 3} more" if len(moved) > 3 else ""
-    order = f"the same {len(asked) - SPECIALS} symbols in another order: {'; '.join(moved[:3])}{more}"
+    order = f"the same {len(asked) - front} symbols in another order: {'; '.join(moved[:3])}{more}"
     return order if moved else ""

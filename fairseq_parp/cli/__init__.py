@@ -25,6 +25,7 @@ VERBS = {
     "abx": "how well each layer of an encoder separates phones: errors within and across speakers",
     "align": "write an item file for abx: where each label of a manifest begins and ends",
     "bench": "measure speed and memory beside others on this machine: table, JSON and plot",
+    "classify": "print label and probability of audio files, or the accuracy over a split",
     "configs": "list, show and copy the shipped recipes",
     "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
     "doctor": "show versions, say what is broken here and how to mend it",

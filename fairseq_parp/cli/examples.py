@@ -6,6 +6,7 @@ EXAMPLES = {
     "abx": "wav2vec_small.pt test.item --audio LIBRISPEECH/test-clean --plot abx.png",
     "align": "checkpoint_best.pt DATA --split test --speaker '^([^/]+)/' -o test.item",
     "bench": "--table docs/performance.tsv",
+    "classify": "checkpoint_best.pt FILE.wav",
     "configs copy": "base_10m -o mine.yaml",
     "configs list": "",
     "configs show": "base_10m",

@@ -38,10 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lm-weight", type=float, metavar="W", help="of log10 probabilities (default 2)")
     parser.add_argument("--word-score", type=float, metavar="S", help="added for each word (default -1)")
     parser.add_argument("--dictionary", metavar="FILE", help="dict.ltr.txt of the labels, in place of the checkpoint's")
-    parser.add_argument(
-        "--override", metavar="KEY=VALUE", action="append", default=[], type=_pair,
-        help="of the checkpoint's config, such as model.w2v_path=FILE; may be repeated",
-    )  # fmt: skip
+    add_override(parser)
     parser.add_argument(
         "--format", choices=FORMATS, default="txt",
         help="txt: a line per file (default); srt: subtitles of one file; json: texts, and times of words in seconds",
@@ -121,6 +118,14 @@ def _show(form: str, files: Sequence[_File], transcribe: Callable[[str, _Facts],
     if form == "json":
         print(json.dumps(listed, ensure_ascii=False))
     return int(failed > 0)
+
+
+def add_override(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that changes the checkpoint's config."""
+    parser.add_argument(
+        "--override", metavar="KEY=VALUE", action="append", default=[], type=_pair,
+        help="of the checkpoint's config, such as model.w2v_path=FILE; may be repeated",
+    )  # fmt: skip
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from fairseq_parp.errors import AudioError, ManifestError, absolute, listing
 from fairseq_parp.manifests.audio import read_headers
 from fairseq_parp.manifests.ctc import CONVOLUTIONS, ctc_fault
+from fairseq_parp.manifests.labelling import CLASS
 from fairseq_parp.manifests.reading import (
     SPECIALS,
     Entry,
@@ -67,6 +68,23 @@ def unalignable(
     """Return a line for every utterance whose labels are more than CTC can align to it; no audio is opened."""
     manifest = read_manifest(Path(folder) / f"{split}.tsv")
     return shown(manifest.file, _ctc_faults(manifest, read_labels(Path(folder) / f"{split}.{labels}"), convolutions))
+
+
+def require_one_each(folder: str | PathLike[str], split: str, labels: str) -> None:
+    """Check that every utterance of a split has one label: the first of several would be taken.
+
+    Raises:
+        ManifestError: an utterance has several.
+    """
+    found = read_labels(Path(folder) / f"{split}.{labels}")
+    if problems := shown(found.file, _several(found)):
+        raise ManifestError(problems)
+
+
+def _several(labels: Labels) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(labels.lines, start=1):
+        if len(line.split()) > 1:
+            yield number, f"{len(line.split())} labels in {line!r}; an utterance has one, without spaces"
 
 
 def require_long_enough(folder: str | PathLike[str], split: str, shortest: int) -> None:
@@ -163,6 +181,8 @@ def _inspect(
         labels = read_labels(folder / f"{split}.{kind}")
         problems += [*labels.problems, *_count_problems(manifest, labels)]
         problems += _symbol_problems(labels, folder / f"dict.{kind}.txt", symbols)
+        if kind == CLASS:
+            problems += shown(labels.file, _several(labels))
         if full:
             problems += shown(manifest.file, _ctc_faults(manifest, labels, convolutions))
     words = folder / f"{split}.wrd"

@@ -80,8 +80,30 @@ def phones(text: str) -> str:
     return words(text)
 
 
-LABELLERS = {"ltr": letters, "phn": phones}
+CLASS = "label"
+"""Kind of the labels of whole utterances, such as speakers."""
+
+
+def one_label(text: str) -> str:
+    """Return the label of a whole utterance.
+
+    Raises:
+        ValueError: it has a space, at which fairseq would split it.
+
+    >>> one_label("nl")
+    'nl'
+    """
+    label = unicodedata.normalize("NFC", text)
+    if label.split() != [label]:
+        raise ValueError(f"label {text!r} has a space; write {'_'.join(text.split())!r}")
+    return phones(label)
+
+
+LABELLERS = {"ltr": letters, "phn": phones, CLASS: one_label}
 """Label kinds, as in ``task.labels`` and in the files' names, and what makes them of a text."""
+
+SPELT = ("ltr", "phn")
+"""Kinds whose labels spell a text."""
 
 
 def dictionary(labels: Iterable[str]) -> dict[str, int]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from fairseq_parp.errors import ManifestError, absolute, listing
+from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
 from fairseq_parp.manifests.kaldi import is_kaldi, read_kaldi
 from fairseq_parp.manifests.reading import read_lines
 from fairseq_parp.manifests.transcripts import TranscriptRow, Transcripts, checked, merged, read_transcripts, relative
@@ -17,7 +17,7 @@ SPLITS = ("train", "valid", "test", "dev", "eval", "training", "validation", "te
 """Folders of these names, at the top of a corpus, are its splits."""
 
 
-def read_corpus(source: Path, root: str | None) -> Transcripts:
+def read_corpus(source: Path, root: str | None, label: str | None = None) -> Transcripts:
     """Read a corpus in whichever form it is.
 
     Args:
@@ -25,12 +25,16 @@ def read_corpus(source: Path, root: str | None) -> Transcripts:
             split), or one in which every audio file has a text file of the same name beside it.
         root: folder that paths are relative to; by default the source's own. Kaldi's relative paths then start from
             the folder, and absolute ones may lie anywhere.
+        label: column of a table whose labels are read in place of the text.
 
     Raises:
         ManifestError: it is none of these.
+        ConfigError: a column is named, and it is no table.
     """
     if not source.is_dir():
-        return read_transcripts(source, root or _normal(source.parent))
+        return read_transcripts(source, root or _normal(source.parent), text=label or "text")
+    if label is not None:
+        raise ConfigError("--label", label, f"names a column of a table (.tsv, .csv); {absolute(source)} is a folder")
     named = [(child.name, child) for child in sorted(source.iterdir()) if child.is_dir()]
     for holds, read in ((is_kaldi, _kaldi), (_has_metadata, _metadata)):
         parts = [("train", source)] if holds(source) else [part for part in named if holds(part[1])]

@@ -17,7 +17,7 @@ from fairseq_parp.manifests.building import Source, Written, build, dictionary_f
 from fairseq_parp.manifests.cautions import cautions
 from fairseq_parp.manifests.choosing import Speakers, Wanted, choose
 from fairseq_parp.manifests.cutting import Cut, cut, require_whole
-from fairseq_parp.manifests.labelling import dictionary, graphemes
+from fairseq_parp.manifests.labelling import CLASS, dictionary, graphemes
 from fairseq_parp.manifests.sources import read_corpus
 
 
@@ -47,6 +47,7 @@ def write_table(
     out: str | PathLike[str],
     *,
     labels: str = "ltr",
+    label: str | None = None,
     root: str | PathLike[str] | None = None,
     valid_speakers: Speakers = 0,
     test_speakers: Speakers = 0,
@@ -64,6 +65,7 @@ def write_table(
         transcripts: the corpus, in a form that :func:`~fairseq_parp.manifests.sources.read_corpus` reads.
         out: folder for the files; manifests of the same names are replaced.
         labels: ``ltr`` (text becomes letters, and ``.wrd`` is written too) or ``phn`` (text is phones already).
+        label: column of a table that holds a label for each whole utterance, such as ``speaker``; in place of text.
         root: folder that the corpus' paths are relative to; by default its own.
         valid_speakers: move all utterances of these, or of so many random ones, from train to ``valid``.
         test_speakers: likewise, to ``test``.
@@ -81,12 +83,13 @@ def write_table(
             was written.
         ConfigError: more speakers or minutes are asked for than there are.
     """
+    labels = labels if label is None else CLASS
     source, base = Path(transcripts), None if root is None else os.path.normpath(absolute(root))
     if base is not None and not Path(base).is_dir():
         raise ManifestError([f"{base}: no such root folder"])
     if together and labels != "ltr":
         raise ConfigError("--graphemes", labels, "is for letters (--labels ltr)")
-    table = read_corpus(source, base)
+    table = read_corpus(source, base, label)
     rows, folder, notes = table.rows, table.root, Cut([], [])
     if audio is None:
         require_whole(rows)
@@ -102,6 +105,9 @@ def write_table(
         raise ManifestError(problems)
     chosen = choose(rows, built.utterances, Wanted(valid_speakers, test_speakers, valid_minutes, minutes, seed))
     symbols = dictionary_for(built.utterances, symbols)
+    if label is not None and len(symbols) < 2:
+        allowed = f"{absolute(source)} has one label in it, {next(iter(symbols))!r}; a classifier needs two at least"
+        raise ConfigError("--label", label, allowed)
     trained = dictionary(utterance.labels for utterance in chosen.splits.get("train", built.utterances))
     written = WrittenTable(
         chosen.splits,

@@ -13,8 +13,7 @@ from typing import NamedTuple
 from fairseq_parp.errors import absolute, listing
 from fairseq_parp.manifests.reading import doubled, path_fault, read_lines, shown
 
-REQUIRED = ("path", "text")
-USED = (*REQUIRED, "split", "speaker", "start", "end")
+USED = ("path", "text", "split", "speaker", "start", "end")
 ALIASES: Mapping[str, str] = {
     "file_name": "path",
     "sentence": "text",
@@ -64,7 +63,9 @@ class Transcripts:
     renamed: tuple[str, ...] = ()
 
 
-def read_transcripts(file: Path, root: str, *, split: str = "train", below: str = "") -> Transcripts:
+def read_transcripts(
+    file: Path, root: str, *, split: str = "train", below: str = "", text: str = "text"
+) -> Transcripts:
     """Read a table with the columns path and text, optionally split, speaker, start and end, in any order.
 
     Args:
@@ -72,31 +73,34 @@ def read_transcripts(file: Path, root: str, *, split: str = "train", below: str 
         root: folder that the paths are relative to; absolute ones inside it are made so.
         split: of the rows, where the table has no such column.
         below: folder under the root that the table's own paths start from.
+        text: column that the rows' text is read from, such as one of labels.
     """
     numbered, problems = _cells(file)
     if not numbered:
         return Transcripts(root, (), (), tuple(problems))
     written = numbered[0][1]
     columns, renamed = _named(written)
-    if faults := [(1, fault) for fault in _header_faults(columns)]:
+    if faults := [(1, fault) for fault in _header_faults(columns, text)]:
         return Transcripts(root, (), (), tuple(problems + shown(file, faults)))
     rows, faults = [], []
     for line, cells in numbered[1:]:
         try:
-            rows.append(_row(columns, cells, root, below, split, f"{file}:{line}"))
+            rows.append(_row(columns, cells, root, below, split, text, f"{file}:{line}"))
         except ValueError as error:
             faults.append((line, str(error)))
     if len(numbered) == 1:
         faults.append((1, "no utterances after the header"))
     faults += doubled((_identity(row), int(row.place.rpartition(":")[2])) for row in rows)
-    unused = tuple(column for column in columns if column not in USED)
+    used = {text, *USED} if text == "text" else {text, *USED} - {"text"}
+    unused = tuple(column for column in columns if column not in used)
     return Transcripts(root, tuple(rows), unused, tuple(problems + shown(file, faults)), renamed)
 
 
 def is_table(file: Path) -> bool:
     """Tell a table of transcripts from a manifest, whose first line is a folder: both end in ``.tsv``."""
     with file.open(encoding="utf-8", errors="replace") as lines:
-        return set(REQUIRED) <= set(_named(lines.readline().rstrip("\n").split("\t"))[0])
+        columns = _named(lines.readline().rstrip("\n").split("\t"))[0]
+    return "path" in columns and len(columns) > 1
 
 
 def relative(path: str, root: str) -> str:
@@ -167,23 +171,29 @@ def _named(columns: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
     return named, tuple(f"{old} for {new}" for old, new in zip(own, named, strict=True) if old != new)
 
 
-def _header_faults(columns: Sequence[str]) -> list[str]:
-    missing = [f"column {name!r} is missing; line 1 names the columns" for name in REQUIRED if name not in columns]
-    twice = [f"column {name!r} occurs twice" for name in USED if columns.count(name) > 1]
+def _header_faults(columns: Sequence[str], text: str) -> list[str]:
+    named = f"line 1 names the columns: {listing(columns)}"
+    missing = [f"column {name!r} is missing; {named}" for name in ("path", text) if name not in columns]
+    twice = [f"column {name!r} occurs twice" for name in dict.fromkeys((*USED, text)) if columns.count(name) > 1]
     # 'Split' instead of 'split', taken for a column of the user's own, would put the test set into train.
     almost = {name: name.strip().lower() for name in columns if name not in USED}
     wrong = [f"column {name!r} must be written {right!r}" for name, right in almost.items() if right in USED]
     return wrong or missing + twice
 
 
-def _row(columns: Sequence[str], cells: Sequence[str], root: str, below: str, split: str, place: str) -> TranscriptRow:
+def _row(
+    columns: Sequence[str], cells: Sequence[str], root: str, below: str, split: str, text: str, place: str
+) -> TranscriptRow:
     if len(cells) != len(columns):
         raise ValueError(f"{len(cells)} column(s), the header has {len(columns)} ({listing(columns)})")
     cell = {name: value.strip() for name, value in zip(columns, cells, strict=True)}
     path = relative(os.path.join(below, cell["path"]) if cell["path"] else "", root)  # noqa: PTH118 (a/./b stays a text)
     times = [seconds(cell[name]) if cell.get(name) else None for name in ("start", "end")]
-    text = " ".join(cell["text"].split("\n"))
-    row = TranscriptRow(path, text, cell.get("split", split), cell.get("speaker", ""), place, *times)
+    if path and not cell[text]:
+        raise ValueError(f"{text} is empty")
+    row = TranscriptRow(
+        path, " ".join(cell[text].split("\n")), cell.get("split", split), cell.get("speaker", ""), place, *times
+    )
     return checked(row._replace(start=0.0) if row.start is None and row.end is not None else row, root)
 
 

@@ -1,85 +1,24 @@
-"""Both models of the plugin: stock CTC models with the same tensors under the same names.
+"""What both CTC models of the plugin share: stock models with the same tensors under the same names."""
 
-The mask is the zeros of the weights, so checkpoints load strictly into the stock model and back.
-"""
-
-import contextlib
-import io
-from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from fairseq_parp.compat.encoders import require_pretrained
-from fairseq_parp.compat.no_eval import building
-from fairseq_parp.compat.safe_loading import checking
-from fairseq_parp.errors import (
-    CheckpointError,
-    ConfigError,
-    OneLineExit,
-    ParpError,
-    absolute,
-    error_of,
-    first_line,
-    one_line_errors,
-)
+from fairseq_parp.models._pretrained import OverPretrained
 
 BLANK = 0
 """wav2vec 2.0's CTC blank is ``<s>``, the dictionary's first symbol."""
 
 
-class PrunableCtc:
-    """Stands before one of fairseq's CTC models: one line for a file that cannot be used, and a count of blanks.
+class PrunableCtc(OverPretrained):
+    """Stands before one of fairseq's CTC models: counts blanks.
 
     Attributes:
-        name: the model's ``_name``.
         blank_frames: of the last batch in evaluation mode, (frames whose best symbol is the blank, frames).
     """
 
-    name: str
     training: bool
     blank_frames: tuple[int, int] = (0, 0)
-
-    @classmethod
-    def build_model(cls, cfg: Any, task: Any) -> Any:
-        """Build from the pretrained file ``cfg.w2v_path``, or from the config that a finetuned checkpoint embeds.
-
-        Raises:
-            ConfigError: no file is named, or it was pretrained with another ``normalize``.
-            CheckpointError: the file is not there, or is no pretrained encoder of this model's families.
-        """
-        with building(), one_line_errors():
-            if cfg.w2v_args is None and OmegaConf.is_missing(cfg, "w2v_path"):
-                raise ConfigError("model.w2v_path", "???", "must be the path of a pretrained checkpoint")
-            # fairseq prints the whole model to standard output while it loads the weights.
-            with contextlib.redirect_stdout(io.StringIO()):
-                return cls._build(cfg, task)
-
-    @classmethod
-    def _build(cls, cfg: Any, task: Any) -> Any:
-        def check(path: str, state: Mapping[str, Any]) -> None:
-            require_pretrained(path, state, cls.name)
-
-        try:
-            with checking(check):
-                return super().build_model(cfg, task)  # type: ignore[misc]
-        except OneLineExit as stop:
-            raise stop.error from None
-        except AssertionError as error:
-            if "normalization" in str(error):
-                allowed = f"the pretrained model has normalize={not cfg.normalize}; finetune with the same"
-                raise ConfigError("task.normalize", cfg.normalize, allowed) from error
-            raise
-        except (ParpError, MemoryError):
-            raise
-        except Exception as error:  # the file's config and tensors decide what is built: any of it can fail
-            if (known := error_of(error)) is not None:
-                raise known from None
-            if cfg.w2v_path is None:
-                raise
-            reason = f"its encoder cannot be built ({first_line(error)})"
-            raise CheckpointError(absolute(cfg.w2v_path), reason) from error
 
     def get_normalized_probs(self, net_output: dict[str, Any], log_probs: bool) -> Tensor:
         """Return probabilities or log-probabilities (frames, utterances, symbols); count blanks in evaluation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import torch
@@ -79,18 +79,72 @@ def require_ctc(model_cfg: Any, training: bool) -> None:
         raise ConfigError("model._name", name, allowed)
 
 
+CLASSIFIER = "parp_wav2vec_classification"
+
+CLASS_METRICS = ("loss", "ppl", "accuracy", "accuracy_low", "accuracy_high")
+"""Metrics of a classifier's validation; larger is better of those that begin with "accuracy"."""
+
+
+def require_classifier(task_cfg: Any, model_cfg: Any = None) -> None:
+    """Check the settings of a training that classifies utterances: stock fairseq ends in a traceback.
+
+    Args:
+        task_cfg: of the task.
+        model_cfg: of the model, once it is to be built.
+
+    Raises:
+        ConfigError: data of several corpora or in another format; a model that does not classify; another pooling.
+    """
+    for key in ("multi_corpus_keys", "binarized_dataset"):
+        if value := getattr(task_cfg, key, None):
+            allowed = "is not supported here; fairseq-parp manifest union puts data folders together"
+            raise ConfigError(f"task.{key}", value, allowed)
+    if model_cfg is None:
+        return
+    name = str(getattr(model_cfg, "_name", None))
+    if name != CLASSIFIER:
+        raise ConfigError("model._name", name, f"must be {CLASSIFIER}, which gives one label for an utterance")
+    if model_cfg.pooling != "mean":
+        raise ConfigError("model.pooling", model_cfg.pooling, "must be mean, which alone fairseq's model takes")
+
+
+def require_accuracy(task_cfg: Any, criterion: str) -> None:
+    """Check the criterion of a classifier, and the metric that decides which checkpoint is best.
+
+    Raises:
+        ConfigError: another criterion; a metric that there is not; or the worst checkpoint would be taken for the best.
+    """
+    if criterion != "cross_entropy":
+        raise ConfigError("criterion._name", criterion, "must be cross_entropy, for labels of whole utterances")
+    _require_metric(task_cfg, CLASS_METRICS)
+    run = task_cfg._get_root()
+    if "checkpoint" not in run or run.dataset.disable_validation:
+        return
+    metric, larger = run.checkpoint.best_checkpoint_metric, run.checkpoint.maximize_best_checkpoint_metric
+    better = metric.startswith("accuracy")
+    if larger != better:
+        key, allowed = "checkpoint.maximize_best_checkpoint_metric", f"must be {str(better).lower()} for {metric}"
+        raise ConfigError(key, larger, f"{allowed}: checkpoint_best.pt would be the worst one")
+
+
 def require_metric(task_cfg: Any, criterion: str) -> None:
-    """Check the metric that decides which checkpoint is best: fairseq looks it up after the first validation.
+    """Check the metric that decides which checkpoint of a CTC training is best.
 
     Raises:
         ConfigError: a CTC training has no such metric.
     """
+    if criterion == "ctc":
+        _require_metric(task_cfg, CTC_METRICS)
+
+
+def _require_metric(task_cfg: Any, metrics: Sequence[str]) -> None:
+    """Check the metric of the best checkpoint: fairseq looks it up after the first validation."""
     run = task_cfg._get_root()
-    if criterion != "ctc" or "checkpoint" not in run or run.dataset.disable_validation:
+    if "checkpoint" not in run or run.dataset.disable_validation:
         return
     metric = run.checkpoint.best_checkpoint_metric
-    if metric not in CTC_METRICS:
-        raise ConfigError("checkpoint.best_checkpoint_metric", metric, f"must be one of {', '.join(CTC_METRICS)}")
+    if metric not in metrics:
+        raise ConfigError("checkpoint.best_checkpoint_metric", metric, f"must be one of {', '.join(metrics)}")
 
 
 def require_updates(task_cfg: Any, batches: Sized) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from fairseq_parp.checkpoints.finetuned import complete
+from fairseq_parp.classification.registry import CLASSIFIERS
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import CheckpointError, OneLineExit, absolute
 from fairseq_parp.plugin import load_plugin
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """A finetuned CTC model, ready to decode.
+    """A finetuned model, ready to decode.
 
     Attributes:
         model: in evaluation mode, on the CPU.
@@ -41,7 +42,11 @@ class Finetuned:
 
 
 def load_finetuned(
-    path: str | Path, dictionary: str | Path | None = None, overrides: Mapping[str, str] | None = None
+    path: str | Path,
+    dictionary: str | Path | None = None,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    classifier: bool = False,
 ) -> Finetuned:
     """Load a finetuned checkpoint for decoding. Nothing is pruned.
 
@@ -51,9 +56,10 @@ def load_finetuned(
         path: the checkpoint, of this plugin's task or of another one's.
         dictionary: the labels' ``dict.ltr.txt``, in place of the checkpoint's.
         overrides: by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
+        classifier: the checkpoint is to hold a classifier of utterances; by default a CTC model.
 
     Raises:
-        CheckpointError: the file cannot be read, holds no CTC model or lacks a part that is named.
+        CheckpointError: the file cannot be read, holds another kind of model or lacks a part that is named.
         ConfigError, ManifestError: an override or the dictionary cannot be used.
     """
     from fairseq import checkpoint_utils
@@ -61,6 +67,8 @@ def load_finetuned(
     load_plugin()
     with _one_file(path):
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        if not classifier and state["cfg"].task._name in CLASSIFIERS:
+            raise CheckpointError(absolute(path), "holds a classifier; fairseq-parp classify prints its labels")
         complete(state, path, dictionary, overrides or {})
         return _built(state, path)
 

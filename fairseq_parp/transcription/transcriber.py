@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from fairseq_parp.architectures.convolutions import convolutions, shortest_input
+from fairseq_parp.architectures.convolutions import convolutions
 from fairseq_parp.decoding.encoder import CTCModel, encode
 from fairseq_parp.decoding.generator import build_decoder
 from fairseq_parp.decoding.language_model import BEAM, LanguageModel
-from fairseq_parp.decoding.windows import CONTEXT, SECONDS, windows
-from fairseq_parp.errors import AudioError, absolute
-from fairseq_parp.transcription.audio import read_blocks
+from fairseq_parp.transcription.encoding import encoded
 from fairseq_parp.transcription.timing import Transcript, spans, timed_words
 
 if TYPE_CHECKING:
@@ -81,7 +79,6 @@ class Transcriber:
         self._finetuned = finetuned
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._finetuned.model.to(self._device)
-        self._shortest = shortest_input(self._finetuned.model)
         self._stride = math.prod(stride for _, stride in convolutions(self._finetuned.model))
         labels, default = self._finetuned.dictionary, BEAM if lm else 1
         beam = default if beam is None else beam
@@ -127,19 +124,12 @@ class Transcriber:
 
     def _encoded(self, path: str | Path) -> Tensor:
         """Return (T, C) log-probabilities on the model's device."""
-        loaded = self._finetuned
-        size, context = (seconds * loaded.sample_rate for seconds in (SECONDS, CONTEXT))
-        blocks = read_blocks(path, loaded.sample_rate, loaded.normalize)
-        pieces = []
-        for window in windows(blocks, size, context, self._stride):
-            if (samples := len(window.source)) < self._shortest:
-                needed = f"{self._shortest} samples at {loaded.sample_rate} Hz"
-                raise AudioError(absolute(path), f"too short: {samples} samples, one encoder frame needs {needed}")
-            sample = {"net_input": {"source": window.source[None].to(self._device), "padding_mask": None}}
-            with torch.no_grad():
-                found = encode([cast(CTCModel, loaded.model)], sample)[0][0]
-            pieces.append(found[window.first : window.last].clone())  # a view would keep the whole window's frames
-        return torch.cat(pieces)
+
+        def log_probs(source: Tensor) -> Tensor:
+            sample = {"net_input": {"source": source.to(self._device), "padding_mask": None}}
+            return encode([cast(CTCModel, self._finetuned.model)], sample)[0][0]
+
+        return encoded(path, self._finetuned, log_probs)
 
 
 def transcribe(

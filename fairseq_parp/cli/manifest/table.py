@@ -9,7 +9,7 @@ from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell, warn
 from fairseq_parp.errors import absolute, listing
 from fairseq_parp.manifests.choosing import Speakers
-from fairseq_parp.manifests.labelling import LABELLERS
+from fairseq_parp.manifests.labelling import SPELT
 from fairseq_parp.manifests.table import write_table
 
 
@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Kaldi's, with metadata.csv, or audio and .txt files side by side",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--labels", choices=sorted(LABELLERS), default="ltr", help="letters of the text, or phones")
+    labels = parser.add_mutually_exclusive_group()
+    labels.add_argument("--labels", choices=SPELT, default="ltr", help="letters of the text, or phones")
+    labels.add_argument(
+        "--label", metavar="COLUMN", help="for classification: the column with each utterance's one label"
+    )
     parser.add_argument("--graphemes", action="store_true", help="a letter and its combining marks are one label")
     parser.add_argument(
         "--root", metavar="DIR", type=Path, help="what paths are relative to (default: CORPUS's folder)"
@@ -61,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.transcripts,
         arguments.out,
         labels=arguments.labels,
+        label=arguments.label,
         root=arguments.root,
         valid_speakers=arguments.valid_speakers,
         test_speakers=arguments.test_speakers,

@@ -1,0 +1,1 @@
+"""Labels and probabilities from a finetuned classifier, whatever it was trained on; accuracy, confusion matrix."""
