@@ -26,25 +26,27 @@ def generate_command(
     checkpoint: str | Path,
     results: str | Path,
     *,
+    task: str = "parp_finetuning",
     labels: str = "ltr",
     subset: str = "test",
     beam: int = 1,
     cpu: bool = False,
     plugin: str | Path = PLUGIN,
 ) -> list[str]:
-    """Return the command of a decoding; letters are joined to words, phones stay symbols.
+    """Return the command of a decoding; letters are joined to words, phones stay symbols, a classifier gives a label.
 
     Args:
         data: folder of the manifests.
         checkpoint: finetuned model.
         results: folder for ``generate-SUBSET.txt``.
-        labels: kind of labels, ``ltr`` or ``phn``.
+        task: the one that trained the model.
+        labels: kind of labels, ``ltr``, ``phn`` or ``label``.
         subset: split to decode.
         beam: 1 is greedy.
         cpu: whether to decode on the CPU where there is a GPU.
         plugin: the folder of this package, as it is to be written.
     """
-    argv = ["fairseq-generate", str(data), "--user-dir", str(plugin), "--task", "parp_finetuning", "--labels", labels]
+    argv = ["fairseq-generate", str(data), "--user-dir", str(plugin), "--task", task, "--labels", labels]
     argv += ["--gen-subset", subset, "--scoring", "wer", "--max-tokens", "1280000", "--beam", str(beam)]
     argv += ["--post-process", "letter"] * (labels == "ltr") + ["--cpu"] * cpu
     return [*argv, "--path", str(checkpoint), "--results-path", str(results)]

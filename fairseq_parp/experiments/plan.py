@@ -227,6 +227,7 @@ class Plan:
             self.experiment.sets[other or run.data].folder.absolute(),
             train.product.with_name(f"checkpoint_{self.experiment.decoded}.pt"),
             folder,
+            task=str(data.base.get("task._name", "parp_finetuning")),
             labels=str(data.base.get("task.labels", "ltr")),
             subset=split,
             beam=self.experiment.beam,
