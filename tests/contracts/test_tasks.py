@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import labelled
 import pytest
 import test_any_task
+import tiny
 from in_process import require_exact_zeros, state_of, train
 from omegaconf import OmegaConf
 from test_training import differences
@@ -16,7 +18,15 @@ from test_training import differences
 from fairseq_parp.mask_files.report import report
 from fairseq_parp.plugin import load_plugin
 
+
+def utterances(folder: Path) -> str:
+    """Tones with labels, and a config of their classification."""
+    data, pretrained = labelled.make_data(folder, {"train": 9, "valid": 4}), tiny.make_pretrained(folder / "p.pt")
+    return OmegaConf.to_yaml(OmegaConf.create(labelled.recipe(data, pretrained, 8) | {"hydra": {}}))
+
+
 DATA: dict[str, Callable[[Path], str]] = {
+    "parp_audio_classification": utterances,
     "pruned_pretraining": test_any_task.speech,
     "pruned_translation": test_any_task.translation,
 }

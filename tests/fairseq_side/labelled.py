@@ -54,7 +54,6 @@ def recipe(data: Path, pretrained: Path, updates: int) -> dict[str, Any]:
         "lr_scheduler": {"_name": "fixed"},
         "task": {
             "_name": "parp_audio_classification", "data": str(data), "labels": "label", "normalize": False,
-            "pruning": {"method": "parp", "sparsity": 0.5, "interval": 2},
         },
         "dataset": {"num_workers": 0, "max_tokens": 80000, "validate_interval_updates": 3},
         "criterion": {"_name": "cross_entropy"},

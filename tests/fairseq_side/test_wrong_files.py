@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import in_process
+import labelled
 import ngram_oracle as ngram
 import pytest
 import torch
@@ -25,6 +27,7 @@ VERBS: dict[str, list[str | tuple[object, str]]] = {
                      "--plot", (OUTPUT, ".png")],
     "mask make": ["mask", "make", (INPUT, "pretrained"), "--sparsity", "0.5", "-o", (OUTPUT, ".safetensors")],
     "mask apply": ["mask", "apply", (INPUT, "pretrained"), (INPUT, "mask"), "-o", (OUTPUT, ".pt")],
+    "classify": ["classify", (INPUT, "classifier"), (INPUT, "audio")],
     "score": ["score", (INPUT, "results")],
     "transcribe": ["transcribe", (INPUT, "finetuned"), (INPUT, "audio")],
     "manifest check": ["manifest", "check", (INPUT, "data")],
@@ -78,6 +81,9 @@ def files(finetuned: Path, pretrained: Path, data: Path, tmp_path_factory: pytes
     found["lm"] = ngram.write_arpa(folder / "lm.arpa")
     found["folder"] = folder / "folder"
     found["folder"].mkdir()
+    tones = labelled.make_data(folder / "labelled", {"train": 3, "valid": 3})
+    in_process.train(labelled.recipe(tones, pretrained, 1), folder / "classifier", method="dense")
+    found["classifier"] = folder / "classifier/checkpoint_last.pt"
     found["mask"] = folder / "mask.safetensors"
     assert main(["mask", "make", str(pretrained), "--sparsity", "0.5", "-o", str(found["mask"])]) == 0
     found["transformers"] = folder / "model.safetensors"
@@ -129,7 +135,7 @@ def test_a_file_of_another_kind(
     shown = one_line(verb, files[kind], capsys)
     if kind in ("folder", "data") and VERBS[verb][at][1] not in ("data", "folder"):
         assert "no such file" not in shown.lower()
-    if VERBS[verb][at][1] in ("finetuned", "pretrained", "mask"):
+    if VERBS[verb][at][1] in ("finetuned", "classifier", "pretrained", "mask"):
         due = {"transformers": "safetensors", "audio": "an audio file", "lm": "an n-gram language model"}
         assert due.get(kind, "") in shown
         assert kind in ("empty", "foreign", "torch prune") or "damaged" not in shown
