@@ -165,3 +165,33 @@ def test_every_pruning_key_is_read(path: Path) -> None:
     task = load(path)["task"]
     if task["_name"] == "parp_finetuning":
         read_config(task["pruning"])
+
+
+SUPERB = {
+    "optimization.max_update": 200_000,
+    "optimization.lr": [1e-4],
+    "optimization.clip_norm": 1.0,
+    "optimizer._name": "adam",
+    "lr_scheduler._name": "fixed",
+    "checkpoint.save_interval_updates": 4000,
+    "dataset.validate_interval_updates": 4000,
+    "model.latent_embed_dim": 256,
+    "model.pooling": "mean",
+    "model.apply_mask": False,
+}
+"""What both of SUPERB's utterance-level configs have (s3prl, downstream/speech_commands and downstream/voxceleb1)."""
+
+
+@pytest.mark.parametrize(("name", "batch", "accumulated"), [("superb_ks", 32, 1), ("superb_sid", 8, 4)])
+def test_numbers_of_superb_and_their_labels(name: str, batch: int, accumulated: int) -> None:
+    """Every value of SUPERB's is labelled so, and what is labelled so is in the list."""
+    config, lines = load(CONFIGS / f"{name}.yaml"), (CONFIGS / f"{name}.yaml").read_text().splitlines()
+    expected = SUPERB | {"dataset.batch_size": batch}
+    assert config["optimization"].get("update_freq", [1]) == [accumulated]
+    for key, number in expected.items():
+        assert value(config, key) == number, key
+        leaf = key.rpartition(".")[2]
+        assert any(f" {leaf}:" in line and "# SUPERB" in line for line in lines) or leaf == "_name", key
+    for line in lines:
+        if line.lstrip().startswith(("method:", "sparsity:", "interval:", "feature_grad_mult:")):
+            assert "# ours" in line, line

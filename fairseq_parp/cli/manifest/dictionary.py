@@ -47,7 +47,8 @@ def _of_checkpoint(file: Path) -> dict[str, int]:
     held = vars(task.get("target_dictionary") or argparse.Namespace())
     symbols, counts = held.get("symbols", []), held.get("count", [])
     usable = [symbol for symbol in symbols if isinstance(symbol, str) and symbol.split() == [symbol]]
-    if not symbols or tuple(symbols[: len(SPECIALS)]) != SPECIALS or usable != symbols or len(counts) != len(symbols):
+    front = len(SPECIALS) * (tuple(symbols[: len(SPECIALS)]) == SPECIALS)  # a classifier's dictionary has none
+    own = symbols[front:]
+    if not own or set(own) & set(SPECIALS) or usable != symbols or len(counts) != len(symbols):
         raise CheckpointError(absolute(file), "holds no dictionary of labels; name a dict.KIND.txt")
-    held_counts = dict(zip(symbols, map(int, counts), strict=True))
-    return {symbol: held_counts[symbol] for symbol in symbols[len(SPECIALS) :]}
+    return dict(zip(own, map(int, counts[front:]), strict=True))
