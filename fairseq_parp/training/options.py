@@ -74,6 +74,10 @@ def require_ctc(model_cfg: Any, training: bool) -> None:
     name = str(getattr(model_cfg, "_name", None))
     if "seq2seq" in name:
         raise ConfigError("model._name", name, ONLY_CTC)
+    if "classification" in name:
+        raise ConfigError(
+            "model._name", name, "gives one label for an utterance: its task is parp_audio_classification"
+        )
     if training and name == "hubert_ctc":
         allowed = "counts no blanks and needs the pretraining's labels to load; parp_hubert_ctc is the same model"
         raise ConfigError("model._name", name, allowed)

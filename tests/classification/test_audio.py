@@ -155,7 +155,7 @@ def test_fairseq_generate_writes_labels_whose_uer_is_the_error_rate(
     assert main(["score", str(tmp_path / "generate-test.txt"), "--json"]) == 0
     scored = json.loads(capsys.readouterr().out)
     assert scored["utterances"] == SIZES["test"]
-    assert scored["units"]["errors"] == SIZES["test"] - found["correct"]
+    assert scored["uer"] == pytest.approx(100 * (1 - found["accuracy"]), abs=0.01)
 
 
 def generate(made: SimpleNamespace, task: str, results: Path) -> None:
@@ -222,7 +222,7 @@ def two_labels(data: Path) -> None:
 
 
 BAD_DATA: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a label that the dictionary lacks": (unknown_label, "train.label:2: symbol 'middle' is not in the dictionary"),
+    "a label that the dictionary lacks": (unknown_label, "valid.label:3: symbol 'middle' is not in the dictionary"),
     "one label only": (one_label, "dict.label.txt: 1 label(s) ('high'); a classifier needs two at least"),
     "fewer labels": (short_file, "train.label:29: 28 lines for 30 utterances"),
     "two labels": (two_labels, "train.label:5: 2 labels in 'high low'; an utterance has one, without spaces"),
@@ -287,7 +287,7 @@ def test_a_split_with_a_label_that_the_model_does_not_know(
     table.write_text((made.tones / "tones.tsv").read_text().replace("\tmiddle\t", "\tmedium\t"))
     write_table(table, tmp_path / "data", label="pitch")
     assert main(["classify", str(made.run / "checkpoint_best.pt"), "--data", str(tmp_path / "data")]) == 2
-    assert "test.label:2: symbol 'medium' is not in the dictionary" in capsys.readouterr().err
+    assert "test.label:3: symbol 'medium' is not in the dictionary" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
