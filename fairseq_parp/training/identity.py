@@ -37,7 +37,10 @@ class TrainingData(NamedTuple):
     def of(cls, dataset: Any, iterator: Any, seed: int) -> TrainingData:
         """Describe a training set, an ``EveryUtterance``, and fairseq's iterator over its batches."""
         batches = iterator.frozen_batches
-        batching = digest(",".join(map(str, batch)) for batch in batches)
+        lines = [",".join(map(str, batch)) for batch in batches]
+        if getattr(iterator, "grouped_shuffling", False):  # another order of the same batches
+            lines.append("grouped_shuffling")
+        batching = digest(lines)
         return cls(len(dataset), dataset.digest, len(batches), batching, iterator.num_shards, seed)
 
     def require_same(self, saved: Mapping[str, Any], epoch: int, done: int) -> None:
@@ -58,14 +61,14 @@ class TrainingData(NamedTuple):
             raise ResumeError("task.data", f"{was.utterances} utterances", asked, ANEW)
         if not done:
             return
-        place = f"it stopped in epoch {epoch} after {done} batches; {ANEW}"
+        place = f"{ANEW} (it stopped in epoch {epoch} after {done} batches)"
         if was.ranks != self.ranks:
             raise ResumeError("distributed_training.distributed_world_size", was.ranks, self.ranks, place)
         if was.seed != self.seed:
             raise ResumeError("common.seed", was.seed, self.seed, place)
         if was.batching != self.batching:
             batches = (f"{was.batches} batches an epoch", f"{self.batches} other ones")
-            raise ResumeError("dataset (max_tokens, batch_size, ...)", *batches, place)
+            raise ResumeError("dataset (max_tokens, batch_size, grouped_shuffling, ...)", *batches, place)
 
 
 def batches_from(

@@ -24,6 +24,7 @@ from fairseq_parp.errors import (
 )
 from fairseq_parp.training.identity import batches_from
 from fairseq_parp.training.saved_state import require_whole_entry
+from fairseq_parp.training.settings import log_changes
 from fairseq_parp.training.starting import Start, choose, limit_reached, require_something_left
 
 _REPEAT = "repeat the original command, or continue with a new optimizer by checkpoint.reset_optimizer=true;"
@@ -68,6 +69,11 @@ def _load(cfg: Any, trainer: Any, start: Start, new_optimizer: bool) -> Any:
         require_same(path, state, trainer.task.adapters, type(trainer.task).__name__, not start.weights_only)
         trainer.task.require_fitting(path, state)
 
+    def check_and_compare(path: str, state: Mapping[str, Any]) -> None:
+        check(path, state)
+        if not start.weights_only and trainer.is_data_parallel_master:
+            log_changes(state["cfg"], trainer.cfg)
+
     def load() -> Any:
         try:
             return trainer.load_checkpoint(start.path, *resets, reset_meters=start.weights_only or cfg.reset_meters)
@@ -79,7 +85,7 @@ def _load(cfg: Any, trainer: Any, start: Start, new_optimizer: bool) -> Any:
 
     resets = (new_optimizer, start.weights_only or cfg.reset_lr_scheduler, _overrides(cfg.optimizer_overrides))
     try:
-        with checking(check):
+        with checking(check_and_compare):
             return or_unusable(start.path, load)
     except UnreadableCheckpointError as error:
         raise CheckpointError(error.path, error.reason + _way_out(start, check)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ from test_training import compare, differences, logged
 from test_whole_checkpoints import flipped
 
 from fairseq_parp import checkpoints, cli
-from fairseq_parp.errors import UnreadableCheckpointError
+from fairseq_parp.errors import ResumeError, UnreadableCheckpointError
 from fairseq_parp.mask_files.report import report
+from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.saved_state import require_whole_entry
 
 Train = Callable[..., tiny.Done]
@@ -133,6 +135,11 @@ def test_a_folder_with_a_last_checkpoint_resumes_whatever_another_run_is_named(t
     assert [line["num_updates"] for line in logged(done.out, "train_inner")] == ["4"]
 
 
+def test_continue_once_continues_a_run_in_an_empty_folder(train: Train, finetuned: Path) -> None:
+    done = train(f"checkpoint.continue_once={finetuned}/checkpoint_2_3.pt", "optimization.max_update=4")
+    assert [line["num_updates"] for line in logged(done.out, "train_inner")] == ["4"]
+
+
 def state_of(file: Path) -> dict[str, Any]:
     return checkpoints.read(file)
 
@@ -173,6 +180,45 @@ def test_reset_optimizer_counts_from_0_also_for_a_finished_run(train: Train, tmp
     # layerdrop leaves out a layer of an update
     assert max(int(part["step"]) for part in state["last_optimizer_state"]["state"].values()) == 2
     assert report(tmp_path / "run/checkpoint_last.pt").prunable.sparsity == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_new_optimizer_starts_alike_wherever_the_old_one_stopped(
+    train: Train, finetuned: Path, tmp_path: Path
+) -> None:
+    """Its random draws and its freezing count from 0, too."""
+    keys = ["checkpoint.reset_optimizer=true", "optimization.max_update=2", "model.freeze_finetune_updates=9"]
+    last = tmp_path / "run/checkpoint_last.pt"
+    train(*keys, last="checkpoint_5_9.pt")
+    one = state_of(last)
+    counts = {"updates": 4, "micro_batch": (4, 5)}
+    changed(finetuned / "checkpoint_5_9.pt", last, lambda s: s["extra_state"]["ParpFinetuningTask"].update(counts))
+    train(*keys)
+    assert differences(state_of(last)["model"], one["model"]) == []
+    norms = {name for name in one["model"] if "encoder.layers" in name and "layer_norm" in name}
+    before = state_of(finetuned / "checkpoint_5_9.pt")["model"]
+    assert norms
+    assert all(torch.equal(one["model"][name], before[name]) for name in norms)
+
+
+def test_the_best_value_is_compared_after_a_resume(train: Train, finetuned: Path, tmp_path: Path) -> None:
+    last, best = (tmp_path / "run" / f"checkpoint_{name}.pt" for name in ("last", "best"))
+    changed(finetuned / "checkpoint_5_9.pt", last, lambda state: state["extra_state"].update(best=-1.0))
+    train("optimization.max_update=10")
+    assert state_of(last)["extra_state"]["best"] == -1.0
+    assert not best.exists()
+    train("checkpoint.reset_optimizer=true", "optimization.max_update=2")
+    assert state_of(last)["extra_state"]["best"] == state_of(best)["extra_state"]["val_loss"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("ranks", 2), ("seed", 8), ("batching", "x"), ("content", "x")])
+def test_what_identifies_the_data_of_a_run(key: str, value: Any) -> None:
+    saved = TrainingData(13, "content", 3, "batching", 1, 7)
+    saved.require_same(saved._asdict(), epoch=2, done=2)
+    other = saved._replace(**{key: value})
+    with pytest.raises(ResumeError, match=r"checkpoint.reset_dataloader=true continues with these"):
+        other.require_same(saved._asdict(), epoch=2, done=2)
+    if key != "content":  # at the start of an epoch there is no place to lose
+        other.require_same(saved._asdict(), epoch=3, done=0)
 
 
 def test_all_four_resets_keep_the_pruning(train: Train) -> None:
@@ -243,15 +289,26 @@ def test_other_training_data(
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        ("dataset.max_tokens=20000", "dataset (max_tokens, batch_size, ...): the checkpoint was trained with '"),
+        (
+            "dataset.max_tokens=20000",
+            "dataset (max_tokens, batch_size, grouped_shuffling, ...): the checkpoint was trained with '",
+        ),
+        ("dataset.grouped_shuffling=true", "this command asks for '3 other ones'"),
         ("common.seed=8", "common.seed: the checkpoint was trained with 7, this command asks for 8"),
     ],
 )
 def test_other_batches_in_the_middle_of_an_epoch(train: Train, key: str, expected: str) -> None:
     done = train(key, last="checkpoint_2_3.pt", refused=expected)
-    assert "it stopped in epoch 2 after " in done.last_line
-    assert done.last_line.endswith(ANEW)
+    assert f"or {ANEW} (it stopped in epoch 2 after 2 batches)" in done.last_line
     train(key, "optimization.max_update=7", last="checkpoint3.pt")  # at an epoch's end there is no place to lose
+
+
+def test_settings_that_a_resume_changes_are_named(train: Train) -> None:
+    unchanged = ["optimization.max_update=17", "dataset.num_workers=0"]
+    assert "continues with other settings" not in train(*unchanged, last="checkpoint_2_3.pt").out
+    done = train("optimization.lr=[0.005]", "optimization.update_freq=[1]", last="checkpoint_2_3.pt")
+    changes = "optimization.update_freq=[1], was [2], optimization.lr=[0.005], was [0.001]"
+    assert re.search(rf"the run continues with other settings: .*{re.escape(changes)}", done.out)
 
 
 def test_a_checkpoint_that_names_no_data_is_resumed_with_a_warning(

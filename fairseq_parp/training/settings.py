@@ -1,0 +1,40 @@
+"""Which settings of a resumed run differ from those of its checkpoint, and are no reason to refuse it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fairseq_parp.errors import listing
+
+logger = logging.getLogger(__name__)
+
+_GROUPS = ("task", "model", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset")
+
+_SAME_RUN = {"data", "w2v_path", "w2v_args", "num_workers", "data_buffer_size"}
+"""Keys that change no number of a run: places of files, which may move, and how data are read."""
+
+
+def log_changes(saved: Any, present: Any) -> None:
+    """Log a warning with every setting that decides what is learnt and that a resume changes.
+
+    Args:
+        saved: the checkpoint's config.
+        present: the command's.
+    """
+    before, now = _settings(saved), _settings(present)
+    changed = [f"{key}={now[key]}, was {before[key]}" for key in now if key in before and before[key] != now[key]]
+    if changed:
+        logger.warning(f"the run continues with other settings: {listing(changed, most=10)}")
+
+
+def _settings(cfg: Any) -> dict[str, Any]:
+    """Return the settings by group.key, without those that repeat another one (``${group.key}``)."""
+    found: dict[str, Any] = {}
+    for name in _GROUPS:
+        group: Any = cfg.get(name)
+        plain: Any = OmegaConf.to_container(group, resolve=False) if OmegaConf.is_dict(group) else {}
+        found |= {f"{name}.{key}": value for key, value in plain.items() if key not in _SAME_RUN}
+    return {key: value for key, value in found.items() if not str(value).startswith("${")}
