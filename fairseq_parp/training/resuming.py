@@ -47,8 +47,6 @@ def start(cfg: Any, trainer: Any, options: Mapping[str, Any]) -> tuple[Any, Any]
     if start.weights_only:
         logger.info(f"starting from {start.path}: optimizer, lr scheduler, meters, dataloader will be reset")
     extra = _load(cfg, trainer, start, new_optimizer)
-    if new_optimizer:  # fairseq gives the model the checkpoint's count of updates, whatever is reset
-        trainer.model.set_num_updates(trainer.get_num_updates())
     goes_on = extra is not None and not start.weights_only
     if goes_on and "best" in extra and not (cfg.reset_optimizer or cfg.reset_meters):
         checkpoint_utils.save_checkpoint.best = extra["best"]
