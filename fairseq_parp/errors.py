@@ -168,6 +168,14 @@ class LanguageModelError(ParpError):
         self.path, self.reason = absolute(path), reason
 
 
+class TokenizerError(ParpError):
+    """A tokenizer of text is missing, damaged, or another one than a checkpoint's."""
+
+    def __init__(self, path: str | PathLike[str], reason: str) -> None:
+        super().__init__(f"{fspath(path)}: {reason}")
+        self.path, self.reason = fspath(path), reason
+
+
 class ManifestError(ParpError):
     """A manifest folder has problems; ``problems`` holds one line each, with file and line."""
 

@@ -20,6 +20,7 @@ EXAMPLES = {
     "manifest librilight": "LIBRISPEECH --subset 10min-0 --out DATA",
     "manifest librispeech": "LIBRISPEECH --subsets dev-other test-other --out DATA",
     "manifest table": "TRANSCRIPTS.tsv --out DATA",
+    "manifest text": "TRAIN.tsv --valid VALID.tsv --out DATA",
     "manifest union": "DUTCH GERMAN --out BOTH --labels phn",
     "mask apply": "checkpoint.pt mask.safetensors -o sparse.pt",
     "mask make": "wav2vec_small.pt --sparsity 0.5 -o mpi.safetensors",

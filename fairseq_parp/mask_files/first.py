@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -12,15 +12,15 @@ from fairseq_parp.mask_files.reading import read_mask
 from fairseq_parp.sparsity import PrunedParameter, Sources
 
 
-def sources_of(model: Any, seed: int) -> Sources:
+def sources_of(encoder: Callable[[], Any], seed: int) -> Sources:
     """Return the sources of masks for a fairseq model.
 
     Args:
-        model: finetuned from an encoder whose config is ``model.cfg.w2v_args``.
+        encoder: returns the config of the encoder, with ``model`` and ``task``; called where fresh weights are needed.
         seed: of the fresh model.
     """
 
     def fresh(parameters: Mapping[str, PrunedParameter]) -> dict[str, Tensor]:
-        return fresh_weights(model.cfg.w2v_args, parameters, seed)
+        return fresh_weights(encoder(), parameters, seed)
 
     return Sources(read_mask, fresh)

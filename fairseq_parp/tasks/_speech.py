@@ -125,7 +125,7 @@ class SpeechTask(PruningLifeCycle):
 
     def mask_sources(self, model: Any) -> Sources:
         """Return mask files and sparse checkpoints, and fresh weights of the pretrained encoder's shape."""
-        return sources_of(model, self.cfg.seed)
+        return sources_of(lambda: model.cfg.w2v_args, self.cfg.seed)
 
     def train_step(self, sample: Any, *args: Any, **options: Any) -> Any:
         """Train on one micro-batch whose audio could be read."""

@@ -23,6 +23,9 @@ class EveryUtterance(BaseWrapperDataset):
     ``dataset.required_batch_size_multiple`` (8 by default): five of five utterances, 5 of 36. 0.12.2 does not.
     """
 
+    item, unit = "utterance", "samples"
+    """What messages call an example, and what its length is counted in."""
+
     def __init__(self, dataset: Any, manifest: str = "the manifest") -> None:
         super().__init__(dataset)
         self.manifest = manifest
@@ -120,7 +123,9 @@ class EveryUtterance(BaseWrapperDataset):
         size = self.num_tokens(longest)
         if max_tokens is not None and size > max_tokens:
             where = self.origin(longest)
-            allowed = f"the longest utterance has {size} samples ({where}); give at least as many, or leave it out"
+            allowed = (
+                f"the longest {self.item} has {size} {self.unit} ({where}); give at least as many, or leave it out"
+            )
             raise ConfigError("max_tokens", max_tokens, allowed)
 
 

@@ -18,6 +18,7 @@ ACTIONS = {
     "librilight": "build manifests of Libri-light's 10 minutes, 1, 9 and 10 hours",
     "librispeech": "build manifests of LibriSpeech's subsets",
     "table": "build manifests from a table of transcripts",
+    "text": "binarise tables of texts and labels for a text encoder",
     "union": "put several data folders together, with one dictionary",
 }
 

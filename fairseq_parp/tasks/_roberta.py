@@ -1,0 +1,119 @@
+"""Whether the model of ``parp_sentence_prediction`` and the checkpoint that it starts from fit, before they load."""
+
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+from fairseq.models.roberta import RobertaModel
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fairseq_parp.errors import CheckpointError, ConfigError, DictionaryError, absolute, listing, unknown_key
+from fairseq_parp.text.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+_EMBEDDINGS = "sentence_encoder.embed_tokens.weight"
+_POSITIONS = "sentence_encoder.embed_positions.weight"
+
+_MORE_KEYS = ("_name", "checkpoint_activations", "offload_activations")
+"""Keys of RoBERTa's that neither its arguments nor its architectures name."""
+
+
+def require_start(task_cfg: Any) -> None:
+    """Check that a training names the pretrained checkpoint, or that it is to start from random weights.
+
+    Raises:
+        ConfigError: ``checkpoint.finetune_from_model`` was left open.
+    """
+    try:
+        run = task_cfg._get_root()
+        left_open = "checkpoint" in run and OmegaConf.is_missing(run.checkpoint, "finetune_from_model")
+    except (AttributeError, OmegaConfBaseException):  # a task on its own, whose config is part of no training's
+        return
+    if left_open:
+        allowed = "must be the pretrained checkpoint; null trains from random weights"
+        raise ConfigError("checkpoint.finetune_from_model", "???", allowed)
+
+
+def require_roberta(model_cfg: Any, training: bool) -> None:
+    """Check that a model is a RoBERTa and, for a training, that it reads every key: fairseq passes over unknown ones.
+
+    Raises:
+        ConfigError: it is another model, or has no such key.
+    """
+    name = str(getattr(model_cfg, "_name", None) or getattr(model_cfg, "arch", None))
+    known = [each for each, model in ARCH_MODEL_REGISTRY.items() if issubclass(model, RobertaModel)]
+    if name not in known:
+        raise ConfigError(
+            "model._name", name, f"is no text encoder that this task takes; {listing(known, most=12)} are"
+        )
+    if not training or not OmegaConf.is_config(model_cfg):
+        return
+    parser, defaults = ArgumentParser(), Namespace()
+    ARCH_MODEL_REGISTRY[name].add_args(parser)
+    ARCH_CONFIG_REGISTRY[name](defaults)
+    keys = [*(action.dest for action in parser._actions if action.dest != "help"), *vars(defaults), *_MORE_KEYS]
+    for key in model_cfg:
+        if key not in keys:
+            raise unknown_key(f"model.{key}", model_cfg[key], str(key), sorted(set(keys)))
+
+
+def require_pretrained(
+    task_cfg: Any, vocabulary: Vocabulary, path: str, state: Mapping[str, Any], new_run: bool
+) -> None:
+    """Compare a checkpoint with the data and the config of the training that starts from it.
+
+    Args:
+        task_cfg: of the task.
+        vocabulary: the data's.
+        path: of the checkpoint.
+        state: the checkpoint.
+        new_run: whether only its weights are taken; else its run goes on, with the same labels.
+
+    Raises:
+        CheckpointError: it holds no RoBERTa.
+        ConfigError: it has another number of positions.
+        DictionaryError, TokenizerError: it was trained with other tokens, labels or another tokenizer.
+    """
+    sizes = {key.partition(".")[2]: len(tensor) for key, tensor in state["model"].items()
+             if key.endswith((_EMBEDDINGS, _POSITIONS))}  # fmt: skip
+    if _EMBEDDINGS not in sizes:
+        raise CheckpointError(
+            absolute(path), f"holds no RoBERTa but {_name_of(state)}, which cannot classify text here"
+        )
+    padding = vocabulary.tokens.pad() + 1  # positions count from there
+    if _POSITIONS in sizes and sizes[_POSITIONS] - padding != task_cfg.max_positions:
+        allowed = f"{absolute(path)} has {sizes[_POSITIONS] - padding} positions; give that number"
+        raise ConfigError("task.max_positions", task_cfg.max_positions, allowed)
+    saved = Vocabulary.of_state(state, path) or _of_pretraining(state)
+    if saved is not None:
+        vocabulary.require_same(saved, path, labels=not new_run)
+        return
+    if sizes[_EMBEDDINGS] != len(vocabulary.tokens):
+        counts = f"{sizes[_EMBEDDINGS]} tokens there, {len(vocabulary.tokens)} here, fairseq's own included"
+        way_out = (
+            "binarise the table with the tokenizer of the checkpoint: fairseq-parp manifest text --tokenizer FOLDER"
+        )
+        raise DictionaryError(f"{vocabulary.where}/input0/dict.txt", absolute(path), counts, way_out)
+    logger.warning(f"{absolute(path)} does not hold its tokens, so that only their number could be compared")
+
+
+def _of_pretraining(state: Mapping[str, Any]) -> Vocabulary | None:
+    """Return the vocabulary in the data folder that a checkpoint of ``masked_lm`` names, if it is still there."""
+    settings = state["args"] if state.get("args") is not None else (state.get("cfg") or {}).get("task") or {}
+    values = vars(settings) if isinstance(settings, Namespace) else settings
+    data = values.get("data")
+    return Vocabulary.of_pretraining(Path(data.split(":")[0])) if isinstance(data, str) and data else None
+
+
+def _name_of(state: Mapping[str, Any]) -> str:
+    cfg = state.get("cfg")
+    if cfg is not None:
+        return str(cfg["model"].get("_name"))
+    return str(getattr(state.get("args"), "arch", "another model"))

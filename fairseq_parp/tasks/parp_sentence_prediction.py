@@ -1,0 +1,125 @@
+"""The task ``parp_sentence_prediction``: a text encoder, RoBERTa, finetuned to classify texts, with pruning."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from fairseq.tasks import register_task
+from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
+from omegaconf import OmegaConf
+
+from fairseq_parp import compat
+from fairseq_parp.errors import ConfigError, absolute, listing, one_line_errors
+from fairseq_parp.mask_files.first import sources_of
+from fairseq_parp.sparsity import Sources
+from fairseq_parp.tasks._roberta import require_pretrained, require_roberta, require_start
+from fairseq_parp.text.folder import require_room, require_split
+from fairseq_parp.text.vocabulary import KEY, Vocabulary
+from fairseq_parp.training.fields import PruningFields
+from fairseq_parp.training.identity import TrainingData
+from fairseq_parp.training.life_cycle import PruningLifeCycle
+from fairseq_parp.training.options import require_updates
+from fairseq_parp.training.precision import require_unsharded
+from fairseq_parp.training.texts import EveryText
+
+logger = logging.getLogger(__name__)
+
+compat.install()
+
+
+@dataclass
+class ParpSentencePredictionConfig(PruningFields, SentencePredictionConfig):
+    """fairseq's ``sentence_prediction``; ``num_classes`` may be left out."""
+
+
+@register_task("parp_sentence_prediction", dataclass=ParpSentencePredictionConfig)
+class ParpSentencePredictionTask(PruningLifeCycle, SentencePredictionTask):
+    """Classification of one text, or of two, that prunes.
+
+    Attributes:
+        vocabulary: tokens, labels and tokenizer, which every checkpoint keeps.
+    """
+
+    cfg: ParpSentencePredictionConfig
+
+    def __init__(self, cfg: ParpSentencePredictionConfig, vocabulary: Vocabulary) -> None:
+        super().__init__(cfg, vocabulary.tokens, vocabulary.labels)
+        self.vocabulary = vocabulary
+        self._train_split = ""
+        self._batches: Any = None
+        self.state.merge_state_dict({KEY: vocabulary.state()})
+
+    @classmethod
+    def setup_task(cls, cfg: ParpSentencePredictionConfig, **_kwargs: Any) -> "ParpSentencePredictionTask":
+        """Make the task, with as many classes as the data's dictionary of labels."""
+        with one_line_errors():
+            if OmegaConf.is_missing(cfg, "data"):
+                raise ConfigError("task.data", "???", "must be the folder that fairseq-parp manifest text writes")
+            require_unsharded(cfg)
+            require_start(cfg)
+            if cfg.regression_target:
+                raise ConfigError("criterion.regression_target", True, "is not supported: labels are classes here")
+            vocabulary = Vocabulary.of_folder(Path(cfg.data))
+            names = vocabulary.names
+            if cfg.num_classes not in (-1, len(names)):
+                allowed = f"{absolute(cfg.data)} has {len(names)} labels: {listing(names, most=12)}; leave the key out"
+                raise ConfigError("task.num_classes", cfg.num_classes, allowed)
+            cfg.num_classes = len(names)
+            return cls(cfg, vocabulary)
+
+    # --- data -------------------------------------------------------------------------------------------------
+
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
+        """Load a split, having checked that its texts and labels can be used."""
+        training = "data_selector" in kwargs  # only the trainer's loading of the training set says so
+        if training:
+            self._train_split = split
+        folder = Path(self.cfg.data)
+        with one_line_errors():
+            require_split(folder, split, self.vocabulary, training)
+        super().load_dataset(split, combine=combine, **kwargs)
+        self.datasets[split] = EveryText(self.datasets[split], folder, split)
+        with one_line_errors():
+            require_room(self.datasets[split].sizes, self.cfg.max_positions, f"{absolute(folder)}: {split}")
+
+    def get_batch_iterator(self, dataset: Any, *args: Any, **options: Any) -> Any:
+        """Return fairseq's iterator; that of the training set is noted for :meth:`training_data`."""
+        with one_line_errors():
+            batches = super().get_batch_iterator(dataset, *args, **options)
+            if dataset is self.datasets.get(self._train_split):
+                require_updates(self.cfg, batches)
+                self._batches = batches
+            return batches
+
+    def training_data(self) -> TrainingData | None:
+        """Return what the run trains on, for its checkpoints; None where no training set was loaded."""
+        if self._batches is None:
+            return None
+        return TrainingData.of(self.datasets[self._train_split], self._batches, self.cfg.seed)
+
+    def utterances(self, ids: list[int]) -> str:
+        """Name examples of the training set by their numbers."""
+        train = self.datasets.get(self._train_split)
+        return listing([train.origin(index) for index in ids] if train is not None else ids, most=4)
+
+    # --- training ---------------------------------------------------------------------------------------------
+
+    def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build a RoBERTa with a classification head; for training, the pruning session too."""
+        with one_line_errors():
+            require_roberta(model_cfg, training=not from_checkpoint)
+        return super().build_model(model_cfg, from_checkpoint)
+
+    def mask_sources(self, model: Any) -> Sources:
+        """Return mask files and sparse checkpoints, and fresh weights of the model's shape."""
+        return sources_of(lambda: SimpleNamespace(task=self.cfg, model=model.args), self.cfg.seed)
+
+    # --- checkpoints ------------------------------------------------------------------------------------------
+
+    def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
+        """Compare the encoder, the tokenizer and the labels of a checkpoint with those of the training."""
+        new_run = self.run.start is not None and self.run.start.weights_only
+        require_pretrained(self.cfg, self.vocabulary, path, state, new_run)
