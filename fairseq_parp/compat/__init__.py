@@ -16,6 +16,7 @@ from fairseq_parp.compat import (
     no_eval,
     no_spans,
     not_a_number,
+    numpy_long,
     old_args,
     resuming,
     safe_loading,
@@ -39,6 +40,7 @@ def install() -> None:
     whole_saving.install()
     broadcast.install()
     buckets.install()
+    numpy_long.install()
     cpu_overflow.install()
     cpu_flat_fp16.install()
     not_a_number.install()
