@@ -16,6 +16,7 @@ EXTRAS = {
     "lm": ["flashlight-text"],
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
+    "text": ["tokenizers"],
     "slurm": ['hydra-submitit-launcher; python_version >= "3.11"'],  # older fairseq has a hydra that it would replace
     "transformers": ["accelerate", "transformers"],
     "onnx": ["onnx", "onnxruntime", "transformers"],
@@ -34,6 +35,7 @@ EXTRAS = {
         "ruff",
         'peft; python_version >= "3.11"',  # LoRA on plain linear maps is compared with it
         "srt",
+        "tokenizers",
         "yamllint",
         'transformers; python_version >= "3.11"',
     ],

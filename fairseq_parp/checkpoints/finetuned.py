@@ -100,7 +100,7 @@ def complete(
         with open_dict(cfg):
             cfg.task.labels = None
     for key, value in overrides.items():
-        _override(cfg, key, value)
+        override(cfg, key, value)
     if cfg.task._name == "audio_pretraining" and cfg.task.get("labels"):
         # Until 2021 one task did both. It has no dictionary of labels any more.
         cfg.task._name = "audio_finetuning"
@@ -155,7 +155,12 @@ def require_encoder(model_cfg: Any, path: str | Path, way_out: str) -> None:
         raise CheckpointError(absolute(path), f"{reason}; name the pretrained file: {way_out}")
 
 
-def _override(cfg: Any, key: str, value: str) -> None:
+def override(cfg: Any, key: str, value: str) -> None:
+    """Set a key of a checkpoint's config that is there, such as ``model.w2v_path``, to a value given as text.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
     *parents, last = key.split(".")
     place = cfg
     for parent in parents:

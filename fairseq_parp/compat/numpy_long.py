@@ -1,7 +1,8 @@
 """Masked language models read one text an example, and pairs of languages are bucketed, under numpy 2.
 
 Concerns: fairseq-fixed 0.12.3.1 and main of 2025-09. ``sample_break_mode: eos`` and the buckets of ``translation`` read
-``numpy.compat.long``, which numpy 2 dropped: an AttributeError. 0.12.2 reads it too, under the older numpy that it needs.
+``numpy.compat.long``, which numpy 2 dropped: an AttributeError. 0.12.2 reads it too, but needs an
+older numpy.
 """
 
 from __future__ import annotations

@@ -64,6 +64,28 @@ def require_roberta(model_cfg: Any, training: bool) -> None:
             raise unknown_key(f"model.{key}", model_cfg[key], str(key), sorted(set(keys)))
 
 
+def require_criterion(task_cfg: Any, criterion_cfg: Any) -> None:
+    """Check the criterion, and the metric that decides which checkpoint is best: fairseq looks it up after validation.
+
+    Raises:
+        ConfigError: it is another criterion, it has no such metric, or the worst checkpoint would be kept as the best.
+    """
+    if criterion_cfg._name != "sentence_prediction":
+        raise ConfigError("criterion._name", criterion_cfg._name, "must be sentence_prediction, for classes of texts")
+    run = task_cfg._get_root()
+    if "checkpoint" not in run or run.dataset.disable_validation:
+        return
+    more = {"report_mcc": ["mcc"], "report_acc_and_f1": ["f1", "acc_and_f1"]}
+    larger = ["accuracy", *(name for key, names in more.items() if criterion_cfg.get(key) for name in names)]
+    metric, maximize = run.checkpoint.best_checkpoint_metric, run.checkpoint.maximize_best_checkpoint_metric
+    if metric not in ("loss", *larger):
+        allowed = f"must be one of {', '.join(['loss', *larger])}"
+        raise ConfigError("checkpoint.best_checkpoint_metric", metric, allowed)
+    if maximize != (metric in larger):
+        allowed = f"must be {str(not maximize).lower()} for {metric}: checkpoint_best.pt would be the worst one"
+        raise ConfigError("checkpoint.maximize_best_checkpoint_metric", maximize, allowed)
+
+
 def require_pretrained(
     task_cfg: Any, vocabulary: Vocabulary, path: str, state: Mapping[str, Any], new_run: bool
 ) -> None:

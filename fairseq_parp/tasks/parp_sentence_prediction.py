@@ -15,7 +15,7 @@ from fairseq_parp import compat
 from fairseq_parp.errors import ConfigError, absolute, listing, one_line_errors
 from fairseq_parp.mask_files.first import sources_of
 from fairseq_parp.sparsity import Sources
-from fairseq_parp.tasks._roberta import require_pretrained, require_roberta, require_start
+from fairseq_parp.tasks._roberta import require_criterion, require_pretrained, require_roberta, require_start
 from fairseq_parp.text.folder import require_room, require_split
 from fairseq_parp.text.vocabulary import KEY, Vocabulary
 from fairseq_parp.training.fields import PruningFields
@@ -112,6 +112,12 @@ class ParpSentencePredictionTask(PruningLifeCycle, SentencePredictionTask):
         with one_line_errors():
             require_roberta(model_cfg, training=not from_checkpoint)
         return super().build_model(model_cfg, from_checkpoint)
+
+    def build_criterion(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build the criterion, by one of whose metrics the best checkpoint is found."""
+        with one_line_errors():
+            require_criterion(self.cfg, cfg)
+        return super().build_criterion(cfg, *args, **kwargs)
 
     def mask_sources(self, model: Any) -> Sources:
         """Return mask files and sparse checkpoints, and fresh weights of the model's shape."""

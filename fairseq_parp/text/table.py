@@ -51,7 +51,7 @@ def read_table(file: Path, texts: Sequence[str] | None = None, label: str | None
         ManifestError: it cannot be read or has no examples, lacks a column, or has a row that cannot be used: another
             number of cells, an empty text, an empty label or one with a space. All such rows are named.
     """
-    lines = _lines(file)
+    lines = lines_of(file)
     names = lines[0].split("\t") if lines else []
     chosen = list(texts) if texts else [name for name in TEXTS if name in names] or [TEXTS[0]]
     wanted = label or (LABEL if LABEL in names else None)
@@ -77,7 +77,12 @@ def read_table(file: Path, texts: Sequence[str] | None = None, label: str | None
     return Table(file, len(chosen), wanted is not None, tuple(examples))
 
 
-def _lines(file: Path) -> list[str]:
+def lines_of(file: Path) -> list[str]:
+    """Return the lines of a text file, UTF-8.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
     if not file.is_file():
         raise ManifestError([f"{absolute(file)}: {absent(file)}"])
     try:

@@ -20,6 +20,9 @@ KEY = "text"
 
 BUILD = "fairseq-parp manifest text writes such a folder"
 
+_KEYS = {"tokens", "labels", "texts"}
+"""What every checkpoint keeps; the tokenizer's files beside, where there is one."""
+
 _PADDING = "madeupword"
 """What fairseq-preprocess fills a dictionary up with, to a multiple of 8 symbols."""
 
@@ -32,12 +35,14 @@ class Vocabulary:
         tokens: fairseq's dictionary of the tokens, with ``<mask>`` as the last.
         labels: fairseq's dictionary of the labels, likewise; None for a folder of pretraining.
         tokenizer: None where the folder has none.
+        pairs: whether an example has two texts.
         where: the folder or file, for messages.
     """
 
     tokens: Any
     labels: Any
     tokenizer: Tokenizer | None
+    pairs: bool
     where: str
 
     @classmethod
@@ -51,7 +56,7 @@ class Vocabulary:
         if not folder.is_dir():
             raise ManifestError([f"{absolute(folder)}: no such folder; {BUILD}"])
         tokens, labels = (read_dictionary(folder / part / DICTIONARY, mask=True) for part in ("input0", LABEL))
-        found = cls(tokens, labels, _tokenizer_beside(folder), absolute(folder))
+        found = cls(tokens, labels, _tokenizer_beside(folder), (folder / "input1").is_dir(), absolute(folder))
         if len(found.names) < 2:
             raise ManifestError([f"{found.where}/{LABEL}/{DICTIONARY}: has {len(found.names)} label(s), must have two"])
         if (size := sum(len(text.encode()) for text in found.state().values())) > DICTIONARY_LIMIT:
@@ -64,7 +69,8 @@ class Vocabulary:
         """Read those of the folder that a ``masked_lm`` was trained on; None where it is not there any more."""
         if not (folder / DICTIONARY).is_file():
             return None
-        return cls(read_dictionary(folder / DICTIONARY, mask=True), None, _tokenizer_beside(folder), absolute(folder))
+        tokens = read_dictionary(folder / DICTIONARY, mask=True)
+        return cls(tokens, None, _tokenizer_beside(folder), False, absolute(folder))
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any], path: str) -> Vocabulary | None:
@@ -82,19 +88,19 @@ class Vocabulary:
             return None
         if (
             not isinstance(saved, Mapping)
-            or not {"tokens", "labels"} <= set(saved) <= {"tokens", "labels", ENCODER, MERGES}
+            or not _KEYS <= set(saved) <= {*_KEYS, ENCODER, MERGES}
             or (ENCODER in saved) != (MERGES in saved)
             or not all(isinstance(text, str) for text in saved.values())
         ):
             raise CheckpointError(absolute(path), f"damaged: task_state.{KEY} is no vocabulary")
         tokens, labels = (_dictionary_of(saved[key].split("\n"), path) for key in ("tokens", "labels"))
         tokenizer = Tokenizer(saved[ENCODER], saved[MERGES], absolute(path)) if ENCODER in saved else None
-        return cls(tokens, labels, tokenizer, absolute(path))
+        return cls(tokens, labels, tokenizer, saved["texts"] == "2", absolute(path))
 
     def state(self) -> dict[str, str]:
         """Return what a checkpoint keeps: texts alone, as a file's classes could run code."""
         symbols = {"tokens": "\n".join(self.tokens.symbols), "labels": "\n".join(self.labels.symbols)}
-        return {**symbols, **(self.tokenizer.state() if self.tokenizer else {})}
+        return {**symbols, "texts": "2" if self.pairs else "1", **(self.tokenizer.state() if self.tokenizer else {})}
 
     @property
     def names(self) -> list[str]:
@@ -117,7 +123,7 @@ class Vocabulary:
         anew = f"binarise the table anew: fairseq-parp manifest text ... --tokenizer {_folder_of(saved)}"
         parts = {f"input0/{DICTIONARY}": (self.tokens, saved.tokens, anew)}
         if labels:
-            parts[f"{LABEL}/{DICTIONARY}"] = (self.labels, saved.labels, "resume with the data of the run")
+            parts[f"{LABEL}/{DICTIONARY}"] = (self.labels, saved.labels, "name the data of the run")
         for name, (own, other, way_out) in parts.items():
             if found := difference(own.symbols, other.symbols):
                 raise DictionaryError(f"{self.where}/{name}", absolute(path), found, way_out)

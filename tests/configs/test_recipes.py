@@ -54,7 +54,13 @@ SPLITS = {
 }  # fmt: skip
 
 with (CONFIGS / "recipes.tsv").open() as table:
-    RECIPES = {row["config"]: row for row in csv.DictReader(table, delimiter="\t")}
+    EVERY = {row["config"]: row for row in csv.DictReader(table, delimiter="\t")}
+
+RECIPES = {name: row for name, row in EVERY.items() if row["labels"] != "-"}
+"""Of speech."""
+
+TEXT = {name: row for name, row in EVERY.items() if row["labels"] == "-"}
+"""Of text; test_text_recipes.py."""
 
 
 class Yaml12Floats(yaml.SafeLoader):
@@ -163,7 +169,7 @@ def test_every_pruning_key_is_read(path: Path) -> None:
     from fairseq_parp.sparsity import read_config
 
     task = load(path)["task"]
-    if task["_name"] == "parp_finetuning":
+    if "pruning" in task:
         read_config(task["pruning"])
 
 

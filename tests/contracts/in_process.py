@@ -100,7 +100,7 @@ def _stopping(update: int) -> Iterator[None]:
 
 def speech(data: Path, pretrained: Path) -> dict[str, Any]:
     """The recipe of a tiny CTC finetuning."""
-    return _common() | {
+    return common() | {
         "task": {"_name": "parp_finetuning", "data": str(data), "labels": "ltr", "normalize": False},
         "dataset": {"num_workers": 0, "max_tokens": 64000},
         "criterion": {"_name": "ctc", "zero_infinity": True},
@@ -111,7 +111,8 @@ def speech(data: Path, pretrained: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _common() -> dict[str, Any]:
+def common() -> dict[str, Any]:
+    """The groups of a config that every tiny training has."""
     return {
         "common": {"cpu": True, "seed": 7, "log_format": "none", "user_dir": str(tiny.PLUGIN)},
         "checkpoint": {"save_interval_updates": 3, "no_epoch_checkpoints": True},

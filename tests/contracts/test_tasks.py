@@ -10,6 +10,7 @@ from typing import Any
 import labelled
 import pytest
 import test_any_task
+import texts
 import tiny
 from in_process import require_exact_zeros, state_of, train
 from omegaconf import OmegaConf
@@ -25,8 +26,18 @@ def utterances(folder: Path) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(labelled.recipe(data, pretrained, 8) | {"hydra": {}}))
 
 
+def text(folder: Path) -> str:
+    """Texts with labels, and the config of their classification."""
+    recipe = OmegaConf.create(test_any_task.COMMON)
+    recipe.task = texts.task(texts.make_data(folder, {"train": 21, "valid": 5}))
+    recipe.update(dataset={"num_workers": 0, "batch_size": 6}, criterion={"_name": "sentence_prediction"})
+    recipe.model = texts.MODEL
+    return OmegaConf.to_yaml(recipe)
+
+
 DATA: dict[str, Callable[[Path], str]] = {
     "parp_audio_classification": utterances,
+    "parp_sentence_prediction": text,
     "pruned_pretraining": test_any_task.speech,
     "pruned_translation": test_any_task.translation,
 }
