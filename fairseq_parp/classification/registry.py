@@ -14,6 +14,8 @@ from fairseq_parp.errors import CheckpointError, ParpError, absolute
 CLASSIFIERS = {
     "audio_classification": "fairseq_parp.classification.audio",
     "parp_audio_classification": "fairseq_parp.classification.audio",
+    "parp_sentence_prediction": "fairseq_parp.classification.text",
+    "sentence_prediction": "fairseq_parp.classification.text",
 }
 """Task in the checkpoint, and the module whose ``load(path, overrides)`` returns its :class:`Classifier`."""
 

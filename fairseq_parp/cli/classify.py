@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from fairseq_parp.cli.transcribe import add_override
 from fairseq_parp.errors import ConfigError, ParpError
+from fairseq_parp.files import write_whole
 
 if TYPE_CHECKING:
     from fairseq_parp.classification.registry import Prediction
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", help="finetuned classifier")
-    parser.add_argument("files", metavar="FILE", nargs="*", help="inputs: audio files of any sampling rate")
+    parser.add_argument("files", metavar="FILE", nargs="*", help="inputs: audio files, or text files with a text a line")
     parser.add_argument("--data", metavar="DIR", help="data folder: print the accuracy over one of its splits")
     parser.add_argument("--split", metavar="NAME", default="test", help="split of --data (default: test)")
     parser.add_argument("--plot", metavar="PNG", help="with --data: the confusion matrix as a picture")
+    parser.add_argument("--results", metavar="FILE", help="with --data: also write what fairseq-parp score reads")
     add_override(parser)
     parser.add_argument("--json", action="store_true", help="print JSON; by default input, label and probability")
 
@@ -35,8 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if bool(arguments.files) == bool(arguments.data):
         raise ConfigError("FILE", " ".join(arguments.files), "name inputs, or a data folder by --data; one of them")
-    if arguments.plot and not arguments.data:
-        raise ConfigError("--plot", arguments.plot, "needs true labels: --data names the folder that has them")
+    for option in ("plot", "results"):
+        if (given := getattr(arguments, option)) and not arguments.data:
+            raise ConfigError(f"--{option}", given, "needs true labels: --data names the folder that has them")
     from fairseq_parp.classification.registry import load_classifier
 
     classifier = load_classifier(arguments.checkpoint, dict(arguments.override))
@@ -76,6 +80,8 @@ def _report(found: Sequence[Prediction], labels: Sequence[str], arguments: argpa
     else:
         print(f"accuracy {accuracy.value:.1%} ({accuracy.correct} of {accuracy.total}), {arguments.split}")
         print(f"{LEVEL:.0%} interval {low:.1%} to {high:.1%}; the commonest label alone gives {least.value:.1%}")
+    if arguments.results:
+        write_whole(arguments.results, _results(found).encode())
     if arguments.plot:
         from fairseq_parp.classification.confusion import confusion, draw
 
@@ -83,6 +89,16 @@ def _report(found: Sequence[Prediction], labels: Sequence[str], arguments: argpa
         title = f"{arguments.split}: accuracy {accuracy.value:.1%} of {accuracy.total}"
         draw(confusion(true, given, used), used, title, arguments.plot)
     return 0
+
+
+def _results(found: Sequence[Prediction]) -> str:
+    """Return the lines that fairseq-generate would write: target, hypothesis, and its natural log-probability."""
+    lines = []
+    for number, each in enumerate(found):
+        score = f"{math.log(max(each.probability, 1e-30)):.4f}"
+        lines += [f"T-{number}\t{each.true}", f"H-{number}\t{score}\t{each.label}"]
+        lines += [f"D-{number}\t{score}\t{each.label}", f"P-{number}\t{score}"]
+    return "\n".join([*lines, ""])
 
 
 def _as_json(found: Prediction) -> dict[str, object]:

@@ -50,3 +50,19 @@ def generate_command(
     argv += ["--gen-subset", subset, "--scoring", "wer", "--max-tokens", "1280000", "--beam", str(beam)]
     argv += ["--post-process", "letter"] * (labels == "ltr") + ["--cpu"] * cpu
     return [*argv, "--path", str(checkpoint), "--results-path", str(results)]
+
+
+def classify_command(
+    data: str | Path, checkpoint: str | Path, results: str | Path, *, subset: str = "test", plugin: str | Path = PLUGIN
+) -> list[str]:
+    """Return the command that classifies a split of texts.
+
+    Args:
+        data: binarised folder.
+        checkpoint: finetuned model.
+        results: file to write, of the form of fairseq-generate's.
+        subset: split to classify.
+        plugin: the folder of this package, as it is to be written.
+    """
+    argv = ["python", str(plugin), "classify", str(checkpoint), "--data", str(data), "--split", subset]
+    return [*argv, "--results", str(results)]

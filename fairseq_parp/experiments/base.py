@@ -47,6 +47,16 @@ class BaseConfig:
             value = value[part]
         return value
 
+    @property
+    def start(self) -> str:
+        """The key that names the pretrained checkpoint."""
+        return "checkpoint.finetune_from_model" if self.classifies_text else "model.w2v_path"
+
+    @property
+    def classifies_text(self) -> bool:
+        """Whether it is a recipe of text, which differs in its data, in its start and in how it is tested."""
+        return bool(self.get("task._name") == "parp_sentence_prediction")
+
     def override(self, key: str, value: object) -> str:
         """Return ``key=value`` as hydra wants it for this file."""
         group, _, leaf = key.rpartition(".")

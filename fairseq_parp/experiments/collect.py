@@ -51,7 +51,8 @@ def collect(plan: Plan, known: Sequence[ResultRow]) -> list[ResultRow]:
 def _row(plan: Plan, run: Run, outcome: Outcome, split: str) -> ResultRow:
     data, decoded = plan.experiment.sets[run.data], outcome.decodings[split].product
     checkpoint = outcome.train.product.with_name(f"checkpoint_{plan.experiment.decoded}.pt")
-    labels = "letters" if data.base.get("task.labels", "ltr") == "ltr" else "symbols"
+    letters = data.base.get("task.labels", "ltr") == "ltr" and not data.base.classifies_text
+    labels = "letters" if letters else "symbols"
     score = score_file(decoded, labels)
     measured, found = _sparsity(checkpoint, outcome)
     seconds, peak = _spent(checkpoint)

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from fairseq_parp.commands.arguments import generate_command, train_command
+from fairseq_parp.commands.arguments import classify_command, generate_command, train_command
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.experiments.description import Experiment, TrainingSet
@@ -99,14 +99,15 @@ class Plan:
         data = self._set(run)
         settings: dict[str, object] = {
             "task.data": data.folder.absolute(),
-            "model.w2v_path": data.checkpoint.absolute(),
+            data.base.start: data.checkpoint.absolute(),
             "task.pruning.method": method,
             "optimization.max_update": run.updates,
             "optimization.lr": f"[{run.lr!r}]",
             "common.seed": run.seed,
-            "model.freeze_finetune_updates": self._frozen(part_of or run),
             "checkpoint.save_dir": self.out / "runs" / name,
         }
+        if not data.base.classifies_text:
+            settings["model.freeze_finetune_updates"] = self._frozen(part_of or run)
         if run.sparsity:
             settings["task.pruning.sparsity"] = run.sparsity
         if facts_of(method).reprunes:
@@ -223,18 +224,23 @@ class Plan:
         data = self._set(run)
         other, _, split = tested.rpartition("/")
         folder = self.out / "decoded" / run.name / other
-        argv = generate_command(
-            self.experiment.sets[other or run.data].folder.absolute(),
-            train.product.with_name(f"checkpoint_{self.experiment.decoded}.pt"),
-            folder,
-            task=str(data.base.get("task._name", "parp_finetuning")),
-            labels=str(data.base.get("task.labels", "ltr")),
-            subset=split,
-            beam=self.experiment.beam,
-            cpu=bool(data.base.get("common.cpu", False)),
-        )
         product = folder / f"generate-{split}.txt"
-        reads = manifests(self.experiment.sets[other or run.data].folder, data.base, [split])
+        source = self.experiment.sets[other or run.data].folder
+        checkpoint = train.product.with_name(f"checkpoint_{self.experiment.decoded}.pt")
+        reads = manifests(source, data.base, [split])
+        if data.base.classifies_text:
+            argv = classify_command(source.absolute(), checkpoint, product, subset=split)
+        else:
+            argv = generate_command(
+                source.absolute(),
+                checkpoint,
+                folder,
+                task=str(data.base.get("task._name", "parp_finetuning")),
+                labels=str(data.base.get("task.labels", "ltr")),
+                subset=split,
+                beam=self.experiment.beam,
+                cpu=bool(data.base.get("common.cpu", False)),
+            )
         return self._add(Step(f"decode {run.name} {tested}", tuple(argv), product, (train.name,), reads=reads))
 
     def _set(self, run: Run) -> TrainingSet:

@@ -31,6 +31,7 @@ RUNS = {
     "s3_router_finetuning": (15, 15),
     "s3_router_pruning": (21, 21),
     "s3_router_languages": (20, 20),
+    "glue": (49, 49),  # 7 tasks x (dense, 3 methods x 2 sparsities)
 }
 
 

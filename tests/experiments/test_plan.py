@@ -267,3 +267,18 @@ def test_variants_are_named_settings_of_some_runs(described: Described) -> None:
         described("variants: {erk: x}\nruns: [{method: dense}]")
     with pytest.raises(ConfigError, match=r"settings='common.seed=3': the plan sets this"):
         described("variants: {erk: ['common.seed=3']}\nruns: [{method: dense, variant: erk}]")
+
+
+def test_text_starts_by_fairseqs_key_and_is_tested_by_classifying(described: Described) -> None:
+    head = "config: small_text\ntest: [valid]\ndata: {texts: data/texts}\n"
+    plan = described(head + "runs: [{method: omp, sparsity: 0.5}]")
+    dense, train = plan.steps["train dense-seed1"], plan.steps["train omp-0.5-seed1"]
+    assert setting(train, "task.pruning.mask") == str(plan.steps["mask omp-0.5-seed1"].product)
+    for step in (dense, train):
+        assert setting(step, "checkpoint.finetune_from_model") == str(Path("model.pt").absolute())
+        assert not [word for word in step.argv if "w2v_path" in word or "freeze" in word]
+    decode = plan.steps["decode omp-0.5-seed1 valid"]
+    assert decode.argv[2:] == (
+        "classify", str(train.product), "--data", str(Path("data/texts").absolute()), "--split", "valid",
+        "--results", str(decode.product),
+    )  # fmt: skip
