@@ -18,3 +18,4 @@ def load_plugin() -> None:
     import fairseq_parp.models.parp_wav2vec_ctc  # noqa: F401
     import fairseq_parp.tasks.parp_audio_classification  # noqa: F401
     import fairseq_parp.tasks.parp_finetuning  # noqa: F401
+    import fairseq_parp.tasks.parp_sentence_prediction  # noqa: F401

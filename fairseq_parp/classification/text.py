@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq_parp.classification.registry import Prediction
 from torch import Tensor
 
 from fairseq_parp.checkpoints.finetuned import override
+from fairseq_parp.classification.registry import Prediction
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.errors import CheckpointError, ManifestError, OneLineExit, ParpError, absolute
 from fairseq_parp.plugin import load_plugin
@@ -50,6 +50,7 @@ class TextClassifier:
                 vocabulary = Vocabulary.of_state(state, str(path))
                 if vocabulary is None:
                     raise CheckpointError(absolute(path), "does not keep its labels: another task than this trained it")
+                state["cfg"].task.num_classes = len(vocabulary.names)  # the recipe may have left it open
                 self._task = TASK_REGISTRY["parp_sentence_prediction"](state["cfg"].task, vocabulary)
                 load = checkpoint_utils.load_model_ensemble_and_task
                 (self._model,), _, _ = load([str(path)], task=self._task, state=state)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", help="finetuned classifier")
-    parser.add_argument("files", metavar="FILE", nargs="*", help="inputs: audio files, or text files with a text a line")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="inputs: audio files, or text files with a text a line"
+    )
     parser.add_argument("--data", metavar="DIR", help="data folder: print the accuracy over one of its splits")
     parser.add_argument("--split", metavar="NAME", default="test", help="split of --data (default: test)")
     parser.add_argument("--plot", metavar="PNG", help="with --data: the confusion matrix as a picture")

@@ -28,10 +28,9 @@ def digests(files: Iterable[Path]) -> dict[str, str]:
 def manifests(folder: Path, base: BaseConfig, splits: Iterable[str]) -> tuple[Path, ...]:
     """Return the files of a data folder that some splits are read from: manifests, labels and the dictionary."""
     if base.classifies_text:
-        files = sorted(folder.glob("*/dict.txt")) + [
-            folder / "tokenizer" / name for name in ("encoder.json", "vocab.bpe")
-        ]
-        return (*files, *(file for split in splits for file in sorted(folder.glob(f"*/{split.strip()}.*"))))
+        tokenizer = (folder / "tokenizer" / name for name in ("encoder.json", "vocab.bpe"))
+        examples = (file for split in splits for file in sorted(folder.glob(f"*/{split.strip()}.*")))
+        return (*sorted(folder.glob("*/dict.txt")), *tokenizer, *examples)
     labels = base.get("task.labels", "ltr")
     files = [f"{split.strip()}.{kind}" for split in splits for kind in ("tsv", labels)]
     return tuple(folder / name for name in (*files, f"dict.{labels}.txt"))

@@ -11,7 +11,6 @@ from typing import Any
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.models.roberta import RobertaModel
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from fairseq_parp.errors import CheckpointError, ConfigError, DictionaryError, absolute, listing, unknown_key
 from fairseq_parp.text.vocabulary import Vocabulary
@@ -23,22 +22,6 @@ _POSITIONS = "sentence_encoder.embed_positions.weight"
 
 _MORE_KEYS = ("_name", "checkpoint_activations", "offload_activations")
 """Keys of RoBERTa's that neither its arguments nor its architectures name."""
-
-
-def require_start(task_cfg: Any) -> None:
-    """Check that a training names the pretrained checkpoint, or that it is to start from random weights.
-
-    Raises:
-        ConfigError: ``checkpoint.finetune_from_model`` was left open.
-    """
-    try:
-        run = task_cfg._get_root()
-        left_open = "checkpoint" in run and OmegaConf.is_missing(run.checkpoint, "finetune_from_model")
-    except (AttributeError, OmegaConfBaseException):  # a task on its own, whose config is part of no training's
-        return
-    if left_open:
-        allowed = "must be the pretrained checkpoint; null trains from random weights"
-        raise ConfigError("checkpoint.finetune_from_model", "???", allowed)
 
 
 def require_roberta(model_cfg: Any, training: bool) -> None:

@@ -15,7 +15,7 @@ from fairseq_parp import compat
 from fairseq_parp.errors import ConfigError, absolute, listing, one_line_errors
 from fairseq_parp.mask_files.first import sources_of
 from fairseq_parp.sparsity import Sources
-from fairseq_parp.tasks._roberta import require_criterion, require_pretrained, require_roberta, require_start
+from fairseq_parp.tasks._roberta import require_criterion, require_pretrained, require_roberta
 from fairseq_parp.text.folder import require_room, require_split
 from fairseq_parp.text.vocabulary import KEY, Vocabulary
 from fairseq_parp.training.fields import PruningFields
@@ -59,7 +59,6 @@ class ParpSentencePredictionTask(PruningLifeCycle, SentencePredictionTask):
             if OmegaConf.is_missing(cfg, "data"):
                 raise ConfigError("task.data", "???", "must be the folder that fairseq-parp manifest text writes")
             require_unsharded(cfg)
-            require_start(cfg)
             if cfg.regression_target:
                 raise ConfigError("criterion.regression_target", True, "is not supported: labels are classes here")
             vocabulary = Vocabulary.of_folder(Path(cfg.data))
@@ -83,7 +82,9 @@ class ParpSentencePredictionTask(PruningLifeCycle, SentencePredictionTask):
         super().load_dataset(split, combine=combine, **kwargs)
         self.datasets[split] = EveryText(self.datasets[split], folder, split)
         with one_line_errors():
-            require_room(self.datasets[split].sizes, self.cfg.max_positions, f"{absolute(folder)}: {split}")
+            examples = self.datasets[split]
+            sizes = [int(examples.num_tokens(index)) for index in range(len(examples))]
+            require_room(sizes, self.cfg.max_positions, f"{absolute(folder)}: {split}")
 
     def get_batch_iterator(self, dataset: Any, *args: Any, **options: Any) -> Any:
         """Return fairseq's iterator; that of the training set is noted for :meth:`training_data`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from fairseq.data import TokenBlockDataset, data_utils
+from fairseq.data import TokenBlockDataset
 
 from fairseq_parp import compat
 
@@ -14,4 +14,3 @@ def test_each_text_is_a_block_of_its_own() -> None:
     texts = [torch.arange(4, 4 + size) for size in (3, 1, 5)]
     blocks = TokenBlockDataset(texts, np.array([3, 1, 5]), 8, pad=1, eos=2, break_mode="eos")
     assert [block.tolist() for block in blocks] == [text.tolist() for text in texts]
-    assert data_utils.batch_by_size(blocks.ordered_indices(), blocks.num_tokens, max_tokens=8)

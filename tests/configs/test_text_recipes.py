@@ -55,7 +55,7 @@ def test_numbers_and_header(name: str) -> None:
         "optimization.max_update": int(row["updates_parp"]),
         "task.pruning.interval": int(row["interval_parp"]),
         "task._name": "parp_sentence_prediction",
-        "checkpoint.finetune_from_model": "???",
+        "checkpoint.finetune_from_model": "roberta.base/model.pt",
         "checkpoint.best_checkpoint_metric": "accuracy",
         "checkpoint.maximize_best_checkpoint_metric": True,
         "checkpoint.save_dir": f"outputs/{name}",

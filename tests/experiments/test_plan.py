@@ -270,8 +270,8 @@ def test_variants_are_named_settings_of_some_runs(described: Described) -> None:
 
 
 def test_text_starts_by_fairseqs_key_and_is_tested_by_classifying(described: Described) -> None:
-    head = "config: small_text\ntest: [valid]\ndata: {texts: data/texts}\n"
-    plan = described(head + "runs: [{method: omp, sparsity: 0.5}]")
+    runs = "runs: [{method: omp, sparsity: 0.5}]"
+    plan = described(runs, "config=small_text", "test=[valid]", "data=data/texts", "checkpoint=model.pt")
     dense, train = plan.steps["train dense-seed1"], plan.steps["train omp-0.5-seed1"]
     assert setting(train, "task.pruning.mask") == str(plan.steps["mask omp-0.5-seed1"].product)
     for step in (dense, train):

@@ -56,18 +56,21 @@ def refused(config: dict[str, Any], save: Path) -> str:
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ({"task": {"num_classes": 3}}, "task.num_classes=3: .* has 2 labels: animals, tools; leave the key out"),
+        (
+            {"task": {"num_classes": 3}},
+            "task.num_classes=3: .* has 2 labels: .*; leave the key out",
+        ),
         (
             {"task": {"max_positions": 9}},
-            "task.max_positions=9: .* examples in .*data: train are longer, up to .* tokens",
+            "task.max_positions=9: .* examples in .*data: (train|valid) are longer, up to .* tokens",
         ),
         ({"criterion": {"regression_target": True}}, "criterion.regression_target=True: is not supported"),
-        ({"model": {"_name": "transformer"}}, "model._name='transformer': is no text encoder .* it takes roberta"),
-        ({"model": {"encoder_layer": 2}}, "model.encoder_layer=2: no such key; did you mean encoder_layers?"),
         (
-            {"checkpoint": {"finetune_from_model": "???"}},
-            "finetune_from_model='[?]+': must be the pretrained checkpoint",
+            {"model": {"_name": "transformer"}},
+            "model._name='transformer': is no text encoder .*; roberta, .* are",
         ),
+        ({"model": {"encoder_layer": 2}}, "model.encoder_layer=2: no such key; did you mean encoder_layers?"),
+        ({"checkpoint": {"finetune_from_model": "nothing.pt"}}, "finetune_from_model='nothing.pt': no such file"),
         (
             {"checkpoint": {"best_checkpoint_metric": "wer"}},
             "best_checkpoint_metric='wer': must be one of loss, accuracy",
@@ -95,7 +98,7 @@ def _one_label(folder: Path) -> None:
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a label that the dictionary lacks": (
         lambda folder: _binarise(folder, "label", ["animals"] * 23 + ["plants"]),
-        "example 24 has a label that label/dict.txt lacks; it has 'animals', 'tools'",
+        "example 24 has a label that label/dict.txt lacks; it has 'tools', 'animals'",
     ),
     "one class in the training": (
         lambda folder: _binarise(folder, "label", ["tools"] * 24),
@@ -158,7 +161,7 @@ def test_labels_that_are_not_the_runs(finetuned: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("ctc", "holds no RoBERTa, but wav2vec2: name a text encoder"),
+        ("ctc", "holds no RoBERTa but wav2vec2, which cannot classify text here"),
         ("positions", "task.max_positions=64: .* has 32 positions; give that number"),
         ("tokens", "input0/dict.txt: another dictionary than .*: 99 tokens there, .* here"),
         ("width", "does not fit this command"),

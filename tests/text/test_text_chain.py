@@ -10,11 +10,11 @@ import docstrings
 import pytest
 import texts
 import tiny
-from fairseq_parp.classification.registry import load_classifier
 from in_process import state_of
 from test_training import differences
 
 from fairseq_parp import cli
+from fairseq_parp.classification.registry import load_classifier
 from fairseq_parp.mask_files.report import report
 from fairseq_parp.sparsity.counting import zero_count
 
@@ -81,7 +81,7 @@ def require_the_chain_works(chain: Chain) -> None:
     assert min(points.values()) >= 20, points
     for checkpoint in (parp, omp):
         found = report(checkpoint).prunable
-        assert found.zeros == zero_count(0.5, found.total)
+        assert found.zeros == zero_count(0.5, found.size)
     words = [word for row in (chain.folder / "test.tsv").read_text().lower().splitlines()[1:]
              for word in docstrings.LABELS.values() if word in row.split("\t")[0]]  # fmt: skip
     assert words == []
