@@ -160,6 +160,14 @@ class AudioError(ParpError):
         self.path, self.reason = fspath(path), reason
 
 
+class ImagesError(ParpError):
+    """Pictures, or the features of pictures, are missing, damaged, or do not fit the captions or the model."""
+
+    def __init__(self, path: str | PathLike[str], reason: str) -> None:
+        super().__init__(f"{absolute(path)}: {reason}")
+        self.path, self.reason = absolute(path), reason
+
+
 class LanguageModelError(ParpError):
     """A language model or a lexicon is missing, or is not what it has to be; ``path`` may end in ``:LINE``."""
 

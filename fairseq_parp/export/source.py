@@ -23,6 +23,7 @@ from fairseq_parp.decoding.alone import each_alone
 from fairseq_parp.decoding.encoder import CTCModel, encode
 from fairseq_parp.errors import CheckpointError, ExportError, absolute
 from fairseq_parp.export.encoders import Encoder
+from fairseq_parp.export.grounded import is_grounded, plain_encoder
 from fairseq_parp.plugin import load_plugin
 
 BENEATH = "w2v_encoder.w2v_model."
@@ -55,6 +56,8 @@ class Source:
         load_plugin()
         state = read(path)
         state["model"] = merged(str(path), state["model"])
+        if is_grounded(state):
+            state = plain_encoder(state)
         return cls(Path(path), state, encoder_config(state))
 
     def halved(self) -> Source:

@@ -9,6 +9,7 @@ from typing import Any
 
 import labelled
 import pytest
+import small
 import test_any_task
 import texts
 import tiny
@@ -40,6 +41,7 @@ DATA: dict[str, Callable[[Path], str]] = {
     "parp_sentence_prediction": text,
     "pruned_pretraining": test_any_task.speech,
     "pruned_translation": test_any_task.translation,
+    "grounded_pretraining": small.recipe,
 }
 """What writes a task's data and returns its config."""
 

@@ -1,0 +1,96 @@
+"""The criterion ``grounded``: the loss between captions and pictures, and wav2vec 2.0's own, by a weight alpha."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+from torch import Tensor
+from torch.nn import functional
+
+from fairseq_parp.grounded.losses import masked_margin_softmax
+from fairseq_parp.training.gathering import gather
+
+_MEANS = ("loss", "loss_av", "loss_ssl", "contrastive", "diversity", "feature_penalty", "accuracy", "code_perplexity")
+
+
+@dataclass
+class GroundedCriterionConfig(FairseqDataclass):
+    """Weights of the losses; the defaults are the published ones."""
+
+    alpha: float = field(default=0.5, metadata={"help": "weight of the pictures' loss; 1 - alpha is wav2vec 2.0's"})
+    margin: float = field(default=1.0, metadata={"help": "taken off the score of an item's own picture"})
+    diversity: float = field(
+        default=0.1, metadata={"help": "weight of the quantiser's diversity in wav2vec 2.0's loss"}
+    )
+    feature_penalty: float = field(
+        default=0.0, metadata={"help": "weight of the mean square of the convolutions' output in wav2vec 2.0's loss"}
+    )
+
+
+@register_criterion("grounded", dataclass=GroundedCriterionConfig)
+class GroundedCriterion(FairseqCriterion):
+    """``alpha * loss_av + (1 - alpha) * (contrastive + weights * extras)``, natural logarithms.
+
+    Both are means, over the items and over the masked frames, and the sample size is 1: alpha has the same meaning in
+    every batch. Over ranks, embeddings are gathered with their gradients, so that a batch is that of all ranks.
+    """
+
+    def __init__(self, task: Any, alpha: float, margin: float, diversity: float, feature_penalty: float) -> None:
+        super().__init__(task)
+        self.alpha, self.margin = alpha, margin
+        self.diversity, self.feature_penalty = diversity, feature_penalty
+
+    def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, int, dict[str, Any]]:  # noqa: ARG002
+        """Return the loss, the sample size 1, and what is logged."""
+        result = model(**sample["net_input"])
+        logged: dict[str, Any] = {"nsentences": len(sample["id"]), "ntokens": len(sample["id"]), "sample_size": 1}
+        parts = []
+        if self.alpha > 0:
+            parts.append(self.alpha * self._matching(result, sample, logged))
+        if self.alpha < 1:
+            parts.append((1 - self.alpha) * self._ssl(model, result, logged))
+        loss: Tensor = sum(parts[1:], parts[0])
+        logged["loss"] = float(loss)
+        return loss, 1, logged
+
+    def _matching(self, result: dict[str, Any], sample: dict[str, Any], logged: dict[str, Any]) -> Tensor:
+        audio, image, ids = gather(result["audio"]), gather(result["image"]), gather(sample["image_ids"])
+        found = masked_margin_softmax(image.float() @ audio.float().t(), ids, self.margin)
+        logged |= {"loss_av": float(found.loss), "negatives": found.negatives}
+        return found.loss
+
+    def _ssl(self, model: Any, result: dict[str, Any], logged: dict[str, Any]) -> Tensor:
+        """Return wav2vec 2.0's loss: a mean over the masked frames, and weighted extras."""
+        logits, target = model.get_logits(result).float(), model.get_targets(None, result)
+        if not len(logits):  # audio so short that nothing was masked
+            contrastive = logits.sum() + 0.0 * result["features_pen"]
+        else:
+            contrastive = functional.cross_entropy(logits, target)
+            with torch.no_grad():
+                logged["accuracy"] = float((logits.argmax(1) == 0).float().mean())
+        loss: Tensor = contrastive + self.feature_penalty * result["features_pen"]
+        logged |= {"contrastive": float(contrastive), "feature_penalty": float(result["features_pen"])}
+        if "prob_perplexity" in result:
+            diversity = (result["num_vars"] - result["prob_perplexity"]) / result["num_vars"]
+            loss = loss + self.diversity * diversity
+            logged |= {"diversity": float(diversity), "code_perplexity": float(result["code_perplexity"])}
+        logged["loss_ssl"] = float(loss)
+        return loss
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+        """Log means over batches and ranks; every batch counts once."""
+        for key in (*_MEANS, "negatives"):
+            values = [log[key] for log in logging_outputs if key in log]
+            if values:
+                metrics.log_scalar(key, sum(values) / len(values), len(values), round=3)
+        metrics.log_scalar("ntokens", sum(log.get("ntokens", 0) for log in logging_outputs))
+        metrics.log_scalar("nsentences", sum(log.get("nsentences", 0) for log in logging_outputs))
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """Return that they cannot: values that a batch lacks count for nothing."""
+        return False

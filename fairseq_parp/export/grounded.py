@@ -1,0 +1,54 @@
+"""The plain wav2vec 2.0 within a grounded checkpoint: what stock fairseq, ``parp_finetuning`` and transformers know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from fairseq_parp.compat.no_eval import building
+
+logger = logging.getLogger(__name__)
+
+GROUNDED = "grounded_wav2vec2"
+_PARTS = ("grounded.", "encoder.cls")
+
+
+def is_grounded(state: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint holds a grounded model."""
+    cfg = state.get("cfg")
+    return cfg is not None and cfg["model"].get("_name") == GROUNDED
+
+
+def plain_encoder(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checkpoint of the plain encoder; its tensors are the same.
+
+    A model that pictures alone have trained has the layers below the tap. What only wav2vec 2.0's loss uses was never
+    built there; it is drawn at random (seed 1), so that every loader finds a whole file.
+    """
+    from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
+    from fairseq.tasks.audio_pretraining import AudioPretrainingConfig
+
+    cfg: Any = OmegaConf.to_container(OmegaConf.create(state["cfg"]), resolve=True, enum_to_str=True)
+    model = {key: value for key, value in cfg["model"].items() if key in Wav2Vec2Config.__dataclass_fields__}
+    if cfg["model"]["alpha"] == 1:
+        model["encoder_layers"] = cfg["model"]["shared_layers"]
+    task = {key: value for key, value in cfg["task"].items() if key in AudioPretrainingConfig.__dataclass_fields__}
+    kept = {name: value for name, value in state["model"].items() if not name.startswith(_PARTS)}
+    with building(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        whole = Wav2Vec2Model(OmegaConf.merge(OmegaConf.structured(Wav2Vec2Config), model)).state_dict()
+    random = {name: value for name, value in whole.items() if name not in kept}
+    if random:
+        logger.warning(f"at random, as pictures alone trained this model: {sorted({n.split('.')[0] for n in random})}")
+    config = {
+        **cfg,
+        "model": {**model, "_name": "wav2vec2"},
+        "task": {**task, "_name": "audio_pretraining", "enable_padding": True},
+        "criterion": {"_name": "wav2vec", "infonce": True, "loss_weights": [0.1, 0.0], "log_keys": []},
+        "common": {**cfg["common"], "user_dir": None},
+    }
+    return {**state, "cfg": config, "model": kept | random}

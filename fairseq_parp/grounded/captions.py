@@ -1,0 +1,48 @@
+"""``SPLIT.img`` beside ``SPLIT.tsv``: one picture's id a line, that of the utterance on the same place of the tsv."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairseq_parp.errors import ImagesError, listing
+from fairseq_parp.grounded.features import Features
+
+
+def rows_of(file: Path, utterances: int, features: Features, skipped: Collection[int] = ()) -> NDArray[np.int64]:
+    """Return the row in ``features`` of each utterance's picture.
+
+    Args:
+        file: ``SPLIT.img``.
+        utterances: lines of the tsv after its first.
+        features: of the pictures.
+        skipped: places in the tsv of utterances that fairseq leaves out.
+
+    Raises:
+        ImagesError: the file is not there, has another number of lines, or names a picture that has no features.
+    """
+    if not file.is_file():
+        raise ImagesError(
+            file, "is not there: the folder has audio alone; give each line of the tsv its picture's id, or alpha=0"
+        )
+    ids = file.read_text(encoding="utf-8").splitlines()
+    if len(ids) != utterances:
+        raise ImagesError(file, f"has {len(ids)} lines; {file.with_suffix('.tsv').name} has {utterances} utterances")
+    kept = [(line, name.strip()) for line, name in enumerate(ids) if line not in skipped]
+    missing = [f"line {line + 1} ({name!r})" for line, name in kept if name not in features.rows]
+    if missing:
+        raise ImagesError(file, f"{len(missing)} picture(s) have no features in {features.path}: {listing(missing)}")
+    return np.array([features.rows[name] for _, name in kept], dtype=np.int64)
+
+
+def require_gallery(file: Path, rows: NDArray[np.int64]) -> None:
+    """Check that captions have something to be told apart from.
+
+    Raises:
+        ImagesError: they all show one picture.
+    """
+    if len(set(rows.tolist())) < 2:
+        raise ImagesError(file, f"shows {len(set(rows.tolist()))} picture(s); retrieval needs two at least")

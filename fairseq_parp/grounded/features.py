@@ -1,0 +1,93 @@
+"""``images.safetensors``: the features of pictures' regions, read one picture at a time and written whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fairseq_parp.errors import ImagesError
+from fairseq_parp.files import write_whole
+
+FILE = "images.safetensors"
+
+_MAKE = "fairseq-parp images embed FOLDER -o FILE makes such a file"
+
+
+class Features:
+    """The features of a set of pictures.
+
+    Attributes:
+        path: of the file.
+        ids: of the pictures, in the order of the rows.
+        encoder: name of the image encoder that made them.
+        regions, width: of every picture's features.
+        has_boxes: whether the regions have boxes.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a file; no features are read yet.
+
+        Raises:
+            ImagesError: it is not there, damaged, or not such a file.
+        """
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise ImagesError(self.path, f"is not there; {_MAKE}")
+        try:
+            with safe_open(self.path, "pt") as file:
+                metadata, names = file.metadata() or {}, set(file.keys())
+                shapes = {name: file.get_slice(name).get_shape() for name in names}
+            self.ids: list[str] = json.loads(metadata["ids"])
+            self.encoder = str(metadata["encoder"])
+            count, self.regions, self.width = shapes["features"]
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise ImagesError(self.path, f"has no features of pictures ({error}); {_MAKE}") from None
+        self.has_boxes = "boxes" in shapes
+        if len(set(self.ids)) != len(self.ids):
+            raise ImagesError(self.path, "has a picture's id twice")
+        if count != len(self.ids):
+            raise ImagesError(self.path, f"has {count} rows of features and {len(self.ids)} ids")
+        if self.has_boxes and shapes["boxes"] != [count, self.regions, 4]:
+            raise ImagesError(self.path, f"has boxes of shape {shapes['boxes']}, not {[count, self.regions, 4]}")
+        self._opened: tuple[int, Any] = (0, None)
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Row by id."""
+        return {name: row for row, name in enumerate(self.ids)}
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor | None]:
+        """Return the features (R, C) of a picture, and its boxes (R, 4) where there are some, in float32.
+
+        Raises:
+            ImagesError: they have NaN or infinite values.
+        """
+        if self._opened[0] != os.getpid():  # each worker process reads through a handle of its own
+            self._opened = os.getpid(), safe_open(self.path, "pt")
+        file = self._opened[1]
+        features = file.get_slice("features")[row].float()
+        if not torch.isfinite(features).all():
+            raise ImagesError(self.path, f"the features of picture {self.ids[row]!r} are NaN or infinite")
+        return features, file.get_slice("boxes")[row].float() if self.has_boxes else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": (0, None)}
+
+
+def write_features(
+    path: str | Path, ids: Sequence[str], features: Tensor, encoder: str, boxes: Tensor | None = None
+) -> None:
+    """Write features (N, R, C) of N pictures, in half precision, and boxes (N, R, 4) as fractions of the picture."""
+    tensors = {"features": features.half().contiguous()}
+    if boxes is not None:
+        tensors["boxes"] = boxes.float().contiguous()
+    write_whole(Path(path), save(tensors, {"ids": json.dumps(list(ids)), "encoder": encoder}))

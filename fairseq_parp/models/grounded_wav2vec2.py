@@ -1,0 +1,152 @@
+"""``grounded_wav2vec2``: wav2vec 2.0 whose inner layer also feeds an embedding that is compared with pictures'."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from fairseq.models import register_model
+from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
+from omegaconf import II
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fairseq_parp.errors import ConfigError, one_line_errors
+from fairseq_parp.grounded.audio import HEADS, AudioHead
+from fairseq_parp.grounded.image import ImageBranch
+from fairseq_parp.models._tapped import TappedEncoder
+from fairseq_parp.models._warm_start import load_into
+
+logger = logging.getLogger(__name__)
+
+SIMILARITIES = ("inner", "cosine")
+"""Values of ``model.similarity``."""
+
+
+@dataclass
+class GroundedWav2Vec2Config(Wav2Vec2Config):
+    """fairseq's ``wav2vec2``, and the grounded parts; the defaults are the published ones for base."""
+
+    w2v_path: Optional[str] = field(  # noqa: UP045
+        default=None, metadata={"help": "pretrained or grounded checkpoint to start from"}
+    )
+    shared_layers: int = field(default=8, metadata={"help": "layers below the tapped output, which pictures train"})
+    cls_token: bool = field(default=True, metadata={"help": "a learned vector stands before the frames"})
+    audio_head: str = field(default="resdavenet", metadata={"help": "resdavenet or small"})
+    embedding: int = field(default=768, metadata={"help": "width of both embeddings"})
+    grounded_heads: int = field(default=12, metadata={"help": "attention heads in audio head and image branch"})
+    grounded_dropout: float = field(default=0.1, metadata={"help": "dropout in audio head and image branch"})
+    image_layers: int = field(default=6, metadata={"help": "Transformer layers of the image branch"})
+    image_width: int = field(default=0, metadata={"help": "width of a region's features; 0 takes the data's"})
+    image_boxes: Optional[bool] = field(default=None, metadata={"help": "regions have boxes; by default as the data"})  # noqa: UP045
+    similarity: str = field(default="inner", metadata={"help": "inner product, or cosine over the temperature"})
+    temperature: float = field(default=0.07, metadata={"help": "divides cosines"})
+    alpha: float = II("criterion.alpha")
+
+
+@register_model("grounded_wav2vec2", dataclass=GroundedWav2Vec2Config)
+class GroundedWav2Vec2(Wav2Vec2Model):
+    """wav2vec 2.0, an audio head on an inner layer, and an image branch; what ``alpha`` leaves unused is not built.
+
+    Attributes:
+        ssl: whether wav2vec 2.0's own loss is trained. Else nothing is built above the tap.
+        grounded: audio head and image branch; None where pictures train nothing.
+    """
+
+    def __init__(self, cfg: GroundedWav2Vec2Config) -> None:
+        _require(cfg)
+        super().__init__(cfg)
+        self.ssl, tapped = cfg.alpha < 1, cfg.alpha > 0
+        self.grounded: Optional[nn.ModuleDict] = None  # noqa: UP045
+        if tapped:
+            self.encoder = TappedEncoder(cfg, cfg.shared_layers, cfg.cls_token)
+            width, heads, dropout = cfg.embedding, cfg.grounded_heads, cfg.grounded_dropout
+            self.grounded = nn.ModuleDict(
+                {
+                    "audio": AudioHead(cfg.audio_head, cfg.encoder_embed_dim, width, heads, dropout, cfg.cls_token),
+                    "image": ImageBranch(
+                        cfg.image_width, width, heads, cfg.image_layers, dropout, bool(cfg.image_boxes)
+                    ),
+                }
+            )
+        if not self.ssl:
+            del self.encoder.layers[cfg.shared_layers :]
+            self.quantizer = self.project_q = self.target_glu = self.final_proj = None
+            self.mask_emb.requires_grad_(False)  # nothing is masked, so nothing trains it
+
+    @classmethod
+    def build_model(cls, cfg: GroundedWav2Vec2Config, task: Any = None) -> "GroundedWav2Vec2":  # noqa: ARG003
+        """Build, and load ``w2v_path`` where one is given."""
+        with one_line_errors():
+            model = cls(cfg)
+            if cfg.w2v_path is not None:
+                load_into(model, cfg.w2v_path)
+            return model
+
+    def forward(
+        self,
+        source: Tensor,
+        padding_mask: Optional[Tensor] = None,  # noqa: UP045
+        images: Optional[Tensor] = None,  # noqa: UP045
+        boxes: Optional[Tensor] = None,  # noqa: UP045
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Return fairseq's result, or without SSL an empty one; with ``images`` also both embeddings.
+
+        Args:
+            source: (B, samples).
+            padding_mask: (B, samples) true beyond an utterance.
+            images: (B, R, C) features of each utterance's picture.
+            boxes: (B, R, 4) places of the regions.
+            options: of fairseq's model, such as ``features_only``.
+
+        Returns:
+            beside fairseq's: ``audio`` and ``image``, (B, width) each.
+        """
+        if images is None or self.grounded is None:
+            return super().forward(source, padding_mask, **options)  # type: ignore[no-any-return]
+        if self.ssl:
+            result = super().forward(source, padding_mask, **options)
+        else:
+            result = super().forward(source, padding_mask, mask=False, features_only=True)
+        result["audio"], result["image"] = self._audio(result["padding_mask"]), self.embed_images(images, boxes)
+        return result  # type: ignore[no-any-return]
+
+    def embed_audio(self, source: Tensor, padding_mask: Optional[Tensor] = None) -> Tensor:  # noqa: UP045
+        """Return embeddings (B, width) of whole, unmasked utterances (B, samples)."""
+        found = super().forward(source, padding_mask, mask=False, features_only=True, layer=self.cfg.shared_layers - 1)
+        return self._audio(found["padding_mask"])
+
+    def embed_images(self, images: Tensor, boxes: Optional[Tensor] = None) -> Tensor:  # noqa: UP045
+        """Return embeddings (B, width) of pictures; see :meth:`forward`."""
+        found: Tensor = self.grounded["image"](images, boxes)  # type: ignore[index]
+        return functional.normalize(found.float(), dim=1) if self.cfg.similarity == "cosine" else found
+
+    def _audio(self, padding: Optional[Tensor]) -> Tensor:  # noqa: UP045
+        """Return the embeddings of the utterances whose inner layer was just computed."""
+        frames, cls = self.encoder.take_tapped()
+        found: Tensor = self.grounded["audio"](frames, padding, cls)  # type: ignore[index]
+        cosine = self.cfg.similarity == "cosine"
+        return functional.normalize(found.float(), dim=1) / float(self.cfg.temperature) if cosine else found
+
+
+def _require(cfg: GroundedWav2Vec2Config) -> None:
+    """Check the model's keys.
+
+    Raises:
+        ConfigError: one has a value that is not allowed.
+    """
+    if not 0 <= cfg.alpha <= 1:
+        raise ConfigError("criterion.alpha", cfg.alpha, "must be between 0 (wav2vec 2.0's loss) and 1 (pictures alone)")
+    if cfg.alpha == 0:
+        return
+    if not 1 <= cfg.shared_layers <= cfg.encoder_layers:
+        raise ConfigError("model.shared_layers", cfg.shared_layers, f"must be 1 to {cfg.encoder_layers}, the layers")
+    for key, allowed in (("audio_head", HEADS), ("similarity", SIMILARITIES)):
+        if getattr(cfg, key) not in allowed:
+            raise ConfigError(f"model.{key}", getattr(cfg, key), f"must be one of {', '.join(allowed)}")
+    if cfg.embedding % cfg.grounded_heads:
+        raise ConfigError("model.grounded_heads", cfg.grounded_heads, f"must divide model.embedding={cfg.embedding}")
+    if str(cfg.layer_type) != "transformer" and getattr(cfg.layer_type, "value", "transformer") != "transformer":
+        raise ConfigError("model.layer_type", str(cfg.layer_type), "must be transformer: no other layers can be tapped")
+    if cfg.image_width < 1:
+        raise ConfigError("model.image_width", cfg.image_width, "must be the width of the pictures' features")

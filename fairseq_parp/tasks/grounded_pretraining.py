@@ -1,0 +1,211 @@
+"""The task ``grounded_pretraining``: wav2vec 2.0 trained on its own loss, on captions of pictures, or on both."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from fairseq.logging import metrics
+from fairseq.tasks import register_task
+from fairseq.tasks.audio_pretraining import AudioPretrainingConfig, AudioPretrainingTask
+from omegaconf import OmegaConf
+
+from fairseq_parp import compat
+from fairseq_parp.architectures.convolutions import shortest_input
+from fairseq_parp.criterions import grounded  # noqa: F401 (registers the criterion)
+from fairseq_parp.errors import ConfigError, absolute, listing, one_line_errors
+from fairseq_parp.grounded.captions import require_gallery, rows_of
+from fairseq_parp.grounded.features import FILE, Features
+from fairseq_parp.grounded.recall import METRICS
+from fairseq_parp.manifests.checking import require, require_long_enough
+from fairseq_parp.training.captioned import Captioned, EveryCaption, FromStart
+from fairseq_parp.training.fields import PruningFields
+from fairseq_parp.training.gallery import Gallery
+from fairseq_parp.training.identity import TrainingData
+from fairseq_parp.training.life_cycle import PruningLifeCycle
+from fairseq_parp.training.options import require_updates
+from fairseq_parp.training.utterances import require_readable
+
+logger = logging.getLogger(__name__)
+
+compat.install()
+
+
+@dataclass
+class GroundedPretrainingConfig(PruningFields, AudioPretrainingConfig):
+    """fairseq's ``audio_pretraining``, with pictures. Audio is padded, and cut after ``max_sample_size`` samples."""
+
+    images: Optional[str] = field(  # noqa: UP045
+        default=None, metadata={"help": "features of the pictures; by default images.safetensors in the data folder"}
+    )
+    image_encoder: Optional[str] = field(  # noqa: UP045
+        default=None, metadata={"help": "name of the image encoder; by default the one that the file names"}
+    )
+
+
+@register_task("grounded_pretraining", dataclass=GroundedPretrainingConfig)
+class GroundedPretrainingTask(PruningLifeCycle, AudioPretrainingTask):
+    """Joint, visual or plain pretraining; it prunes as every task here does."""
+
+    cfg: GroundedPretrainingConfig
+
+    def __init__(self, cfg: GroundedPretrainingConfig) -> None:
+        super().__init__(cfg)
+        self._alpha = 0.0
+        self._shortest = 1
+        self._features: Features | None = None
+        self._train_split = ""
+        self._batches: Any = None
+        self._gallery = Gallery()
+
+    @classmethod
+    def setup_task(cls, cfg: GroundedPretrainingConfig, **kwargs: Any) -> "GroundedPretrainingTask":
+        """Make the task."""
+        with one_line_errors():
+            if OmegaConf.is_missing(cfg, "data"):
+                raise ConfigError("task.data", "???", "must be the folder of the manifests")
+            for key in ("multi_corpus_keys", "binarized_dataset", "precompute_mask_config"):
+                if getattr(cfg, key, None):
+                    raise ConfigError(f"task.{key}", getattr(cfg, key), "is not supported with pictures")
+        return super().setup_task(cfg, **kwargs)  # type: ignore[no-any-return]
+
+    # --- building -------------------------------------------------------------------------------------------------
+
+    def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build the model for the pictures' features; of a checkpoint, no file that it was started from is needed."""
+        if from_checkpoint:
+            model_cfg.w2v_path = None
+        else:
+            with one_line_errors():
+                self._require(model_cfg)
+        model = super().build_model(model_cfg, from_checkpoint)
+        self._alpha = model.cfg.alpha if hasattr(model, "grounded") else 0.0
+        self._shortest = shortest_input(model)
+        return model
+
+    def _require(self, model_cfg: Any) -> None:
+        """Check the keys that depend on each other, and give the model the shape of the features.
+
+        Raises:
+            ConfigError: they do not fit together.
+            ImagesError: the features are missing or damaged.
+        """
+        run = self.cfg._get_root()
+        if model_cfg._name != "grounded_wav2vec2" or run.criterion._name != "grounded":
+            key = "model" if model_cfg._name != "grounded_wav2vec2" else "criterion"
+            names = {"model": "grounded_wav2vec2", "criterion": "grounded"}
+            raise ConfigError(f"{key}._name", run[key]._name, f"must be {names[key]} in the task grounded_pretraining")
+        metric = run.checkpoint.best_checkpoint_metric
+        if metric.startswith(("recall", "s2i", "i2s")):
+            if model_cfg.alpha == 0 or metric not in METRICS:
+                allowed = f"must be one of loss, {', '.join(METRICS)}; recall needs criterion.alpha above 0"
+                raise ConfigError("checkpoint.best_checkpoint_metric", metric, allowed)
+            if not run.checkpoint.maximize_best_checkpoint_metric:
+                raise ConfigError("checkpoint.maximize_best_checkpoint_metric", False, f"must be true for {metric}")
+        if model_cfg.alpha == 0:
+            return
+        size = run.dataset.batch_size
+        if size is None or size < 2 or run.dataset.max_tokens is not None:
+            key, value = ("batch_size", size) if size is None or size < 2 else ("max_tokens", run.dataset.max_tokens)
+            allowed = (
+                "must be 2 or more" if key == "batch_size" else "must be left out: the number of negatives would vary"
+            )
+            raise ConfigError(f"dataset.{key}", value, f"{allowed}; the other items of a batch are its negatives")
+        self._fit(model_cfg, self._open())
+
+    def _open(self) -> Features:
+        if self._features is None:
+            self._features = Features(self.cfg.images or Path(self.cfg.data, FILE))
+        return self._features
+
+    def _fit(self, model_cfg: Any, features: Features) -> None:
+        """Give the config what the features are like, or compare where it says so itself."""
+        asked = {"image_width": model_cfg.image_width or None, "image_boxes": model_cfg.image_boxes}
+        there = {"image_width": features.width, "image_boxes": features.has_boxes}
+        for key, value in asked.items():
+            if value not in (None, there[key]):
+                raise ConfigError(f"model.{key}", value, f"{features.path} has {there[key]}")
+            model_cfg[key] = there[key]
+        if self.cfg.image_encoder not in (None, features.encoder):
+            allowed = f"{features.path} was made by {features.encoder}"
+            raise ConfigError("task.image_encoder", self.cfg.image_encoder, allowed)
+        self.cfg.image_encoder = features.encoder
+        logger.info(f"pictures: {len(features.ids)}, {features.regions} x {features.width} by {features.encoder}")
+
+    # --- data -----------------------------------------------------------------------------------------------------
+
+    def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
+        """Load a split, having checked that its files are there and fit together."""
+        if "data_selector" in kwargs:  # only the trainer's loading of the training set says so
+            self._train_split = split
+        cfg = task_cfg or self.cfg
+        manifest = Path(self.cfg.data, f"{split}.tsv")
+        with one_line_errors():
+            require(self.cfg.data, split, None)
+            require_long_enough(self.cfg.data, split, max(self._shortest, 1) if not cfg.min_sample_size else 1)
+            audio = FromStart(
+                str(manifest),
+                cfg.max_sample_size,
+                sample_rate=cfg.sample_rate,
+                min_sample_size=cfg.min_sample_size,
+                normalize=cfg.normalize,
+            )
+            data: Any = audio
+            if self._alpha > 0:
+                rows = rows_of(manifest.with_suffix(".img"), audio.lines, self._open(), audio.skipped_indices)
+                require_gallery(manifest.with_suffix(".img"), rows)
+                data = Captioned(audio, self._open(), rows)
+        self.datasets[split] = EveryCaption(data, absolute(manifest))
+
+    def get_batch_iterator(self, dataset: Any, **options: Any) -> Any:
+        """Return fairseq's iterator; that of a validation set begins a new gallery."""
+        with one_line_errors():
+            batches = super().get_batch_iterator(dataset, **options)
+            if dataset is self.datasets.get(self._train_split):
+                require_updates(self.cfg, batches)
+                self._batches = batches
+            else:
+                self._gallery = Gallery()
+            return batches
+
+    def training_data(self) -> TrainingData | None:
+        """Return what the run trains on, for its checkpoints; None where no training set was loaded."""
+        if self._batches is None:
+            return None
+        return TrainingData.of(self.datasets[self._train_split], self._batches, self.cfg.seed)
+
+    def utterances(self, ids: list[int]) -> str:
+        """Name utterances of the training set, by manifest, line and file."""
+        train = self.datasets.get(self._train_split)
+        return listing([train.origin(index) for index in ids] if train is not None else ids, most=4)
+
+    # --- training and validation ----------------------------------------------------------------------------------
+
+    def train_step(self, sample: Any, *args: Any, **options: Any) -> Any:
+        """Train on one micro-batch whose audio and pictures could be read."""
+        with one_line_errors():
+            require_readable(sample)
+        return super().train_step(sample, *args, **options)
+
+    def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
+        """Validate on one batch, and keep the embeddings of its whole, unmasked utterances."""
+        with one_line_errors():
+            require_readable(sample)
+        done = super().valid_step(sample, model, criterion)
+        if self._alpha > 0:
+            inputs = sample["net_input"]
+            with torch.no_grad():
+                audio = model.embed_audio(inputs["source"], inputs["padding_mask"])
+                image = model.embed_images(inputs["images"], inputs.get("boxes"))
+            self._gallery.add(sample["id"], sample["image_ids"], audio, image)
+            done[2]["validated"] = 1
+        return done
+
+    def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
+        """Log what the criterion logs, and after a validation recall over its whole gallery."""
+        super().reduce_metrics(logging_outputs, criterion)
+        if any("validated" in log for log in logging_outputs):
+            gallery = self._gallery
+            for name in METRICS:
+                metrics.log_derived(name, lambda _, name=name: round(gallery.recall(name), 3))

@@ -1,0 +1,161 @@
+"""Real trainings of the task: what each alpha leaves, recall of the best checkpoint, the plain encoder, bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small
+import torch
+from in_process import train
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+
+from fairseq_parp import checkpoints
+from fairseq_parp.errors import OneLineExit
+from fairseq_parp.export.source import Source
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    import tiny
+
+    recipe: Any = OmegaConf.create(small.recipe(tmp_path_factory.mktemp("grounded")))
+    del recipe["hydra"]
+    recipe.common.update(user_dir=str(tiny.PLUGIN), log_format="none")
+    recipe.optimization.max_update = 3
+    made: dict[str, Any] = OmegaConf.to_container(recipe)  # type: ignore[assignment]
+    return made
+
+
+def changed(given: dict[str, Any], **groups: dict[str, Any]) -> dict[str, Any]:
+    return given | {name: given[name] | keys for name, keys in groups.items()}
+
+
+def test_joint_training_logs_both_losses_and_the_best_checkpoint_is_that_of_recall(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    train(given, tmp_path, method="parp", sparsity=0.5, interval=2)
+    state = checkpoints.read(tmp_path / "checkpoint_best.pt")
+    meters = {name for _, _, name, *_ in state["extra_state"]["metrics"]["valid"]}  # fairseq's order
+    assert meters >= {"loss", "loss_av", "loss_ssl", "contrastive", "diversity", "negatives"}
+    assert 0 <= state["extra_state"]["best"] <= 100
+    mask = next(each for each in state["extra_state"].values() if isinstance(each, dict) and "pruning" in each)
+    assert not [name for name in mask["pruning"]["mask"] if "grounded" in name]
+    source = Source.open(tmp_path / "checkpoint_best.pt")
+    plain = {name for name in state["model"] if not name.startswith(("grounded", "encoder.cls"))}
+    assert set(source.tensors) == plain
+    assert all(torch.equal(source.tensors[name], state["model"][name]) for name in plain)
+    assert len(source.model.state_dict()) == len(plain)  # fairseq builds and loads it
+
+
+def test_pictures_alone_leave_an_encoder_of_the_shared_layers(given: dict[str, Any], tmp_path: Path) -> None:
+    alone = changed(given, criterion={"alpha": 1.0}, model={"encoder_layerdrop": 0.0, "audio_head": "resdavenet"})
+    train(alone, tmp_path, method="dense")
+    state = checkpoints.read(tmp_path / "checkpoint_last.pt")
+    assert not [name for name in state["model"] if name.startswith(("encoder.layers.2", "quantizer", "final_proj"))]
+    source = Source.open(tmp_path / "checkpoint_last.pt")
+    assert source.encoder.layers == 2
+    assert all(
+        torch.equal(source.tensors[name], value) for name, value in state["model"].items() if name in source.tensors
+    )
+    assert source.model.encoder.layers[1].fc1.weight.equal(state["model"]["encoder.layers.1.fc1.weight"])
+
+
+def test_speech_alone_needs_no_pictures(given: dict[str, Any], tmp_path: Path) -> None:
+    data = small.corpus(tmp_path / "data")
+    for file in (*data.glob("*.img"), data / "images.safetensors"):
+        file.unlink()
+    checkpoint = {"best_checkpoint_metric": "loss", "maximize_best_checkpoint_metric": False}
+    alone = changed(given, criterion={"alpha": 0.0}, task={"data": str(data)}, checkpoint=checkpoint)
+    train(alone, tmp_path / "run", method="dense")
+    assert not [
+        n for n in checkpoints.read(tmp_path / "run" / "checkpoint_last.pt")["model"] if n.startswith("grounded")
+    ]
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    return lambda data: (data / name).unlink()
+
+
+def _unknown(data: Path) -> None:
+    file = data / "train.img"
+    file.write_text(file.read_text().replace("picture2", "nothing"))
+
+
+def _shorter(data: Path) -> None:
+    file = data / "train.img"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[1:]))
+
+
+def _one_picture(data: Path) -> None:
+    file = data / "valid.img"
+    file.write_text("picture1\n" * len(file.read_text().splitlines()))
+
+
+def _not_a_number(data: Path) -> None:
+    from fairseq_parp.grounded.features import Features
+
+    features, tensors = Features(data / "images.safetensors"), load_file(data / "images.safetensors")
+    tensors["features"][2, 0, 0] = np.nan
+    import json
+
+    save_file(tensors, data / "images.safetensors", {"ids": json.dumps(features.ids), "encoder": "made up"})
+
+
+BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[str, ...]]] = {
+    "audio alone": (_without("train.img"), {}, ("train.img", "audio alone", "alpha=0")),
+    "no features": (_without("images.safetensors"), {}, ("images.safetensors", "is not there", "images embed")),
+    "ids without a picture": (_unknown, {}, ("train.img", "line 3 ('nothing')", "no features")),
+    "lines that do not line up": (_shorter, {}, ("train.img", "has 13 lines", "train.tsv has 14")),
+    "a gallery with one picture": (_one_picture, {}, ("valid.img", "shows 1 picture")),
+    "features that are no numbers": (_not_a_number, {}, ("picture2", "NaN or infinite")),
+    "features of another size": (lambda _: None, {"model": {"image_width": 9}}, ("model.image_width=9", "has 6")),
+    "another encoder": (lambda _: None, {"task": {"image_encoder": "other"}}, ("task.image_encoder", "by made up")),
+    "a batch of one": (lambda _: None, {"dataset": {"batch_size": 1}}, ("dataset.batch_size=1", "2 or more")),
+    "batches by length": (lambda _: None, {"dataset": {"max_tokens": 9000}}, ("dataset.max_tokens=9000", "left out")),
+    "a metric that is none": (
+        lambda _: None, {"checkpoint": {"best_checkpoint_metric": "recall_3"}}, ("best_checkpoint_metric", "recall_10"),
+    ),
+    "another criterion": (lambda _: None, {"model": {"_name": "wav2vec2"}}, ("model._name", "grounded_wav2vec2")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_in_one_line(case: str, given: dict[str, Any], tmp_path: Path) -> None:
+    spoil, keys, named = BAD[case]
+    data = small.corpus(tmp_path / "data")
+    spoil(data)
+    asked = changed(given, **{"task": {}, **keys})
+    asked["task"] = asked["task"] | {"data": str(data)}
+    with pytest.raises(OneLineExit) as stopped:
+        train(asked, tmp_path / "run", method="dense")
+    assert all(part in str(stopped.value) for part in named), str(stopped.value)
+
+
+def test_images_follow_the_utterances_that_fairseq_drops_and_audio_is_cut_from_its_start(tmp_path: Path) -> None:
+    from fairseq_parp.grounded.captions import rows_of
+    from fairseq_parp.grounded.features import Features
+    from fairseq_parp.training.captioned import Captioned, EveryCaption, FromStart
+
+    data = small.corpus(tmp_path / "data")
+    frames = [int(line.split("\t")[1]) for line in (data / "train.tsv").read_text().splitlines()[1:]]
+    least = sorted(frames)[4]
+    audio = FromStart(str(data / "train.tsv"), 9000, sample_rate=16000, min_sample_size=least, normalize=True)
+    features = Features(data / "images.safetensors")
+    rows = rows_of(data / "train.img", audio.lines, features, audio.skipped_indices)
+    kept = [place % small.PICTURES for place, size in enumerate(frames) if size >= least]
+    assert [features.ids[row] for row in rows] == [f"picture{number}" for number in kept]
+    every = EveryCaption(Captioned(audio, features, rows))
+    batch = every.collater([every[index] for index in range(len(every))])
+    assert batch["image_ids"].tolist() == rows.tolist()
+    assert batch["net_input"]["source"].shape == (10, 9000)
+    whole = FromStart(str(data / "train.tsv"), None, sample_rate=16000, min_sample_size=least, normalize=False)
+    start = whole[0]["source"][:9000]
+    expected = (start - start.mean()) / start.std(correction=0)
+    torch.testing.assert_close(batch["net_input"]["source"][0, : len(expected)], expected, rtol=1e-3, atol=1e-3)
+    sizes = [len(each) for each in every.batch_by_size(np.arange(10), None, 3, 1)]
+    assert sizes == [3, 3, 2, 2]
