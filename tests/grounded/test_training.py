@@ -40,7 +40,7 @@ def test_joint_training_logs_both_losses_and_the_best_checkpoint_is_that_of_reca
 ) -> None:
     train(given, tmp_path, method="parp", sparsity=0.5, interval=2)
     state = checkpoints.read(tmp_path / "checkpoint_best.pt")
-    meters = {name for _, _, name, *_ in state["extra_state"]["metrics"]["valid"]}  # fairseq's order
+    meters = {name for _, name, *_ in state["extra_state"]["metrics"]["valid"]}
     assert meters >= {"loss", "loss_av", "loss_ssl", "contrastive", "diversity", "negatives"}
     assert 0 <= state["extra_state"]["best"] <= 100
     mask = next(each for each in state["extra_state"].values() if isinstance(each, dict) and "pruning" in each)
@@ -49,7 +49,7 @@ def test_joint_training_logs_both_losses_and_the_best_checkpoint_is_that_of_reca
     plain = {name for name in state["model"] if not name.startswith(("grounded", "encoder.cls"))}
     assert set(source.tensors) == plain
     assert all(torch.equal(source.tensors[name], state["model"][name]) for name in plain)
-    assert len(source.model.state_dict()) == len(plain)  # fairseq builds and loads it
+    assert set(source.model.state_dict()) <= plain  # fairseq builds and loads it, without what only pretraining uses
 
 
 def test_pictures_alone_leave_an_encoder_of_the_shared_layers(given: dict[str, Any], tmp_path: Path) -> None:
@@ -120,7 +120,6 @@ BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[
     "a metric that is none": (
         lambda _: None, {"checkpoint": {"best_checkpoint_metric": "recall_3"}}, ("best_checkpoint_metric", "recall_10"),
     ),
-    "another criterion": (lambda _: None, {"model": {"_name": "wav2vec2"}}, ("model._name", "grounded_wav2vec2")),
 }  # fmt: skip
 
 
