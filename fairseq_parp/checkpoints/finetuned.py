@@ -14,7 +14,8 @@ from omegaconf import OmegaConf, open_dict
 from fairseq_parp.checkpoints.fitting import kind_of
 from fairseq_parp.errors import CheckpointError, ManifestError, absolute, unknown_key
 
-OUTPUT_LAYERS = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias", "pooling_layer.projection.weight")
+CTC_HEAD = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")
+OUTPUT_LAYERS = (*CTC_HEAD, "pooling_layer.projection.weight")
 
 
 def task_of(state: Mapping[str, Any]) -> str:

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from fairseq_parp.errors import ImagesError
@@ -39,6 +37,8 @@ class Features:
         Raises:
             ImagesError: it is not there, damaged, or not such a file.
         """
+        from safetensors import SafetensorError, safe_open  # here: without pictures the plugin does without it
+
         self.path = Path(path)
         if not self.path.is_file():
             raise ImagesError(self.path, f"is not there; {_MAKE}")
@@ -71,6 +71,8 @@ class Features:
         Raises:
             ImagesError: they have NaN or infinite values.
         """
+        from safetensors import safe_open
+
         if self._opened[0] != os.getpid():  # each worker process reads through a handle of its own
             self._opened = os.getpid(), safe_open(self.path, "pt")
         file = self._opened[1]
@@ -87,6 +89,8 @@ def write_features(
     path: str | Path, ids: Sequence[str], features: Tensor, encoder: str, boxes: Tensor | None = None
 ) -> None:
     """Write features (N, R, C) of N pictures, in half precision, and boxes (N, R, 4) as fractions of the picture."""
+    from safetensors.torch import save
+
     tensors = {"features": features.half().contiguous()}
     if boxes is not None:
         tensors["boxes"] = boxes.float().contiguous()

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from fairseq_parp.checkpoints.compact import checksum
-from fairseq_parp.checkpoints.finetuned import OUTPUT_LAYERS
+from fairseq_parp.checkpoints.finetuned import CTC_HEAD
 from fairseq_parp.errors import MaskError, PartError, first_line
 from fairseq_parp.files import write_whole
 from fairseq_parp.sparsity import MaskSet
@@ -143,7 +143,7 @@ class Part:
         """
         if not self.content["labels"]:
             return
-        for name in OUTPUT_LAYERS:
+        for name in CTC_HEAD:
             if name not in self.tensors:
                 raise ValueError(f"it has no head: {name} is missing")
             if len(self.tensors[name]) != len(self.content["symbols"]):
