@@ -17,7 +17,7 @@ from fairseq_parp.files import write_whole
 
 FILE = "images.safetensors"
 
-_MAKE = "fairseq-parp images embed FOLDER -o FILE makes such a file"
+_MAKE = "fairseq_parp.grounded.features.write_features writes such a file"
 
 
 class Features:

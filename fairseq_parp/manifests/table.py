@@ -16,9 +16,10 @@ from fairseq_parp.errors import ConfigError, ManifestError, absolute
 from fairseq_parp.manifests.building import Source, Written, build, dictionary_for, write_folder
 from fairseq_parp.manifests.cautions import cautions
 from fairseq_parp.manifests.choosing import Speakers, Wanted, choose
-from fairseq_parp.manifests.cutting import Cut, cut, require_whole
+from fairseq_parp.manifests.cutting import cut, require_whole
 from fairseq_parp.manifests.labelling import CLASS, dictionary, graphemes
 from fairseq_parp.manifests.sources import read_corpus
+from fairseq_parp.manifests.transcripts import TranscriptRow, Transcripts
 
 
 @dataclass(frozen=True)
@@ -90,24 +91,15 @@ def write_table(
     if together and labels != "ltr":
         raise ConfigError("--graphemes", labels, "is for letters (--labels ltr)")
     table = read_corpus(source, base, label)
-    rows, folder, notes = table.rows, table.root, Cut([], [])
-    if audio is None:
-        require_whole(rows)
-    elif table.problems:  # the audio of rows that cannot be used is not looked for
-        raise ManifestError(table.problems)
-    else:
-        folder = os.path.normpath(absolute(audio))
-        notes = cut(rows, table.root, Path(folder), processes)
-        rows = tuple(notes.rows)
+    rows, folder, conversion = _with_audio(table, audio, processes)
     sources = [Source(row.path, row.text, row.place) for row in rows]
     built = build(sources, folder, labels, label=graphemes if together else None)
     if problems := [*table.problems, *built.problems, *built.unaligned]:
         raise ManifestError(problems)
     chosen = choose(rows, built.utterances, Wanted(valid_speakers, test_speakers, valid_minutes, minutes, seed))
     symbols = dictionary_for(built.utterances, symbols)
-    if label is not None and len(symbols) < 2:
-        allowed = f"{absolute(source)} has one label in it, {next(iter(symbols))!r}; a classifier needs two at least"
-        raise ConfigError("--label", label, allowed)
+    if label is not None:
+        _require_two_labels(label, symbols, source)
     trained = dictionary(utterance.labels for utterance in chosen.splits.get("train", built.utterances))
     written = WrittenTable(
         chosen.splits,
@@ -116,10 +108,30 @@ def write_table(
         [symbol for symbol in symbols if symbol not in trained],
         table.unused,
         table.renamed,
-        notes.notes,
+        conversion,
         cautions(
             chosen.splits, symbols if labels == "ltr" else (), (utterance.words for utterance in built.utterances)
         ),
     )
     write_folder(Path(out), folder, labels, written)
     return written
+
+
+def _with_audio(
+    table: Transcripts, audio: str | PathLike[str] | None, processes: int | None
+) -> tuple[Sequence[TranscriptRow], str, Sequence[str]]:
+    """Return the rows, the folder that their paths are relative to, and what became of the audio that was converted."""
+    if audio is None:
+        require_whole(table.rows)
+        return table.rows, table.root, ()
+    if table.problems:  # the audio of rows that cannot be used is not looked for
+        raise ManifestError(table.problems)
+    folder = os.path.normpath(absolute(audio))
+    clips = cut(table.rows, table.root, Path(folder), processes)
+    return tuple(clips.rows), folder, clips.notes
+
+
+def _require_two_labels(column: str, symbols: Mapping[str, int], source: Path) -> None:
+    if len(symbols) < 2:
+        allowed = f"{absolute(source)} has one label in it, {next(iter(symbols))!r}; a classifier needs two at least"
+        raise ConfigError("--label", column, allowed)

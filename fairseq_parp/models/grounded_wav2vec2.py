@@ -6,7 +6,6 @@ from typing import Any, Optional
 
 from fairseq.models import register_model
 from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
-from omegaconf import II
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,7 +39,7 @@ class GroundedWav2Vec2Config(Wav2Vec2Config):
     image_boxes: Optional[bool] = field(default=None, metadata={"help": "regions have boxes; by default as the data"})  # noqa: UP045
     similarity: str = field(default="inner", metadata={"help": "inner product, or cosine over the temperature"})
     temperature: float = field(default=0.07, metadata={"help": "divides cosines"})
-    alpha: float = II("criterion.alpha")
+    alpha: Optional[float] = field(default=None, metadata={"help": "the task fills in criterion.alpha"})  # noqa: UP045
 
 
 @register_model("grounded_wav2vec2", dataclass=GroundedWav2Vec2Config)
@@ -53,9 +52,9 @@ class GroundedWav2Vec2(Wav2Vec2Model):
     """
 
     def __init__(self, cfg: GroundedWav2Vec2Config) -> None:
-        _require(cfg)
+        alpha = _require(cfg)
         super().__init__(cfg)
-        self.ssl, tapped = cfg.alpha < 1, cfg.alpha > 0
+        self.ssl, tapped = alpha < 1, alpha > 0
         self.grounded: Optional[nn.ModuleDict] = None  # noqa: UP045
         if tapped:
             self.encoder = TappedEncoder(cfg, cfg.shared_layers, cfg.cls_token)
@@ -129,16 +128,16 @@ class GroundedWav2Vec2(Wav2Vec2Model):
         return functional.normalize(found.float(), dim=1) / float(self.cfg.temperature) if cosine else found
 
 
-def _require(cfg: GroundedWav2Vec2Config) -> None:
-    """Check the model's keys.
+def _require(cfg: GroundedWav2Vec2Config) -> float:
+    """Check the model's keys, and return alpha.
 
     Raises:
         ConfigError: one has a value that is not allowed.
     """
-    if not 0 <= cfg.alpha <= 1:
+    if cfg.alpha is None or not 0 <= cfg.alpha <= 1:
         raise ConfigError("criterion.alpha", cfg.alpha, "must be between 0 (wav2vec 2.0's loss) and 1 (pictures alone)")
     if cfg.alpha == 0:
-        return
+        return 0.0
     if not 1 <= cfg.shared_layers <= cfg.encoder_layers:
         raise ConfigError("model.shared_layers", cfg.shared_layers, f"must be 1 to {cfg.encoder_layers}, the layers")
     for key, allowed in (("audio_head", HEADS), ("similarity", SIMILARITIES)):
@@ -150,3 +149,4 @@ def _require(cfg: GroundedWav2Vec2Config) -> None:
         raise ConfigError("model.layer_type", str(cfg.layer_type), "must be transformer: no other layers can be tapped")
     if cfg.image_width < 1:
         raise ConfigError("model.image_width", cfg.image_width, "must be the width of the pictures' features")
+    return cfg.alpha

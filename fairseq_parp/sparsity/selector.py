@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -68,6 +68,10 @@ class Selector:
             for share in self.shares(sparsity)
         ]
 
+    def mask_now(self, sparsity: Fraction, update: int | None) -> MaskSet:
+        """Return the mask of the present weights, exactly k zeros in every share; errors as :meth:`select`."""
+        return self._joined(self.select(sparsity, update, include_zeros=False))
+
     def of_weights(self, weights: Mapping[str, Tensor], sparsity: Fraction) -> MaskSet:
         """Return the magnitude mask of other weights of the same names and shapes."""
         others = {name: PrunedParameter(weights[name]) for name in self.parameters}
@@ -76,7 +80,7 @@ class Selector:
             self._structure(share.of(others), share.of(scores), share.zeros, None, False)
             for share in self.shares(sparsity)
         )
-        return self.mask({name: bits for selection in selections for name, bits in selection.mask().bits.items()})
+        return self._joined(selections)
 
     def lowest(self, scores: Mapping[str, Tensor], k: int, update: int | None = None) -> MaskSet:
         """Return the mask that leaves out exactly the ``k`` scores of lowest magnitude; ties by position.
@@ -96,6 +100,9 @@ class Selector:
     def mask(self, bits: Mapping[str, Tensor]) -> MaskSet:
         """Return a mask of all parameters, in the model's order."""
         return MaskSet({name: bits[name] for name in self.parameters}, self.shapes)
+
+    def _joined(self, selections: Iterable[Selection]) -> MaskSet:
+        return self.mask({name: bits for selection in selections for name, bits in selection.mask().bits.items()})
 
     def _scores(self, update: int | None) -> dict[str, Tensor]:
         """Return the criterion's scores, with weights that are zero already below all others."""

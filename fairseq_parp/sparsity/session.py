@@ -204,33 +204,20 @@ class PruningSession:
 
     def mask_now(self, update: int) -> MaskSet:
         """Return the mask of the present weights, exactly k zeros in every share; nothing is zeroed."""
-        selected = [selection.mask() for selection in self._selector.select(self.target, update, include_zeros=False)]
-        return self._selector.mask({name: bits for part in selected for name, bits in part.bits.items()})
+        return self._selector.mask_now(self.target, update)
 
     def mask_of(self, weights: Mapping[str, Tensor], sparsity: Fraction) -> MaskSet:
         """Return the magnitude mask of other weights of the same names and shapes."""
         return self._selector.of_weights(weights, sparsity)
 
     def lowest(self, scores: Mapping[str, Tensor], k: int, update: int | None = None) -> MaskSet:
-        """Return the mask that leaves out exactly the ``k`` scores of lowest magnitude; ties by position.
-
-        Args:
-            scores: of some of the parameters, in their shapes.
-            k: how many.
-            update: named in the error message.
-
-        Raises:
-            WeightsError: a score is NaN or infinite.
-        """
+        """Return the mask of all but the ``k`` scores of lowest magnitude; see :meth:`Selector.lowest`."""
         return self._selector.lowest(scores, k, update)
 
     def hold(self, mask: MaskSet, update: int, started: float | None = None) -> PruneRecord:
-        """Make ``mask`` the session's mask and zero what it drops.
+        """Make ``mask``, of all parameters, the session's after ``update`` updates, and zero what it drops.
 
-        Args:
-            mask: of all parameters.
-            update: after which it holds.
-            started: ``time.perf_counter()`` at the mask's beginning, by a method that shows it itself.
+        A method that shows the mask itself gives the ``time.perf_counter()`` at which it began: nothing is zeroed then.
         """
         start = time.perf_counter() if started is None else started
         before, self._pruned_at = self.mask, update

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.checkpoints.finetuned import require_encoder
-from fairseq_parp.errors import ConfigError, absolute, listing, one_line_errors
+from fairseq_parp.errors import ConfigError, absolute, one_line_errors
 from fairseq_parp.manifests.checking import require, require_long_enough
 from fairseq_parp.mask_files.first import sources_of
 from fairseq_parp.sparsity import Sources
@@ -18,10 +18,9 @@ from fairseq_parp.tasks._vocabulary import (
     read_dictionary,
     require_trained_alike,
 )
-from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.life_cycle import PruningLifeCycle
-from fairseq_parp.training.options import require_updates
 from fairseq_parp.training.precision import require_unsharded
+from fairseq_parp.training.training_set import TrainingSet
 from fairseq_parp.training.utterances import EveryUtterance, require_readable
 
 logger = logging.getLogger(__name__)
@@ -36,16 +35,13 @@ SAFE_MAX_TOKENS = 1_280_000
 """Samples in a batch (80 s of 16 kHz audio) where fairseq-generate is given no batch size."""
 
 
-class SpeechTask(PruningLifeCycle):
+class SpeechTask(TrainingSet, PruningLifeCycle):
     """Stands before one of fairseq's tasks on manifests of audio with labels, whose config has ``path``."""
 
     target_dictionary: Any
-    datasets: dict[str, Any]
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
-        self._train_split = ""
-        self._batches: Any = None
         self._shortest = 1
 
     @classmethod
@@ -75,8 +71,7 @@ class SpeechTask(PruningLifeCycle):
 
     def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load a split, having checked that its files are there and fit together."""
-        if "data_selector" in kwargs:  # only the trainer's loading of the training set says so
-            self._train_split = split
+        self.note_split(split, kwargs)
         cfg = task_cfg or self.cfg
         with one_line_errors():
             if getattr(cfg, "multi_corpus_keys", None) is None and not getattr(cfg, "binarized_dataset", False):
@@ -99,18 +94,7 @@ class SpeechTask(PruningLifeCycle):
         """Return fairseq's iterator; fairseq-generate's batch size for text becomes one for audio."""
         if self.cfg.path and max_tokens == TEXT_MAX_TOKENS:
             max_tokens = max(SAFE_MAX_TOKENS, int(dataset.sizes.max(initial=0)))
-        with one_line_errors():
-            batches = super().get_batch_iterator(dataset, max_tokens=max_tokens, **options)  # type: ignore[misc]
-            if dataset is self.datasets.get(self._train_split):
-                require_updates(self.cfg, batches)
-                self._batches = batches
-            return batches
-
-    def training_data(self) -> TrainingData | None:
-        """Return what the run trains on, for its checkpoints; None where no training set was loaded."""
-        if self._batches is None:
-            return None
-        return TrainingData.of(self.datasets[self._train_split], self._batches, self.cfg.seed)
+        return super().get_batch_iterator(dataset, max_tokens=max_tokens, **options)
 
     # --- training ---------------------------------------------------------------------------------------------
 
@@ -132,11 +116,6 @@ class SpeechTask(PruningLifeCycle):
         with one_line_errors():
             require_readable(sample)
         return super().train_step(sample, *args, **options)
-
-    def utterances(self, ids: list[int]) -> str:
-        """Name utterances of the training set, by manifest, line and file."""
-        train = self.datasets.get(self._train_split)
-        return listing([train.origin(index) for index in ids] if train is not None else ids, most=4)
 
     def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
         """Compare the labels and the audio settings of a checkpoint with those of the training that starts from it."""

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from fairseq_parp import compat
 from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.criterions import grounded  # noqa: F401 (registers the criterion)
-from fairseq_parp.errors import ConfigError, absolute, listing, one_line_errors
+from fairseq_parp.errors import ConfigError, absolute, one_line_errors
 from fairseq_parp.grounded.captions import require_gallery, rows_of
 from fairseq_parp.grounded.features import FILE, Features
 from fairseq_parp.grounded.recall import METRICS
@@ -22,9 +22,8 @@ from fairseq_parp.manifests.checking import require, require_long_enough
 from fairseq_parp.training.captioned import Captioned, EveryCaption, FromStart
 from fairseq_parp.training.fields import PruningFields
 from fairseq_parp.training.gallery import Gallery
-from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.life_cycle import PruningLifeCycle
-from fairseq_parp.training.options import require_updates
+from fairseq_parp.training.training_set import TrainingSet
 from fairseq_parp.training.utterances import require_readable
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class GroundedPretrainingConfig(PruningFields, AudioPretrainingConfig):
 
 
 @register_task("grounded_pretraining", dataclass=GroundedPretrainingConfig)
-class GroundedPretrainingTask(PruningLifeCycle, AudioPretrainingTask):
+class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTask):
     """Joint, visual or plain pretraining; it prunes as every task here does."""
 
     cfg: GroundedPretrainingConfig
@@ -55,8 +54,6 @@ class GroundedPretrainingTask(PruningLifeCycle, AudioPretrainingTask):
         self._alpha = 0.0
         self._shortest = 1
         self._features: Features | None = None
-        self._train_split = ""
-        self._batches: Any = None
         self._gallery = Gallery()
 
     @classmethod
@@ -96,6 +93,10 @@ class GroundedPretrainingTask(PruningLifeCycle, AudioPretrainingTask):
             key = "model" if model_cfg._name != "grounded_wav2vec2" else "criterion"
             names = {"model": "grounded_wav2vec2", "criterion": "grounded"}
             raise ConfigError(f"{key}._name", run[key]._name, f"must be {names[key]} in the task grounded_pretraining")
+        if model_cfg.alpha not in (None, run.criterion.alpha):
+            allowed = f"is filled in from criterion.alpha={run.criterion.alpha:g}; leave it out"
+            raise ConfigError("model.alpha", model_cfg.alpha, allowed)
+        model_cfg.alpha = run.criterion.alpha
         metric = run.checkpoint.best_checkpoint_metric
         if metric.startswith(("recall", "s2i", "i2s")):
             if model_cfg.alpha == 0 or metric not in METRICS:
@@ -137,8 +138,7 @@ class GroundedPretrainingTask(PruningLifeCycle, AudioPretrainingTask):
 
     def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load a split, having checked that its files are there and fit together."""
-        if "data_selector" in kwargs:  # only the trainer's loading of the training set says so
-            self._train_split = split
+        self.note_split(split, kwargs)
         cfg = task_cfg or self.cfg
         manifest = Path(self.cfg.data, f"{split}.tsv")
         with one_line_errors():
@@ -160,25 +160,9 @@ class GroundedPretrainingTask(PruningLifeCycle, AudioPretrainingTask):
 
     def get_batch_iterator(self, dataset: Any, **options: Any) -> Any:
         """Return fairseq's iterator; that of a validation set begins a new gallery."""
-        with one_line_errors():
-            batches = super().get_batch_iterator(dataset, **options)
-            if dataset is self.datasets.get(self._train_split):
-                require_updates(self.cfg, batches)
-                self._batches = batches
-            else:
-                self._gallery = Gallery()
-            return batches
-
-    def training_data(self) -> TrainingData | None:
-        """Return what the run trains on, for its checkpoints; None where no training set was loaded."""
-        if self._batches is None:
-            return None
-        return TrainingData.of(self.datasets[self._train_split], self._batches, self.cfg.seed)
-
-    def utterances(self, ids: list[int]) -> str:
-        """Name utterances of the training set, by manifest, line and file."""
-        train = self.datasets.get(self._train_split)
-        return listing([train.origin(index) for index in ids] if train is not None else ids, most=4)
+        if not self.is_trained_on(dataset):
+            self._gallery = Gallery()
+        return super().get_batch_iterator(dataset, **options)
 
     # --- training and validation ----------------------------------------------------------------------------------
 

@@ -19,11 +19,10 @@ from fairseq_parp.tasks._roberta import require_criterion, require_pretrained, r
 from fairseq_parp.text.folder import require_room, require_split
 from fairseq_parp.text.vocabulary import KEY, Vocabulary
 from fairseq_parp.training.fields import PruningFields
-from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.life_cycle import PruningLifeCycle
-from fairseq_parp.training.options import require_updates
 from fairseq_parp.training.precision import require_unsharded
 from fairseq_parp.training.texts import EveryText
+from fairseq_parp.training.training_set import TrainingSet
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ class ParpSentencePredictionConfig(PruningFields, SentencePredictionConfig):
 
 
 @register_task("parp_sentence_prediction", dataclass=ParpSentencePredictionConfig)
-class ParpSentencePredictionTask(PruningLifeCycle, SentencePredictionTask):
+class ParpSentencePredictionTask(TrainingSet, PruningLifeCycle, SentencePredictionTask):
     """Classification of one text, or of two, that prunes.
 
     Attributes:
@@ -48,8 +47,6 @@ class ParpSentencePredictionTask(PruningLifeCycle, SentencePredictionTask):
     def __init__(self, cfg: ParpSentencePredictionConfig, vocabulary: Vocabulary) -> None:
         super().__init__(cfg, vocabulary.tokens, vocabulary.labels)
         self.vocabulary = vocabulary
-        self._train_split = ""
-        self._batches: Any = None
         self.state.merge_state_dict({KEY: vocabulary.state()})
 
     @classmethod
@@ -73,9 +70,7 @@ class ParpSentencePredictionTask(PruningLifeCycle, SentencePredictionTask):
 
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
         """Load a split, having checked that its texts and labels can be used."""
-        training = "data_selector" in kwargs  # only the trainer's loading of the training set says so
-        if training:
-            self._train_split = split
+        training = self.note_split(split, kwargs)
         folder = Path(self.cfg.data)
         with one_line_errors():
             require_split(folder, split, self.vocabulary, training)
@@ -85,26 +80,6 @@ class ParpSentencePredictionTask(PruningLifeCycle, SentencePredictionTask):
             examples = self.datasets[split]
             sizes = [int(examples.num_tokens(index)) for index in range(len(examples))]
             require_room(sizes, self.cfg.max_positions, f"{absolute(folder)}: {split}")
-
-    def get_batch_iterator(self, dataset: Any, *args: Any, **options: Any) -> Any:
-        """Return fairseq's iterator; that of the training set is noted for :meth:`training_data`."""
-        with one_line_errors():
-            batches = super().get_batch_iterator(dataset, *args, **options)
-            if dataset is self.datasets.get(self._train_split):
-                require_updates(self.cfg, batches)
-                self._batches = batches
-            return batches
-
-    def training_data(self) -> TrainingData | None:
-        """Return what the run trains on, for its checkpoints; None where no training set was loaded."""
-        if self._batches is None:
-            return None
-        return TrainingData.of(self.datasets[self._train_split], self._batches, self.cfg.seed)
-
-    def utterances(self, ids: list[int]) -> str:
-        """Name examples of the training set by their numbers."""
-        train = self.datasets.get(self._train_split)
-        return listing([train.origin(index) for index in ids] if train is not None else ids, most=4)
 
     # --- training ---------------------------------------------------------------------------------------------
 

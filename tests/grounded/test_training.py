@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small
+import tiny
 import torch
 from in_process import train
 from omegaconf import OmegaConf
@@ -21,8 +22,6 @@ from fairseq_parp.export.source import Source
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    import tiny
-
     recipe: Any = OmegaConf.create(small.recipe(tmp_path_factory.mktemp("grounded")))
     del recipe["hydra"]
     recipe.common.update(user_dir=str(tiny.PLUGIN), log_format="none")
@@ -49,7 +48,10 @@ def test_joint_training_logs_both_losses_and_the_best_checkpoint_is_that_of_reca
     plain = {name for name in state["model"] if not name.startswith(("grounded", "encoder.cls"))}
     assert set(source.tensors) == plain
     assert all(torch.equal(source.tensors[name], state["model"][name]) for name in plain)
-    assert set(source.model.state_dict()) <= plain  # fairseq builds and loads it, without what only pretraining uses
+    maps = ("quantizer.weight_proj", "project_q", "final_proj")
+    only_pretraining = {"quantizer.vars", *(f"{name}.{part}" for name in maps for part in ("weight", "bias"))}
+    assert plain - set(source.model.state_dict()) == only_pretraining  # fairseq builds and loads the rest
+    assert set(source.model.state_dict()) < plain
 
 
 def test_pictures_alone_leave_an_encoder_of_the_shared_layers(given: dict[str, Any], tmp_path: Path) -> None:
@@ -108,13 +110,14 @@ def _not_a_number(data: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[str, ...]]] = {
     "audio alone": (_without("train.img"), {}, ("train.img", "audio alone", "alpha=0")),
-    "no features": (_without("images.safetensors"), {}, ("images.safetensors", "is not there", "images embed")),
+    "no features": (_without("images.safetensors"), {}, ("images.safetensors", "is not there", "write_features")),
     "ids without a picture": (_unknown, {}, ("train.img", "line 3 ('nothing')", "no features")),
     "lines that do not line up": (_shorter, {}, ("train.img", "has 13 lines", "train.tsv has 14")),
     "a gallery with one picture": (_one_picture, {}, ("valid.img", "shows 1 picture")),
     "features that are no numbers": (_not_a_number, {}, ("picture2", "NaN or infinite")),
     "features of another size": (lambda _: None, {"model": {"image_width": 9}}, ("model.image_width=9", "has 6")),
     "another encoder": (lambda _: None, {"task": {"image_encoder": "other"}}, ("task.image_encoder", "by made up")),
+    "another alpha": (lambda _: None, {"model": {"alpha": 0.3}}, ("model.alpha=0.3", "criterion.alpha=0.5")),
     "a batch of one": (lambda _: None, {"dataset": {"batch_size": 1}}, ("dataset.batch_size=1", "2 or more")),
     "batches by length": (lambda _: None, {"dataset": {"max_tokens": 9000}}, ("dataset.max_tokens=9000", "left out")),
     "a metric that is none": (
@@ -133,6 +136,22 @@ def test_bad_input_ends_in_one_line(case: str, given: dict[str, Any], tmp_path: 
     with pytest.raises(OneLineExit) as stopped:
         train(asked, tmp_path / "run", method="dense")
     assert all(part in str(stopped.value) for part in named), str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("group", "other", "line"),
+    [
+        ("model", tiny.MODEL | {"_name": "wav2vec2"}, "model._name='wav2vec2': must be grounded_wav2vec2"),
+        ("criterion", {"_name": "wav2vec"}, "criterion._name='wav2vec': must be grounded"),
+    ],
+)
+def test_another_model_or_criterion_is_refused(
+    group: str, other: dict[str, Any], line: str, given: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(OneLineExit) as stopped:
+        train(given | {group: other}, tmp_path / "run", method="dense")
+    assert line in str(stopped.value)
+    assert not list((tmp_path / "run").glob("*.pt"))
 
 
 def test_images_follow_the_utterances_that_fairseq_drops_and_audio_is_cut_from_its_start(tmp_path: Path) -> None:
