@@ -12,7 +12,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fairseq_parp.errors import ConfigError, ExportError, absolute
+from fairseq_parp.checkpoints.finetuned import task_of
+from fairseq_parp.errors import CheckpointError, ConfigError, ExportError, absolute
 from fairseq_parp.export.audio import Batch, batch, check_audio
 from fairseq_parp.export.card import card
 from fairseq_parp.export.source import Source
@@ -79,6 +80,7 @@ def export(
     module = importlib.import_module(f"fairseq_parp.export.to_{target}")
     progress("reading the checkpoint")
     source = Source.open(checkpoint)
+    _require_no_classifier(source)
     source = source.halved() if fp16 else source
     utterances = check_audio(audio, source.sample_rate, source.shortest)
     with _replacing(folder) as place:
@@ -91,6 +93,12 @@ def export(
         changed = None if TARGETS[target].alone else changed_texts(source, utterances)
         (place / "README.md").write_text(card(source, target, found, lost, changed), encoding="utf-8")
     return Exported(folder, found, zeros, lost)
+
+
+def _require_no_classifier(source: Source) -> None:
+    if (task := task_of(source.state)).endswith(("audio_classification", "sentence_prediction")):
+        reason = f"its task {task} gives a label for each input; only CTC and pretrained speech models are exported"
+        raise CheckpointError(absolute(source.path), reason)
 
 
 @contextmanager

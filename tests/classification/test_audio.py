@@ -39,6 +39,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(data=data, tones=folder / "tones", recipe=recipe, pretrained=pretrained, run=folder / "run")
 
 
+@pytest.mark.parametrize("target", ["fairseq", "transformers", "compact"])
+def test_a_classifier_is_not_exported(
+    target: str, made: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = made.run / "checkpoint_last.pt"
+    assert main(["export", str(file), "--to", target, "-o", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{file}: its task parp_audio_classification gives a label for each input" in shown
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def ctc(tmp_path_factory: pytest.TempPathFactory, made: SimpleNamespace) -> Path:
     """A CTC model's checkpoint."""
