@@ -25,8 +25,8 @@ setup: .venv/.compiled  ## make .venv with everything in it (about 3 minutes on 
 demo: setup  ## the main job on synthesised speech: table and plot
 	@$(BIN)/fairseq-parp demo
 
-test: lint  ## style, types and all tests but the slow ones
-	@$(BIN)/python -m pytest
+test: lint  ## style, types and all tests but the slow ones, in two processes
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup  ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow

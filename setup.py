@@ -32,6 +32,7 @@ EXTRAS = {
         'onnxruntime; python_version >= "3.11"',
         "pre-commit",
         "pytest",
+        "pytest-xdist",
         "ruff",
         'peft; python_version >= "3.11"',  # LoRA on plain linear maps is compared with it
         "srt",
