@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from families import MODELS, TINY, build
 from peft import LoraConfig, inject_adapter_in_model
-from test_families import MODELS, TINY, build
 from torch import Tensor, nn
 
 from fairseq_parp.adapters import adapt, merged, read_adapters, set_trained

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from damage import flipped, stock_training
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
@@ -24,16 +24,6 @@ from fairseq_parp.errors import CheckpointError, OneLineExit
 from fairseq_parp.training.folder import claim
 
 stock_load = inspect.unwrap(checkpoint_utils.load_checkpoint_to_cpu)
-
-
-def stock_training(folder: Path, save: Path, data: Path, pretrained: Path, *keys: str) -> list[str]:
-    """The tiny recipe without anything of this project."""
-    text = Path(tiny.__file__).with_name("tiny.yaml").read_text()
-    text = text.replace("parp_finetuning", "audio_finetuning").replace("parp_wav2vec_ctc", "wav2vec_ctc")
-    text = re.sub(r"  pruning:\n(    .*\n)+|  user_dir: .*\n", "", text)
-    (folder / "stock.yaml").write_text(text)
-    arguments = tiny.training(save, data, pretrained, *keys, config=folder / "stock.yaml")
-    return [argument for argument in arguments if "user_dir" not in argument]
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -162,13 +152,6 @@ def test_killed_while_stock_fairseq_copies_last(big: Path, tmp_path: Path) -> No
     last.write_bytes(b"the older one")
     killed_while(lambda: PathManager.copy(str(big), str(last), overwrite=True), last)
     assert not whole(last)
-
-
-def flipped(source: Path, target: Path, at: int, bit: int = 0) -> Path:
-    content = bytearray(source.read_bytes())
-    content[at] ^= 1 << bit
-    target.write_bytes(content)
-    return target
 
 
 def same(one: object, other: object) -> bool:

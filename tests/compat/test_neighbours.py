@@ -15,12 +15,12 @@ import pytest
 import soundfile
 import tiny
 import torch
+from comparing import differences
+from damage import stock_training
 from fairseq import checkpoint_utils, utils
 from fairseq.data import data_utils
 from fairseq.optim import adam
-from test_bad_numbers import FP16
-from test_training import differences
-from test_whole_checkpoints import stock_training
+from tiny import FP16
 
 from fairseq_parp import checkpoints
 from fairseq_parp.compat import train_loop

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-
-CONFIGS = Path(__file__).parents[2] / "configs"
+from recipes import CONFIGS, RECIPES, Yaml12Floats, load, value
 
 COMMON = {
     "common.fp16": False,
@@ -37,6 +33,7 @@ COMMON = {
     "model.freeze_finetune_updates": 0,
 }
 
+
 HUBERT = {
     "model._name": "parp_hubert_ctc",
     "lr_scheduler.warmup_steps": 8000,
@@ -53,34 +50,10 @@ SPLITS = {
     "phones": "1 hour, one language", "joint": "10 hours, ten languages",
 }  # fmt: skip
 
-with (CONFIGS / "recipes.tsv").open() as table:
-    EVERY = {row["config"]: row for row in csv.DictReader(table, delimiter="\t")}
-
-RECIPES = {name: row for name, row in EVERY.items() if row["labels"] != "-"}
-"""Of speech."""
-
-TEXT = {name: row for name, row in EVERY.items() if row["labels"] == "-"}
-"""Of text; test_text_recipes.py."""
-
-
-class Yaml12Floats(yaml.SafeLoader):
-    """YAML as hydra reads it: 1e-08 is a number."""
-
 
 Yaml12Floats.add_implicit_resolver(
     "tag:yaml.org,2002:float", __import__("re").compile(r"^[-+]?[0-9][0-9.]*(?:e[-+]?[0-9]+)?$"), list("-+0123456789.")
 )
-
-
-def load(path: Path) -> dict[str, Any]:
-    return yaml.load(path.read_text(), Loader=Yaml12Floats)  # type: ignore[no-any-return]
-
-
-def value(config: dict[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split("."):
-        node = node[part]
-    return node
 
 
 def test_the_table_has_every_recipe_of_the_paper() -> None:

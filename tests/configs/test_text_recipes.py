@@ -6,7 +6,7 @@ from pathlib import Path
 
 import fairseq
 import pytest
-from test_recipes import CONFIGS, TEXT, load, value
+from recipes import CONFIGS, TEXT, load, value
 
 from fairseq_parp.commands.front import hydra_arguments
 

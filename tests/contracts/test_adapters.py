@@ -13,9 +13,9 @@ import pytest
 import soundfile
 import tiny
 import torch
+from comparing import differences
 from in_process import speech, state_of, train
 from safetensors.torch import load_file
-from test_training import differences
 
 from fairseq_parp import checkpoints, cli
 from fairseq_parp.adapters import KINDS, merged

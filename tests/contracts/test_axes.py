@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import tiny
+from comparing import differences
 from in_process import speech, state_of, train
-from test_training import differences
 
 from fairseq_parp.sparsity.counting import zero_count
 

@@ -11,8 +11,8 @@ import encoders
 import pytest
 import tiny
 import torch
+from comparing import differences
 from in_process import UPDATES, speech, state_of, train
-from test_training import differences
 
 from fairseq_parp import checkpoints
 from fairseq_parp.cli import main

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from comparing import differences
 from in_process import require_exact_zeros, speech, state_of, train
-from test_training import differences
 
 from fairseq_parp.errors import OneLineExit
 from fairseq_parp.sparsity import METHODS, read_config

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from comparing import differences
 from in_process import speech, state_of, train
-from test_training import differences
 from torch import Tensor, nn
 
 from fairseq_parp.errors import ConfigError, WeightsError

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import labelled
+import other_tasks
 import pytest
 import small
-import test_any_task
 import texts
 import tiny
+from comparing import differences
 from in_process import require_exact_zeros, state_of, train
 from omegaconf import OmegaConf
-from test_training import differences
 
 from fairseq_parp.mask_files.report import report
 from fairseq_parp.plugin import load_plugin
@@ -29,7 +29,7 @@ def utterances(folder: Path) -> str:
 
 def text(folder: Path) -> str:
     """Texts with labels, and the config of their classification."""
-    recipe = OmegaConf.create(test_any_task.COMMON)
+    recipe = OmegaConf.create(other_tasks.COMMON)
     recipe.task = texts.task(texts.make_data(folder, {"train": 21, "valid": 5}))
     recipe.update(dataset={"num_workers": 0, "batch_size": 6}, criterion={"_name": "sentence_prediction"})
     recipe.model = texts.MODEL
@@ -39,8 +39,8 @@ def text(folder: Path) -> str:
 DATA: dict[str, Callable[[Path], str]] = {
     "parp_audio_classification": utterances,
     "parp_sentence_prediction": text,
-    "pruned_pretraining": test_any_task.speech,
-    "pruned_translation": test_any_task.translation,
+    "pruned_pretraining": other_tasks.speech,
+    "pruned_translation": other_tasks.translation,
     "grounded_pretraining": small.recipe,
 }
 """What writes a task's data and returns its config."""
@@ -52,7 +52,7 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     from fairseq.utils import import_user_module
 
     load_plugin()
-    user_dir = test_any_task.make_user_dir(tmp_path_factory.mktemp("user") / "contract_tasks")
+    user_dir = other_tasks.make_user_dir(tmp_path_factory.mktemp("user") / "contract_tasks")
     import_user_module(Namespace(user_dir=str(user_dir)))
     made = {}
     for task, write in DATA.items():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny
 
 from fairseq_parp import cli
 from fairseq_parp.checkpoints import read
@@ -18,9 +18,6 @@ from fairseq_parp.demo import corpus
 from fairseq_parp.sparsity.upgrade import find_state
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "fairseq_side"))
-
-import tiny  # noqa: E402
 
 PAGES = [ROOT / "README.md", ROOT / "manifests" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

@@ -13,8 +13,8 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_round_trips import models, save
 from torch import Tensor
+from transformers_models import models, save
 
 from fairseq_parp.checkpoints import read
 from fairseq_parp.errors import ExportError, MissingToolError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_round_trips import save
+from transformers_models import save
 
 from fairseq_parp.checkpoints import read
 from fairseq_parp.errors import CheckpointError, ConfigError, ExportError, ParpError

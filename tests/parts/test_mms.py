@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from test_round_trips import SHAPES, SMALL, VOCABULARY
+from transformers_models import SHAPES, SMALL, VOCABULARY
 
 from fairseq_parp import cli
 from fairseq_parp.errors import ConfigError, ExportError, PartError

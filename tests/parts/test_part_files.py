@@ -13,8 +13,8 @@ import made
 import pytest
 import tiny
 import torch
+from harmless import require_harmless
 from safetensors.torch import save
-from test_hostile_files import require_harmless
 
 from fairseq_parp import checkpoints, cli
 from fairseq_parp.checkpoints.compact import checksum

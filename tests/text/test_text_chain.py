@@ -10,8 +10,8 @@ import docstrings
 import pytest
 import texts
 import tiny
+from comparing import differences
 from in_process import state_of
-from test_training import differences
 
 from fairseq_parp import cli
 from fairseq_parp.classification.registry import load_classifier

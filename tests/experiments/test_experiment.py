@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("experiment")
     tiny.make_corpus(place / "data", {"train": 6, "valid": 3, "test": 3})
     tiny.make_pretrained(place / "pretrained.pt")
-    (place / "try.yaml").write_text(DESCRIPTION.format(config=Path(__file__).with_name("tiny.yaml")))
+    (place / "try.yaml").write_text(DESCRIPTION.format(config=tiny.CONFIG))
     killed = start(place)
     wait_for(killed, place / "outputs" / "try" / "logs" / "train_imp-seed1-round1.log", "num_updates")
     os.killpg(killed.pid, signal.SIGKILL)
@@ -108,7 +108,7 @@ def test_a_finished_experiment_has_nothing_left(folder: Path) -> None:
 @pytest.mark.slow
 def test_trainings_run_as_jobs_of_a_launcher(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra slurm")
-    text = DESCRIPTION.format(config=Path(__file__).with_name("tiny.yaml"))
+    text = DESCRIPTION.format(config=tiny.CONFIG)
     (folder / "jobs.yaml").write_text(text + "launcher: {name: submitit_local, timeout_min: 5}\n")
     words = [sys.executable, str(tiny.PLUGIN), "experiment", "jobs.yaml", "--jobs", "2", "--out", str(tmp_path)]
     subprocess.run(words, cwd=folder, check=True, env=tiny.environment())

@@ -22,7 +22,9 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "fairseq_parp"
+CONFIG = Path(__file__).with_name("tiny.yaml")
 LETTERS = "ABCD"
+FP16 = ["common.fp16=true", "common.fp16_no_flatten_grads=true"]
 
 MODEL = {
     "_name": "wav2vec2",
@@ -232,7 +234,7 @@ def _kill_at(process: int, out: Path, text: str) -> None:
 
 def training(save: Path, data: Path, pretrained: Path, *overrides: str, config: Path | None = None) -> list[str]:
     """Return the arguments of fairseq-hydra-train for the tiny recipe."""
-    source = config or Path(__file__).with_name("tiny.yaml")
+    source = config or CONFIG
     return [
         "--config-dir", str(source.parent), "--config-name", source.stem, f"common.user_dir={PLUGIN}",
         f"task.data={data}", f"model.w2v_path={pretrained}", f"checkpoint.save_dir={save}", *overrides,

@@ -1,4 +1,4 @@
-"""The soak's own check, short: what `python tests/reliability/soak.py` does for two hours."""
+"""The soak's own check, short: what `python tests/end_to_end/soak.py` does for two hours."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from comparing import differences
+from mistakes import one_line
 from omegaconf import OmegaConf
-from test_bad_input import one_line
-from test_training import differences
 
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.training.options import require_options

@@ -12,7 +12,7 @@ from pathlib import Path
 import moments
 import pytest
 import tiny
-from test_training import compare
+from comparing import compare
 
 from fairseq_parp.mask_files.making import make_mask
 from fairseq_parp.mask_files.report import report
@@ -101,7 +101,7 @@ def test_half_precisions_are_bit_exact_too(
 
 def stock_recipe(folder: Path) -> Path:
     """Turn the tiny PARP recipe back into a stock one: two names and one key."""
-    text = Path(tiny.__file__).with_name("tiny.yaml").read_text()
+    text = tiny.CONFIG.read_text()
     text = text.replace("parp_finetuning", "audio_finetuning").replace("parp_wav2vec_ctc", "wav2vec_ctc")
     text = re.sub(r"  pruning:\n(    .*\n)+", "", text)
     path = folder / "stock.yaml"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from test_training import compare
+from comparing import compare
 
 from fairseq_parp import checkpoints
 from fairseq_parp.mask_files.report import report

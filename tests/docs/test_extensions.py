@@ -11,14 +11,11 @@ import matplotlib.image
 import pytest
 import tiny
 import torch
+from made_up import decode, row
 
 from fairseq_parp import checkpoints
 from fairseq_parp.experiments.results import write_results
 from fairseq_parp.sparsity.counting import zero_count
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
-
-from made_up import decode, row
 
 PAGE = tiny.ROOT / "docs" / "extending.md"
 

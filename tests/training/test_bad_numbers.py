@@ -10,7 +10,8 @@ import pytest
 import tiny
 import torch
 from fairseq.data import data_utils
-from test_bad_input import one_line
+from mistakes import one_line
+from tiny import FP16
 
 from fairseq_parp import checkpoints
 from fairseq_parp.compat import no_spans
@@ -25,9 +26,6 @@ def poisoned(pretrained: Path, path: Path, value: float) -> Path:
     state["model"]["layer_norm.weight"].fill_(value)
     torch.save(state, path)
     return path
-
-
-FP16 = ["common.fp16=true", "common.fp16_no_flatten_grads=true"]
 
 
 @pytest.mark.parametrize("keys", [[], FP16], ids=["fp32", "fp16"])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import tiny
-from test_bad_input import one_line, spoil
-from test_training import compare, differences
+from comparing import compare, differences
+from mistakes import one_line, spoil
 
 from fairseq_parp import checkpoints
 from fairseq_parp.cli.report import render

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
-from test_bad_input import one_line, spoil
+from mistakes import one_line, spoil
 
 from fairseq_parp.manifests.checking import check_split
 

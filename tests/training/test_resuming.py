@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from test_bad_input import one_line, spoil
-from test_training import compare, differences, logged
-from test_whole_checkpoints import flipped
+from comparing import compare, differences, logged
+from damage import flipped
+from mistakes import one_line, spoil
 
 from fairseq_parp import checkpoints, cli
 from fairseq_parp.errors import ResumeError, UnreadableCheckpointError

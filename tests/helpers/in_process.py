@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tiny
 import torch
 from omegaconf import OmegaConf
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "fairseq_side"))
-
-import tiny
 
 from fairseq_parp import checkpoints
 from fairseq_parp.plugin import load_plugin

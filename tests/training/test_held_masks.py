@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from test_training import logged
+from comparing import logged
 
 from fairseq_parp import checkpoints
 from fairseq_parp.mask_files.making import make_mask

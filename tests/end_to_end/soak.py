@@ -1,6 +1,6 @@
 """A long real training, watched from outside: its memory, its open file handles, the zeros of its checkpoints.
 
-    python tests/reliability/soak.py --minutes 120 --out outputs/soak
+    python tests/end_to_end/soak.py --minutes 120 --out outputs/soak
 
 A tiny model is re-pruned at every update and saved at every 50th, with dropout, layerdrop, mask spans and a worker
 process. Every ten seconds a row goes into soak.csv; soak.png shows it. Exit status 1: something grew or was not exact.
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fairseq_side")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
 import tiny  # noqa: E402
 

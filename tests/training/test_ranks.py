@@ -9,7 +9,7 @@ import moments
 import pytest
 import tiny
 import torch
-from test_training import compare
+from comparing import compare
 
 from fairseq_parp import checkpoints
 from fairseq_parp.mask_files.report import report

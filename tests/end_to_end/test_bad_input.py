@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from mistakes import drop_line, one_line, spoil
 
 from fairseq_parp.sparsity import MaskSet
 
@@ -47,13 +48,6 @@ BAD_KEYS = {
 }
 
 
-def one_line(done: tiny.Done, expected: str) -> None:
-    assert done.status == 1
-    assert expected in done.last_line, done.err[-2000:]
-    assert done.last_line.startswith("fairseq_parp: ")
-    assert "Traceback" not in done.err
-
-
 @pytest.mark.parametrize("case", BAD_KEYS)
 def test_bad_keys(commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, case: str) -> None:
     keys, expected = BAD_KEYS[case]
@@ -70,18 +64,6 @@ def test_the_traceback_is_there_for_those_who_ask(
     assert done.status != 0
     assert "Traceback" in done.err
     assert "ConfigError: task.pruning.sparsity=1.5" in done.err
-
-
-def spoil(data: Path, tmp_path: Path) -> Path:
-    copied = tmp_path / "data"
-    shutil.copytree(data, copied)
-    for tsv in copied.glob("*.tsv"):
-        tsv.write_text(tsv.read_text().replace(str(data), str(copied)))
-    return copied
-
-
-def drop_line(path: Path) -> None:
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
 BAD_DATA = {

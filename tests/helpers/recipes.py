@@ -1,0 +1,35 @@
+"""The shipped recipes, read as hydra reads them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+with (CONFIGS / "recipes.tsv").open() as table:
+    EVERY = {row["config"]: row for row in csv.DictReader(table, delimiter="\t")}
+
+RECIPES = {name: row for name, row in EVERY.items() if row["labels"] != "-"}
+"""Of speech."""
+
+TEXT = {name: row for name, row in EVERY.items() if row["labels"] == "-"}
+"""Of text."""
+
+
+class Yaml12Floats(yaml.SafeLoader):
+    """YAML as hydra reads it: 1e-08 is a number."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text(), Loader=Yaml12Floats)  # type: ignore[no-any-return]
+
+
+def value(config: dict[str, Any], key: str) -> Any:
+    node: Any = config
+    for part in key.split("."):
+        node = node[part]
+    return node
