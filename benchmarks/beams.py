@@ -19,7 +19,7 @@ from benchmarks.pyctcdecode import pyctcdecode
 from benchmarks.rows import Bar, Job, Row, compare, in_turn, unmeasured
 from benchmarks.weights import Size
 from fairseq_parp.decoding import Decoder, PrefixBeamDecoder
-from fairseq_parp.decoding.prefix_beam import fastest_search
+from fairseq_parp.decoding.compiled import fastest_search
 from fairseq_parp.errors import MissingToolError
 from fairseq_parp.scoring import error_rate
 

@@ -64,3 +64,9 @@ class CompiledPrefixBeamDecoder(PrefixBeamDecoder):
             Hypothesis(labels[m, :n].clone(), float(scores[m]), positional[m, :n].clone(), starts[m, :n].clone())
             for m, n in enumerate(counts[:found].tolist())
         ] or [nothing_possible(log_probs.device)]
+
+
+@functools.cache
+def fastest_search() -> type[PrefixBeamDecoder]:
+    """Return the compiled search; where it was not compiled, the one in torch, which finds the same."""
+    return CompiledPrefixBeamDecoder if library() else PrefixBeamDecoder

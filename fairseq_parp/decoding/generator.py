@@ -9,12 +9,12 @@ from typing import Any, Protocol, TypedDict
 import torch
 from torch import Tensor
 
+from fairseq_parp.decoding.compiled import fastest_search
 from fairseq_parp.decoding.decoder import Decoder, Hypothesis
 from fairseq_parp.decoding.encoder import CTCModel, encode
 from fairseq_parp.decoding.greedy import GreedyDecoder
 from fairseq_parp.decoding.language_model import LanguageModel
 from fairseq_parp.decoding.options import refuse_foreign_options
-from fairseq_parp.decoding.prefix_beam import fastest_search
 from fairseq_parp.decoding.thresholds import USUAL_BEAM_THRESHOLDS, BeamThresholds
 from fairseq_parp.errors import ConfigError
 

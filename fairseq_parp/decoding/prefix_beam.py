@@ -208,14 +208,6 @@ def _parents(beams: _Beams) -> Tensor:
     return order.gather(1, at).masked_fill_(keys.gather(1, at) != beams.parent, _NOWHERE)
 
 
-@functools.cache
-def fastest_search() -> type[PrefixBeamDecoder]:
-    """Return the compiled search; where it was not compiled, the one in torch, which finds the same."""
-    from fairseq_parp.decoding.compiled import CompiledPrefixBeamDecoder, library
-
-    return CompiledPrefixBeamDecoder if library() else PrefixBeamDecoder
-
-
 def _trace(steps: list[_Step], like: Tensor) -> tuple[Tensor, Tensor]:
     """Walk back from the last frame's beams; return labels (B, K, N), garbage past the counts, and counts (B, K)."""
     at = torch.arange(like.size(1), device=like.device).expand_as(like)

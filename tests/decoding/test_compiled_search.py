@@ -21,8 +21,7 @@ from torch import Tensor
 from benchmarks.emissions import make
 from fairseq_parp import native
 from fairseq_parp.decoding import NO_BEAM_PRUNING, BeamThresholds, PrefixBeamDecoder, decoder, forward
-from fairseq_parp.decoding.compiled import CompiledPrefixBeamDecoder, library
-from fairseq_parp.decoding.prefix_beam import fastest_search
+from fairseq_parp.decoding.compiled import CompiledPrefixBeamDecoder, fastest_search, library
 
 LIBRARY = native.load("decoding.prefix_search")
 needs_compiled = pytest.mark.skipif(LIBRARY is None, reason="the search is not compiled")

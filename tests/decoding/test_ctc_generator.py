@@ -19,9 +19,9 @@ from fairseq.utils import post_process_prediction
 from torch import Tensor, nn
 
 from fairseq_parp.decoding import CTCGenerator, GreedyDecoder, build_generator
+from fairseq_parp.decoding.compiled import fastest_search
 from fairseq_parp.decoding.encoder import DecodingError
 from fairseq_parp.decoding.options import NOT_FOR_CTC
-from fairseq_parp.decoding.prefix_beam import fastest_search
 from fairseq_parp.errors import ConfigError
 
 FRAMES = [6, 4]

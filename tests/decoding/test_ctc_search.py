@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import ctc_loss
 
 from fairseq_parp.decoding import NO_BEAM_PRUNING, Decoder, GreedyDecoder, Hypothesis, PrefixBeamDecoder
-from fairseq_parp.decoding.prefix_beam import fastest_search
+from fairseq_parp.decoding.compiled import fastest_search
 
 A, B, C = 1, 2, 3
 EVERYTHING = 400  # more than the label sequences of 5 frames and 3 labels

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import ctc_loss
 
 from fairseq_parp.decoding import NO_BEAM_PRUNING, PrefixBeamDecoder
+from fairseq_parp.decoding.compiled import fastest_search
 from fairseq_parp.decoding.lattice import Lattice
-from fairseq_parp.decoding.prefix_beam import fastest_search
 
 BEAM = 10
 Totals = Callable[[Tensor, Tensor], tuple[float, Tensor]]

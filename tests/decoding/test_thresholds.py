@@ -9,8 +9,8 @@ import torch
 from ctc_oracle import BLANK, label_scores, random_log_probs, textbook_prefix_beam
 
 from fairseq_parp.decoding import NO_BEAM_PRUNING, BeamThresholds, GreedyDecoder, PrefixBeamDecoder
+from fairseq_parp.decoding.compiled import fastest_search
 from fairseq_parp.decoding.generator import build_decoder
-from fairseq_parp.decoding.prefix_beam import fastest_search
 from fairseq_parp.decoding.thresholds import prune_frames
 
 SEARCHES = sorted({PrefixBeamDecoder, fastest_search()}, key=lambda search: search.__name__)

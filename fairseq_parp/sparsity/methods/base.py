@@ -1,4 +1,4 @@
-"""The base class of methods: objects whose events the session calls."""
+"""The base class of methods: objects whose events the session calls, with the weights to prune."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fairseq_parp.sparsity.scope import find_parameters
 
 if TYPE_CHECKING:
     from fairseq_parp.sparsity.masks import MaskSet
-    from fairseq_parp.sparsity.session import PruningSession
+    from fairseq_parp.sparsity.pruned_weights import PrunedWeights
 
 
 def _one(_sparsity: float) -> int:
@@ -90,28 +90,28 @@ class Method:
 
     # --- events, in the order of a run -----------------------------------------------------------------------------
 
-    def prepare(self, session: PruningSession) -> None:
+    def prepare(self, pruned: PrunedWeights) -> None:
         """The session is made: read and check what the first mask needs. The weights may still be replaced."""
 
-    def begin(self, session: PruningSession, update: int) -> None:
+    def begin(self, pruned: PrunedWeights, update: int) -> None:
         """The weights are loaded and training begins, or continues without a mask: take the first mask."""
 
-    def before_forward(self, session: PruningSession, update: int) -> None:
+    def before_forward(self, pruned: PrunedWeights, update: int) -> None:
         """A micro-batch is about to be computed; ``update`` updates were made before."""
 
-    def after_backward(self, session: PruningSession) -> None:
+    def after_backward(self, pruned: PrunedWeights) -> None:
         """The gradients of a micro-batch are there."""
 
-    def before_step(self, session: PruningSession, update: int) -> None:
+    def before_step(self, pruned: PrunedWeights, update: int) -> None:
         """The optimizer is about to step; ``update`` updates were made before."""
 
-    def after_step(self, session: PruningSession, update: int) -> None:
+    def after_step(self, pruned: PrunedWeights, update: int) -> None:
         """The optimizer has made the step that is the ``update``-th."""
 
-    def show_sparse(self, session: PruningSession, update: int | None) -> None:
+    def show_sparse(self, pruned: PrunedWeights, update: int | None) -> None:
         """Validation or saving begins: the weights must be the sparse model's until :meth:`show_trained`."""
 
-    def show_trained(self, session: PruningSession) -> None:
+    def show_trained(self, pruned: PrunedWeights) -> None:
         """Training continues: the weights must be as training left them."""
 
     # --- state -----------------------------------------------------------------------------------------------------

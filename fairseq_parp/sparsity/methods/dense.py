@@ -9,7 +9,7 @@ from fairseq_parp.sparsity.methods.base import Facts, Method
 from fairseq_parp.sparsity.schedule import Ramp, constant
 
 if TYPE_CHECKING:
-    from fairseq_parp.sparsity.session import PruningSession
+    from fairseq_parp.sparsity.pruned_weights import PrunedWeights
 
 
 class Dense(Method):
@@ -22,6 +22,6 @@ class Dense(Method):
         """Return sparsity 0 throughout."""
         return constant(Fraction(0))
 
-    def begin(self, session: PruningSession, update: int) -> None:
+    def begin(self, pruned: PrunedWeights, update: int) -> None:
         """Record the weights that are zero already."""
-        session.prune(update)
+        pruned.prune(update)

@@ -27,7 +27,7 @@ from fairseq_parp.sparsity.masks import MaskSet, require_bits
 from fairseq_parp.sparsity.methods.base import Facts, Method, end_of
 
 if TYPE_CHECKING:
-    from fairseq_parp.sparsity.session import PruningSession
+    from fairseq_parp.sparsity.pruned_weights import PrunedWeights
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class DropAndGrow(Method):
     config: DropAndGrowConfig
     _pending: MaskSet | None = None
 
-    def prepare(self, session: PruningSession) -> None:  # noqa: ARG002
+    def prepare(self, pruned: PrunedWeights) -> None:  # noqa: ARG002
         """Check that the end of the run is known.
 
         Raises:
@@ -66,24 +66,24 @@ class DropAndGrow(Method):
         """
         self._end = end_of(self.config.end_update, self.last_update, self.config.method)
 
-    def begin(self, session: PruningSession, update: int) -> None:
+    def begin(self, pruned: PrunedWeights, update: int) -> None:
         """Take the first mask, by the criterion."""
-        session.prune(update)
+        pruned.prune(update)
 
-    def before_forward(self, session: PruningSession, update: int) -> None:
+    def before_forward(self, pruned: PrunedWeights, update: int) -> None:
         """Apply the mask that the last update decided on."""
         self._update = update
         if self._pending is not None:
-            session.hold(self._pending, self._decided_at)
+            pruned.hold(self._pending, self._decided_at)
             self._pending = None
 
-    def after_step(self, session: PruningSession, update: int) -> None:
+    def after_step(self, pruned: PrunedWeights, update: int) -> None:
         """Hold the zeros; decide on the next mask if it is time."""
-        if session.mask is None:
+        if pruned.mask is None:
             return
-        session.apply(session.mask)
+        pruned.apply(pruned.mask)
         if self._decides(update):
-            self._pending, self._decided_at = self._next_mask(session, session.mask, update), update
+            self._pending, self._decided_at = self._next_mask(pruned, pruned.mask, update), update
 
     def _decides(self, update: int) -> bool:
         """Return whether the ``update``-th update decides on the next mask."""
@@ -111,24 +111,24 @@ class DropAndGrow(Method):
         self._pending = MaskSet({n: state["pending"][n].to(bits.device) for n, bits in mask.bits.items()}, mask.shapes)
         self._decided_at = int(state["decided_at"])
 
-    def _next_mask(self, session: PruningSession, mask: MaskSet, update: int) -> MaskSet:
+    def _next_mask(self, pruned: PrunedWeights, mask: MaskSet, update: int) -> MaskSet:
         """Drop the smallest of the kept weights and grow as many of the others, exactly, within every share."""
-        growth = self._growth(session, update)
+        growth = self._growth(pruned, update)
         kept = dict(mask.items())
-        weights = {name: each.ranked.float().abs() for name, each in session.parameters.items()}
+        weights = {name: each.ranked.float().abs() for name, each in pruned.parameters.items()}
         fraction = self._fraction_at(update)
         bits: dict[str, Tensor] = {}
-        for share in session.shares():
+        for share in pruned.shares():
             zeros, size = share.zeros, sum(kept[name].numel() for name in share.names)
             dropped = round(fraction * (size - zeros))
             # Zeros score 0, kept weights above: first the mask without the dropped ones ...
-            survivors = session.lowest(
+            survivors = pruned.lowest(
                 {name: torch.where(kept[name], weights[name].clamp_min(_TINY), 0.0) for name in share.names},
                 zeros + dropped,
             )
             # ... then survivors score highest, and the rest by their growth score.
             grown = {name: torch.where(survivors.kept(name), _HUGE, growth[name]) for name in share.names}
-            bits |= session.lowest(grown, zeros).bits
+            bits |= pruned.lowest(grown, zeros).bits
         return MaskSet({name: bits[name] for name in mask.bits}, mask.shapes)
 
     @abstractmethod
@@ -136,7 +136,7 @@ class DropAndGrow(Method):
         """Return the fraction of the kept weights that the change after ``update`` updates drops."""
 
     @abstractmethod
-    def _growth(self, session: PruningSession, update: int) -> dict[str, Tensor]:
+    def _growth(self, pruned: PrunedWeights, update: int) -> dict[str, Tensor]:
         """Return one score >= 0 a weight, by parameter name: the highest among the zeros are grown."""
 
 
@@ -145,20 +145,20 @@ class Rigl(DropAndGrow):
 
     facts = Facts("RigL", "#117733", "h", reprunes=True, frozen_by_scripts=False, grows=True)
 
-    def after_backward(self, session: PruningSession) -> None:
+    def after_backward(self, pruned: PrunedWeights) -> None:
         """Zero the gradients of the zeros, except in an update whose gradients decide what grows."""
         if not self._decides(self._update + 1):
-            session.mask_gradients()
+            pruned.mask_gradients()
 
     def _fraction_at(self, update: int) -> float:
         return self.config.drop_fraction / 2 * (1 + math.cos(math.pi * update / self._end))
 
-    def _growth(self, session: PruningSession, update: int) -> dict[str, Tensor]:  # noqa: ARG002
+    def _growth(self, pruned: PrunedWeights, update: int) -> dict[str, Tensor]:  # noqa: ARG002
         return {
             name: torch.zeros_like(each.weight, dtype=torch.float32)
             if each.gradient is None
             else each.gradient.float().abs()
-            for name, each in session.parameters.items()
+            for name, each in pruned.parameters.items()
         }
 
 
@@ -167,15 +167,15 @@ class Set(DropAndGrow):
 
     facts = Facts("SET", "#999933", "X", reprunes=True, frozen_by_scripts=False, grows=True)
 
-    def after_backward(self, session: PruningSession) -> None:
+    def after_backward(self, pruned: PrunedWeights) -> None:
         """Zero the gradients of the zeros."""
-        session.mask_gradients()
+        pruned.mask_gradients()
 
     def _fraction_at(self, update: int) -> float:  # noqa: ARG002
         return self.config.drop_fraction
 
-    def _growth(self, session: PruningSession, update: int) -> dict[str, Tensor]:
-        return CRITERIA["random"].scores(session.parameters, Moment(update, session.seed))
+    def _growth(self, pruned: PrunedWeights, update: int) -> dict[str, Tensor]:
+        return CRITERIA["random"].scores(pruned.parameters, Moment(update, pruned.seed))
 
 
 _TINY, _HUGE = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max

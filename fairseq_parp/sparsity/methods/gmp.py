@@ -15,7 +15,7 @@ from fairseq_parp.sparsity.methods.base import Facts, Method, end_of, is_time
 from fairseq_parp.sparsity.schedule import CubicRamp
 
 if TYPE_CHECKING:
-    from fairseq_parp.sparsity.session import PruningSession
+    from fairseq_parp.sparsity.pruned_weights import PrunedWeights
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class Gmp(Method):
         end = end_of(self.config.end_update, self.last_update, "gmp")
         return CubicRamp(exact(self.config.start_sparsity), exact(self.config.sparsity), end)
 
-    def begin(self, session: PruningSession, update: int) -> None:
+    def begin(self, pruned: PrunedWeights, update: int) -> None:
         """Take the first mask."""
-        session.prune(update)
+        pruned.prune(update)
 
-    def after_backward(self, session: PruningSession) -> None:
+    def after_backward(self, pruned: PrunedWeights) -> None:
         """Zero the gradients of the zeros."""
-        if session.target:
-            session.mask_gradients()
+        if pruned.target:
+            pruned.mask_gradients()
 
-    def after_step(self, session: PruningSession, update: int) -> None:
+    def after_step(self, pruned: PrunedWeights, update: int) -> None:
         """Hold the zeros; prune if it is time, or if the ramp ends."""
-        if session.target and session.mask is not None:
-            session.apply(session.mask)
+        if pruned.target and pruned.mask is not None:
+            pruned.apply(pruned.mask)
         if is_time(update, self.config.interval, self.last_update) or update == self.schedule.length:
-            session.prune(update)
+            pruned.prune(update)

@@ -19,7 +19,7 @@ from fairseq_parp.sparsity.methods.base import Facts, Method, is_time
 from fairseq_parp.sparsity.schedule import Ramp
 
 if TYPE_CHECKING:
-    from fairseq_parp.sparsity.session import PruningSession
+    from fairseq_parp.sparsity.pruned_weights import PrunedWeights
 
 DEFAULT_RISE = Fraction(1, 5)
 
@@ -31,28 +31,28 @@ class Parp(Method):
     config_class = MaskConfig
     config: MaskConfig
 
-    def prepare(self, session: PruningSession) -> None:
+    def prepare(self, pruned: PrunedWeights) -> None:
         """Read the mask to start from, where one is named."""
-        self._first: MaskSet | None = session.read_mask(self.config.mask)
+        self._first: MaskSet | None = pruned.read_mask(self.config.mask)
 
-    def begin(self, session: PruningSession, update: int) -> None:
+    def begin(self, pruned: PrunedWeights, update: int) -> None:
         """Zero what the given mask drops, then take the first mask."""
         if self._first is not None:
-            session.apply(self._first)
-        session.prune(update)
+            pruned.apply(self._first)
+        pruned.prune(update)
 
-    def after_step(self, session: PruningSession, update: int) -> None:
+    def after_step(self, pruned: PrunedWeights, update: int) -> None:
         """Re-prune if it is time."""
         if is_time(update, self.config.interval, self.last_update):
-            session.prune(update)
+            pruned.prune(update)
 
-    def show_sparse(self, session: PruningSession, update: int | None) -> None:
+    def show_sparse(self, pruned: PrunedWeights, update: int | None) -> None:
         """Prune as of now and stash what that zeroes."""
-        session.stash(update)
+        pruned.stash(update)
 
-    def show_trained(self, session: PruningSession) -> None:
+    def show_trained(self, pruned: PrunedWeights) -> None:
         """Restore the stashed weights."""
-        session.restore()
+        pruned.restore()
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from fairseq_parp.sparsity.scope import find_parameters
 from fairseq_parp.sparsity.structures.chosen import require_finite
 
 if TYPE_CHECKING:
-    from fairseq_parp.sparsity.session import PruningSession
+    from fairseq_parp.sparsity.pruned_weights import PrunedWeights
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class S3Router(Method):
             raise ScopeError(f"task.pruning.scope: s3_router masks matrices only, and {next(iter(found))} is a vector")
         return matrices
 
-    def prepare(self, session: PruningSession) -> None:
+    def prepare(self, pruned: PrunedWeights) -> None:
         """Let the gradients of the scores pass, whatever else is frozen."""
-        self._parameters, self._mask = session.parameters, session.mask
+        self._parameters, self._mask = pruned.parameters, pruned.mask
         self._weights: dict[str, Tensor] = {}
         self._scores: dict[str, Tensor] = {}
         self._dropped: dict[str, Tensor] = {}
@@ -90,47 +90,47 @@ class S3Router(Method):
             each.weight.requires_grad_()
             each.weight.register_hook(functools.partial(self.to_scores, name))
 
-    def begin(self, session: PruningSession, update: int) -> None:
+    def begin(self, pruned: PrunedWeights, update: int) -> None:
         """Give every weight its first score, and take the first mask.
 
         Raises:
             WeightsError: a weight is NaN or infinite.
         """
-        session.mask_now(update)  # raises where a weight cannot be ranked; not all starts rank
-        start, chance = start_of(self.config.init_score), torch.Generator().manual_seed(session.seed)
+        pruned.mask_now(update)  # raises where a weight cannot be ranked; not all starts rank
+        start, chance = start_of(self.config.init_score), torch.Generator().manual_seed(pruned.seed)
         for name, each in self._parameters.items():
             self._weights[name] = each.weight.detach().clone()
             scores = start(each.ranked, chance) / self.config.score_lr_scale
             self._scores[name] = scores.to(each.ranked.dtype)
         self._settle()
-        self._select(session, update)
+        self._select(pruned, update)
 
-    def before_forward(self, session: PruningSession, update: int) -> None:  # noqa: ARG002
+    def before_forward(self, pruned: PrunedWeights, update: int) -> None:  # noqa: ARG002
         """Show the masked weights to the first micro-batch: resuming writes masters, which are scores, over them."""
         if not self._computed:
             self._show()
         self._computed = True
 
-    def before_step(self, session: PruningSession, update: int) -> None:  # noqa: ARG002
+    def before_step(self, pruned: PrunedWeights, update: int) -> None:  # noqa: ARG002
         """Give the scores to the optimizer."""
         self._in_step = True
         self._swap()
 
-    def after_step(self, session: PruningSession, update: int) -> None:
+    def after_step(self, pruned: PrunedWeights, update: int) -> None:
         """Take the scores back, and take their mask.
 
         Raises:
             WeightsError: a score is NaN or infinite; :meth:`show_sparse` shows the last mask then.
         """
         self._swap_back()
-        self._select(session, update)
+        self._select(pruned, update)
 
-    def show_sparse(self, session: PruningSession, update: int | None) -> None:  # noqa: ARG002
+    def show_sparse(self, pruned: PrunedWeights, update: int | None) -> None:  # noqa: ARG002
         """Show the masked weights, whatever interrupted a step: no file holds scores in place of weights."""
         self._adopt()
         self._show()
 
-    def show_trained(self, session: PruningSession) -> None:  # noqa: ARG002
+    def show_trained(self, pruned: PrunedWeights) -> None:  # noqa: ARG002
         """Show the masked weights again where the optimizer skipped a step."""
         self._adopt()
         if self._in_step:
@@ -205,15 +205,15 @@ class S3Router(Method):
         """Return what is held beside the model: the weights, and the scores that are no masters."""
         return [*self._weights.values(), *self._scores.values()]
 
-    def _select(self, session: PruningSession, update: int) -> None:
+    def _select(self, pruned: PrunedWeights, update: int) -> None:
         """Take the mask of the largest absolute scores in every share, and show its weights."""
         started, bits = time.perf_counter(), dict[str, Tensor]()
-        for share in session.shares():
+        for share in pruned.shares():
             scores = {name: self._score(name) for name in share.names}
-            bits |= session.lowest(scores, share.zeros, update).bits
+            bits |= pruned.lowest(scores, share.zeros, update).bits
         shapes = {name: tuple(each.weight.shape) for name, each in self._parameters.items()}
-        session.hold(MaskSet({name: bits[name] for name in shapes}, shapes), update, started)
-        self._mask = session.mask
+        pruned.hold(MaskSet({name: bits[name] for name in shapes}, shapes), update, started)
+        self._mask = pruned.mask
         self._show()  # weights that the last mask dropped come back
 
     def _show(self) -> None:

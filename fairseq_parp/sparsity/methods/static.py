@@ -15,7 +15,7 @@ from fairseq_parp.sparsity.masks import MaskSet
 from fairseq_parp.sparsity.methods.base import Facts, Method
 
 if TYPE_CHECKING:
-    from fairseq_parp.sparsity.session import PruningSession
+    from fairseq_parp.sparsity.pruned_weights import PrunedWeights
 
 
 class Static(Method):
@@ -23,18 +23,18 @@ class Static(Method):
 
     _first: MaskSet | None = None
 
-    def begin(self, session: PruningSession, update: int) -> None:
+    def begin(self, pruned: PrunedWeights, update: int) -> None:
         """Take the first mask; where none was given, that of the present weights."""
-        session.hold(self._first or session.mask_now(update), update)
+        pruned.hold(self._first or pruned.mask_now(update), update)
 
-    def after_backward(self, session: PruningSession) -> None:
+    def after_backward(self, pruned: PrunedWeights) -> None:
         """Zero the gradients of the zeros, so that clipping and the gradient norm see the sparse model's alone."""
-        session.mask_gradients()
+        pruned.mask_gradients()
 
-    def after_step(self, session: PruningSession, update: int) -> None:  # noqa: ARG002
+    def after_step(self, pruned: PrunedWeights, update: int) -> None:  # noqa: ARG002
         """Zero what the optimizer moved: momentum and weight decay need no gradient."""
-        if session.mask is not None:
-            session.apply(session.mask)
+        if pruned.mask is not None:
+            pruned.apply(pruned.mask)
 
     def load_state_dict(self, state: Mapping[str, Any], mask: MaskSet) -> None:  # noqa: ARG002
         """Check that the saved mask is the one that this run would hold.
@@ -58,9 +58,9 @@ class Rp(Static):
     facts = Facts("RP", "#CC79A7", "X")
     fits: ClassVar = {"criterion": ("magnitude",)}
 
-    def prepare(self, session: PruningSession) -> None:
+    def prepare(self, pruned: PrunedWeights) -> None:
         """Build the fresh model and take its mask."""
-        self._first = session.mask_of(session.fresh_weights(), self.target(0))
+        self._first = pruned.mask_of(pruned.fresh_weights(), self.target(0))
 
 
 class Fixed(Static):
@@ -71,13 +71,13 @@ class Fixed(Static):
     config: MaskConfig
     fits: ClassVar = {"criterion": ("magnitude",), "structure": ("element",)}  # the file holds a mask of any structure
 
-    def prepare(self, session: PruningSession) -> None:
+    def prepare(self, pruned: PrunedWeights) -> None:
         """Read the mask.
 
         Raises:
             ConfigError: none is named.
         """
-        self._first = session.read_mask(self.config.mask)
+        self._first = pruned.read_mask(self.config.mask)
         if self._first is None:
             allowed = "method fixed needs it: the mask file, or a sparse checkpoint"
             raise ConfigError(f"{PREFIX}.mask", self.config.mask, allowed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from fairseq_parp.sparsity.methods.base import Facts, Method
 
 if TYPE_CHECKING:
-    from fairseq_parp.sparsity.session import PruningSession
+    from fairseq_parp.sparsity.pruned_weights import PrunedWeights
 
 
 class Ste(Method):
@@ -22,22 +22,22 @@ class Ste(Method):
     facts = Facts("STE", "#882255", ">", frozen_by_scripts=False)
     fits: ClassVar = {"criterion": ("magnitude",)}
 
-    def begin(self, session: PruningSession, update: int) -> None:
+    def begin(self, pruned: PrunedWeights, update: int) -> None:
         """Take the first mask; the weights behind it stay."""
-        session.view(update)
+        pruned.view(update)
 
-    def before_forward(self, session: PruningSession, update: int) -> None:
+    def before_forward(self, pruned: PrunedWeights, update: int) -> None:
         """Show the masked weights to the micro-batch."""
-        session.view(update)
+        pruned.view(update)
 
-    def before_step(self, session: PruningSession, update: int) -> None:  # noqa: ARG002
+    def before_step(self, pruned: PrunedWeights, update: int) -> None:  # noqa: ARG002
         """Give the dense weights to the optimizer."""
-        session.restore()
+        pruned.restore()
 
-    def show_sparse(self, session: PruningSession, update: int | None) -> None:
+    def show_sparse(self, pruned: PrunedWeights, update: int | None) -> None:
         """Show the masked weights."""
-        session.view(update)
+        pruned.view(update)
 
-    def show_trained(self, session: PruningSession) -> None:
+    def show_trained(self, pruned: PrunedWeights) -> None:
         """Show the dense weights."""
-        session.restore()
+        pruned.restore()
