@@ -140,10 +140,12 @@ def test_every_config_is_flat_and_says_how_to_run_it(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_pruning_key_is_read(path: Path) -> None:
     from fairseq_parp.sparsity import read_config
+    from fairseq_parp.sparsity.upgrade import upgraded_keys
 
     task = load(path)["task"]
     if "pruning" in task:
         read_config(task["pruning"])
+        assert upgraded_keys(task["pruning"]) == task["pruning"]  # old keys are for old files
 
 
 SUPERB = {
