@@ -60,8 +60,20 @@ def cpu_seconds() -> float:
     """
     if not _TASKS.is_dir():
         raise MissingToolError("CPU time of child processes can be read on Linux only")
+    while True:
+        before = _of_ended()
+        try:
+            running = sum(map(_cpu_seconds_of, _children(_TASKS)))
+        except (OSError, ValueError):  # a thread or a child process ended in the middle
+            continue
+        if _of_ended() == before:
+            return time.process_time() + before + running
+
+
+def _of_ended() -> float:
+    """Return the CPU seconds of the child processes that have ended and were waited for."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + ended.ru_utime + ended.ru_stime + sum(map(_cpu_seconds_of, _children(_TASKS)))
+    return ended.ru_utime + ended.ru_stime
 
 
 def _children(tasks: Path) -> Iterator[int]:
