@@ -9,7 +9,8 @@ from setuptools import Extension, find_packages, setup
 # Neither torch nor fairseq is required, and nothing is pinned: installed into an environment that has
 # them, this package must not replace them by another distribution, version or CUDA build. The extra
 # "fairseq" names the right distribution; `make setup` builds a whole environment from constraints.txt.
-REQUIRES = ["editdistance", "jiwer", "numpy", "omegaconf", "rich", "safetensors", "scipy", "soundfile", "soxr", "tqdm"]
+REQUIRES = ["editdistance", "jiwer", "numpy", "omegaconf", "rich", "safetensors", "scipy", "shtab", "soundfile"]
+REQUIRES += ["soxr", "tqdm"]
 
 EXTRAS = {
     "fairseq": ['fairseq-fixed; python_version >= "3.11"', 'fairseq==0.12.2; python_version < "3.11"', "torch"],

@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import ModuleType
 
 from fairseq_parp import __version__
@@ -26,6 +26,7 @@ VERBS = {
     "align": "write an item file for abx: where each label of a manifest begins and ends",
     "bench": "measure speed and memory beside others on this machine: table, JSON and plot",
     "classify": "print label and probability of audio files, or the accuracy over a split",
+    "completion": "print the completion of this command for a shell",
     "configs": "list, show and copy the shipped recipes",
     "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
     "doctor": "show versions, say what is broken here and how to mend it",
@@ -50,18 +51,24 @@ def _module(verb: str) -> ModuleType:
     return importlib.import_module(f"fairseq_parp.cli.{verb}{'_' * keyword.iskeyword(verb)}")
 
 
-def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
-    """Parse the command line; only the module of the verb that was asked for is imported."""
+def command_parser(verbs: Collection[str]) -> argparse.ArgumentParser:
+    """Return the parser of the command; ``verbs`` alone have their arguments, and their modules alone are imported."""
     parser = argparse.ArgumentParser(prog="fairseq-parp", description="PARP finetuning of wav2vec 2.0 in fairseq.")
     parser.add_argument("--version", action="version", version=f"fairseq_parp {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, summary in VERBS.items():
-        module = _module(name) if argv and argv[0] == name else None
-        verb = verbs.add_parser(
+        module = _module(name) if name in verbs else None
+        verb = subparsers.add_parser(
             name, help=summary, description=summary, epilog=example(name), **getattr(module, "PARSER", {})
         )
         if module:
             module.add_arguments(verb)
+    return parser
+
+
+def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
+    """Parse the command line; only the module of the verb that was asked for is imported."""
+    parser = command_parser(argv[:1])
     arguments, others = parser.parse_known_args(argv)
     overrides = getattr(arguments, "overrides", None)  # argparse takes those before an option alone
     if others and (overrides is None or any(word.startswith("-") for word in others)):

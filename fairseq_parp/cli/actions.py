@@ -15,22 +15,26 @@ from types import ModuleType
 from fairseq_parp.cli.examples import example
 
 
-class _Action(argparse.ArgumentParser):
+class Action(argparse.ArgumentParser):
     """The parser of an action, whose module is imported only when the action is parsed."""
 
     package = ""
 
+    def declare(self) -> None:
+        """Declare the action's arguments."""
+        action(self.package, self.prog.rpartition(" ")[2]).add_arguments(self)
+
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Declare the action's arguments, then parse."""
-        action(self.package, self.prog.rpartition(" ")[2]).add_arguments(self)
+        self.declare()
         return super().parse_known_args(args, namespace)
 
 
 def add_actions(parser: argparse.ArgumentParser, package: str, summaries: Mapping[str, str]) -> None:
     """Declare the actions; the one that was given is then ``arguments.action``."""
     verb = package.rpartition(".")[2]
-    of_package = type("_Action", (_Action,), {"package": package})
-    actions: argparse._SubParsersAction[_Action] = parser.add_subparsers(
+    of_package = type("Action", (Action,), {"package": package})
+    actions: argparse._SubParsersAction[Action] = parser.add_subparsers(
         dest="action", metavar="ACTION", required=True, parser_class=of_package
     )
     for name, summary in summaries.items():

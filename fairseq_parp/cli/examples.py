@@ -7,6 +7,7 @@ EXAMPLES = {
     "align": "checkpoint_best.pt DATA --split test --speaker '^([^/]+)/' -o test.item",
     "bench": "--table docs/performance.tsv",
     "classify": "checkpoint_best.pt FILE.wav",
+    "completion": "bash",
     "configs copy": "base_10m -o mine.yaml",
     "configs list": "",
     "configs show": "base_10m",

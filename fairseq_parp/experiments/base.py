@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,19 +30,19 @@ class BaseConfig:
 
     Attributes:
         path: the file.
-        content: its keys.
+        content: its keys, interpolations unresolved; a plain mapping, as a plan looks up thousands.
         scripted: its row in ``configs/recipes.tsv``: the released scripts' numbers; empty where it has none.
     """
 
     path: Path
-    content: DictConfig
+    content: Mapping[str, Any]
     scripted: Mapping[str, str]
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a dotted key."""
         value: Any = self.content
-        for part in key.split("."):  # omegaconf 2.0 selects without a default
-            if not isinstance(value, DictConfig) or part not in value:
+        for part in key.split("."):
+            if not isinstance(value, Mapping) or part not in value:
                 return default
             value = value[part]
         return value
@@ -61,7 +61,7 @@ class BaseConfig:
         """Return ``key=value`` as hydra wants it for this file."""
         group, _, leaf = key.rpartition(".")
         written = f"{key}={'null' if value is None else value}"
-        if group.partition(".")[0] not in _FREE_FORM or leaf in self.get(group, {}).keys():  # noqa: SIM118 (??? is there)
+        if group.partition(".")[0] not in _FREE_FORM or leaf in self.get(group, {}):
             return written
         return f"+{written}"
 
@@ -107,4 +107,5 @@ def read_base(name: str, beside: Path) -> BaseConfig:
         raise ConfigError("config", absolute(file), "must be a finetuning that fairseq-hydra-train takes")
     with (configs() / "recipes.tsv").open(encoding="utf-8") as table:
         rows = {row["config"]: row for row in csv.DictReader(table, delimiter="\t")}
-    return BaseConfig(file.absolute(), content, rows.get(file.stem, {}) if file.parent == configs() else {})
+    plain = cast("dict[str, Any]", OmegaConf.to_container(content))
+    return BaseConfig(file.absolute(), plain, rows.get(file.stem, {}) if file.parent == configs() else {})
