@@ -28,7 +28,7 @@ class Curve:
 def draw(runs: Mapping[str, Curve], sparsity: float, path: Path) -> None:
     """Draw ``runs`` by name into the PNG file ``path``; ``sparsity`` is the one that was asked for."""
     figure, (learning, layers) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    figure.suptitle("fairseq_parp demo: small wav2vec 2.0 on synthetic speech")
+    figure.suptitle("fairseq_parp demo: small wav2vec 2.0, synthetic speech, one seed")
     _draw_learning(learning, runs)
     _draw_layers(layers, runs, sparsity)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,15 +39,18 @@ def draw(runs: Mapping[str, Curve], sparsity: float, path: Path) -> None:
 def _draw_learning(axes: Axes, runs: Mapping[str, Curve]) -> None:
     for (name, run), (colour, marker, _) in zip(runs.items(), _STYLES, strict=False):
         axes.plot(run.updates, run.uer, color=colour, marker=marker, label=name)
-    axes.set(xlabel="updates", ylabel="validation UER, %", title="Unit error rate of the model as saved")
+    axes.set(xlabel="updates", ylabel="validation UER, %", title="Unit error rate (UER) of the model as saved")
     axes.set_ylim(0, 1.05 * max(uer for run in runs.values() for uer in run.uer))
     axes.grid(alpha=0.3)
     axes.legend()
 
 
 def _draw_layers(axes: Axes, runs: Mapping[str, Curve], sparsity: float) -> None:
-    width = 0.8 / len(runs)
-    for place, ((name, run), (colour, _, hatch)) in enumerate(zip(runs.items(), _STYLES, strict=False)):
+    looks = dict(zip(runs, _STYLES, strict=False))
+    runs = {name: run for name, run in runs.items() if any(run.layers.values())}  # a dense model has no bar to show
+    width = 0.8 / max(len(runs), 1)
+    for place, (name, run) in enumerate(runs.items()):
+        colour, _, hatch = looks[name]
         at = [index + (place - (len(runs) - 1) / 2) * width for index in range(len(run.layers))]
         bars = axes.bar(at, list(run.layers.values()), width, color=colour, hatch=hatch, label=name)
         axes.bar_label(bars, fmt="%.2f", fontsize=8)

@@ -66,6 +66,7 @@ def demo(out: Path, *, from_random: bool = False) -> list[Result]:
         f"\n{_table(results)}\n\n{_difference(*results)} Synthetic speech, small scale: no evidence about real speech."
     )
     print(f"picture: {absolute(picture)}")
+    print("next: README.md, Use: from your own recordings to a word error rate")
     return results
 
 

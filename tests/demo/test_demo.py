@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from fairseq_parp.demo import run
 from fairseq_parp.demo.pack import pack
-from fairseq_parp.demo.plot import Curve, draw
+from fairseq_parp.demo.plot import Curve, _draw_layers, draw
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.mask_files.report import Count, SparsityReport, Zeros
 from fairseq_parp.scoring import ErrorRate, Score
@@ -84,3 +85,11 @@ def test_the_commands_survive_a_folder_with_a_space(tmp_path: Path) -> None:
     words = run._decoding(out, "parp").argv + run._training(out, "parp", from_random=True).argv
     places = [Path(word.removeprefix("task.data=")).resolve() for word in words]
     assert places.count((out / "data").resolve()) == 2
+
+
+def test_a_dense_model_has_no_bar_in_the_picture_of_zeros() -> None:
+    axes = Figure().subplots()
+    runs = {"dense": Curve([50], [80.0], {"0": 0.0, "1": 0.0}), "parp": Curve([50], [82.0], {"0": 0.4, "1": 0.6})}
+    _draw_layers(axes, runs, 0.5)
+    assert [bar.get_height() for bar in axes.patches] == [0.4, 0.6]
+    assert axes.get_legend_handles_labels()[1] == ["asked for, overall: 0.5", "parp"]
