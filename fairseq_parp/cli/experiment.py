@@ -81,13 +81,20 @@ def _results(plan: Plan) -> Path:
 def _write(plan: Plan) -> None:
     from fairseq_parp.experiments.collect import collect
     from fairseq_parp.experiments.results import read_results, write_results
+    from fairseq_parp.experiments.validated import write_validated
 
     file = _results(plan)
+    if plan.pretrains:
+        write_validated(file, plan)
+        return
     write_results(file, collect(plan, read_results(file) if file.is_file() else []))
 
 
 def _summary(plan: Plan) -> str:
     from fairseq_parp.experiments.results import read_results
     from fairseq_parp.experiments.summary import summary
+    from fairseq_parp.experiments.validated import validated_table
 
+    if plan.pretrains:
+        return validated_table(plan)
     return summary(read_results(_results(plan)), plan.out)

@@ -52,6 +52,32 @@ def generate_command(
     return [*argv, "--path", str(checkpoint), "--results-path", str(results)]
 
 
+def validate_command(
+    data: str | Path,
+    checkpoint: str | Path,
+    *,
+    task: str,
+    subset: str,
+    batch_size: int,
+    cpu: bool = False,
+    plugin: str | Path = PLUGIN,
+) -> list[str]:
+    """Return the command that validates a pretraining; the last line of its output has the metrics as JSON.
+
+    Args:
+        data: folder of the manifests.
+        checkpoint: pretrained model.
+        task: the one that trained the model.
+        subset: split to validate.
+        batch_size: utterances of a batch, which are each other's negatives.
+        cpu: whether to validate on the CPU where there is a GPU.
+        plugin: the folder of this package, as it is to be written.
+    """
+    argv = ["fairseq-validate", str(data), "--user-dir", str(plugin), "--task", task, "--valid-subset", subset]
+    argv += ["--batch-size", str(batch_size), "--required-batch-size-multiple", "1", "--log-format", "json"]
+    return [*argv, *["--cpu"] * cpu, "--path", str(checkpoint)]
+
+
 def classify_command(
     data: str | Path, checkpoint: str | Path, results: str | Path, *, subset: str = "test", plugin: str | Path = PLUGIN
 ) -> list[str]:

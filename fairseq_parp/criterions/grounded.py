@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairseq_parp.grounded.losses import masked_margin_softmax
+from fairseq_parp.grounded.weighting import read_alpha
 from fairseq_parp.training.gathering import gather
 
 _MEANS = ("loss", "loss_av", "loss_ssl", "contrastive", "diversity", "feature_penalty", "accuracy", "code_perplexity")
@@ -20,7 +21,11 @@ _MEANS = ("loss", "loss_av", "loss_ssl", "contrastive", "diversity", "feature_pe
 class GroundedCriterionConfig(FairseqDataclass):
     """Weights of the losses; the defaults are the published ones."""
 
-    alpha: float = field(default=0.5, metadata={"help": "weight of the pictures' loss; 1 - alpha is wav2vec 2.0's"})
+    # Any: a number, or pairs of an update and the weight from then on.
+    alpha: Any = field(
+        default=0.5,
+        metadata={"help": "weight of the pictures' loss, 1 - alpha that of wav2vec 2.0's; or [[0, 0], [1000, 0.5]]"},
+    )
     margin: float = field(default=1.0, metadata={"help": "taken off the score of an item's own picture"})
     diversity: float = field(
         default=0.1, metadata={"help": "weight of the quantiser's diversity in wav2vec 2.0's loss"}
@@ -36,23 +41,36 @@ class GroundedCriterion(FairseqCriterion):
 
     Both are means, over the items and over the masked frames, and the sample size is 1: alpha has the same meaning in
     every batch. Over ranks, embeddings are gathered with their gradients, so that a batch is that of all ranks.
+    Training computes the losses that have a weight; validation also that of parts that are built and have none.
     """
 
-    def __init__(self, task: Any, alpha: float, margin: float, diversity: float, feature_penalty: float) -> None:
+    def __init__(self, task: Any, alpha: Any, margin: float, diversity: float, feature_penalty: float) -> None:
         super().__init__(task)
-        self.alpha, self.margin = alpha, margin
+        self._alpha = read_alpha(alpha)
+        self.alpha, self.margin = self._alpha.steps[-1][1], margin
         self.diversity, self.feature_penalty = diversity, feature_penalty
+
+    def set_num_updates(self, update: int) -> None:
+        """Take the weight of the update before which ``update`` updates were made; before a first call, the last."""
+        self.alpha = self._alpha.at(update)
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, int, dict[str, Any]]:  # noqa: ARG002
         """Return the loss, the sample size 1, and what is logged."""
-        result = model(**sample["net_input"])
-        logged: dict[str, Any] = {"nsentences": len(sample["id"]), "ntokens": len(sample["id"]), "sample_size": 1}
+        matches = self.alpha > 0 or (not model.training and model.grounded is not None)
+        contrasts = self.alpha < 1 or (not model.training and model.ssl)
+        inputs = sample["net_input"]
+        if not matches:
+            inputs = {key: value for key, value in inputs.items() if key not in ("images", "boxes")}
+        result = model(**inputs, ssl=contrasts)
+        items = len(sample["id"])
+        logged: dict[str, Any] = {"nsentences": items, "ntokens": items, "sample_size": 1, "alpha": self.alpha}
         parts = []
-        if self.alpha > 0:
-            parts.append(self.alpha * self._matching(result, sample, logged))
-        if self.alpha < 1:
-            parts.append((1 - self.alpha) * self._ssl(model, result, logged))
-        loss: Tensor = sum(parts[1:], parts[0])
+        if matches:
+            parts.append((self.alpha, self._matching(result, sample, logged)))
+        if contrasts:
+            parts.append((1 - self.alpha, self._ssl(model, result, logged)))
+        first, *more = [weight * part for weight, part in parts if weight]
+        loss: Tensor = sum(more, first)
         logged["loss"] = float(loss)
         return loss, 1, logged
 
@@ -83,7 +101,7 @@ class GroundedCriterion(FairseqCriterion):
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
         """Log means over batches and ranks; every batch counts once."""
-        for key in (*_MEANS, "negatives"):
+        for key in ("alpha", *_MEANS, "negatives"):
             values = [log[key] for log in logging_outputs if key in log]
             if values:
                 metrics.log_scalar(key, sum(values) / len(values), len(values), round=3)

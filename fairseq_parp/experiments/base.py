@@ -57,6 +57,11 @@ class BaseConfig:
         """Whether it is a recipe of text, which differs in its data, in its start and in how it is tested."""
         return bool(self.get("task._name") == "parp_sentence_prediction")
 
+    @property
+    def pretrains(self) -> bool:
+        """Whether it is a grounded pretraining: it has no labels, may start at random, and is validated."""
+        return bool(self.get("task._name") == "grounded_pretraining")
+
     def override(self, key: str, value: object) -> str:
         """Return ``key=value`` as hydra wants it for this file."""
         group, _, leaf = key.rpartition(".")

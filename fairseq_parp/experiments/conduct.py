@@ -25,7 +25,7 @@ def require_inputs(plan: Plan) -> None:
     for data in plan.experiment.sets.values():
         if not data.folder.is_dir():
             raise ConfigError(f"data.{data.name}.folder", str(data.folder.absolute()), "no such folder")
-        if not data.checkpoint.is_file():
+        if data.checkpoint is not None and not data.checkpoint.is_file():
             raise ConfigError("checkpoint", str(data.checkpoint.absolute()), "no such file")
     require_launcher(plan.experiment.launcher)
 
@@ -36,7 +36,7 @@ def conduct(plan: Plan, jobs: int, changed: Callable[[], None]) -> None:
     Args:
         plan: what to do.
         jobs: how many commands run at once.
-        changed: called after each decoding: there is a result more.
+        changed: called after each decoding or validation: there is a result more.
 
     Raises:
         ExperimentError: steps failed; what does not depend on them is done. Repeating the command goes on from there.
@@ -54,7 +54,7 @@ def conduct(plan: Plan, jobs: int, changed: Callable[[], None]) -> None:
     def ended(command: Command) -> None:
         progress.write(left[command.title], finished=True)
         bar.update()
-        if command.title.startswith("decode "):
+        if command.title.startswith(("decode ", "validate ")):
             changed()
 
     with tqdm(total=len(commands), desc="all steps", unit=" steps", position=jobs, disable=None) as bar:

@@ -12,14 +12,27 @@ from omegaconf import OmegaConf
 
 from fairseq_parp.errors import ConfigError, absolute, first_line, listing, unknown_key
 from fairseq_parp.experiments.base import BaseConfig, read_base
-from fairseq_parp.experiments.procedures import BASELINE, HOLDER, facts_of, known, takes
+from fairseq_parp.experiments.procedures import BASELINE, HOLDER, PROCEDURES, facts_of, known, takes
 from fairseq_parp.experiments.runs import PROTOCOLS, Run
 from fairseq_parp.kinds import absent
 from fairseq_parp.sparsity import read_config
 from fairseq_parp.sparsity.counting import exact
 
 KEYS = ("config", "checkpoint", "data", "test", "runs", "imp", "decoding", "settings", "variants", "launcher")
-RUN_KEYS = ("train_on", "protocol", "method", "sparsity", "interval", "lr", "mask_from", "updates", "seed", "variant")
+RUN_KEYS = (
+    "train_on",
+    "protocol",
+    "method",
+    "sparsity",
+    "interval",
+    "lr",
+    "mask_from",
+    "updates",
+    "seed",
+    "variant",
+    "after",
+    "after_updates",
+)
 """Keys of an entry of ``runs``; at the top of the file they are defaults for all entries. A list is a grid."""
 
 _DATA_KEYS = ("folder", "config", "checkpoint", "test", "settings")
@@ -35,15 +48,15 @@ class TrainingSet:
         name: what the description calls it.
         folder: its manifests.
         base: the fairseq config.
-        checkpoint: the pretrained model.
-        test: splits to decode; ``NAME/SPLIT`` is another training set's.
+        checkpoint: the pretrained model; None for a pretraining from random weights.
+        test: splits to decode or, of a pretraining, to validate; ``NAME/SPLIT`` is another training set's.
         settings: hydra overrides of its trainings.
     """
 
     name: str
     folder: Path
     base: BaseConfig
-    checkpoint: Path
+    checkpoint: Path | None
     test: tuple[str, ...]
     settings: tuple[str, ...] = ()
 
@@ -157,7 +170,15 @@ def _sets(content: Mapping[str, Any], beside: Path) -> dict[str, TrainingSet]:
         base = read_base(str(given["config"]), beside)
         test = tuple(_strings(f"data.{name}.test", _listed(given["test"] or "test")))
         own = tuple(_strings(f"data.{name}.settings", entry.get("settings", [])))
-        sets[str(name)] = TrainingSet(str(name), Path(entry["folder"]), base, Path(str(given["checkpoint"])), test, own)
+        start = given["checkpoint"]
+        if start is None and not base.pretrains:
+            raise ConfigError(
+                f"data.{name}.checkpoint", None, "must be the pretrained model: only a pretraining has none"
+            )
+        checkpoint = None if start is None else Path(str(start))
+        sets[str(name)] = TrainingSet(str(name), Path(entry["folder"]), base, checkpoint, test, own)
+    if len({data.base.pretrains for data in sets.values()}) > 1:
+        raise ConfigError("data", listing(sets), "mixes pretraining and finetuning; make two experiments of it")
     for name, split in ((name, split) for name, data in sets.items() for split in data.test if "/" in split):
         _one_of(f"data.{name}.test ({split})", split.partition("/")[0], tuple(sets))
     return sets
@@ -200,6 +221,7 @@ def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet], 
         others = ", ".join(name for name in known() if takes(name, "mask") and name != HOLDER)
         allowed = f"method {HOLDER} needs it: the training set whose OMP mask is held; of the others only {others}"
         raise ConfigError(f"{where}.mask_from", mask_from, f"{allowed} may start from one")
+    after, after_updates = _first(where, asked, method, variants)
     return Run(
         data=data,
         protocol=protocol,
@@ -211,7 +233,21 @@ def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet], 
         updates=_whole(f"{where}.updates", asked.get("updates") or base.updates(method, protocol)),
         seed=_whole(f"{where}.seed", asked["seed"]),
         variant=asked["variant"] and _one_of(f"{where}.variant", asked["variant"], tuple(variants)),
+        after=after,
+        after_updates=after_updates,
     )
+
+
+def _first(where: str, asked: Mapping[str, Any], method: str, variants: Collection[str]) -> tuple[str | None, int]:
+    """Return the variant and the length of the training that a run goes on from; None and 0 where there is none."""
+    after, updates = asked.get("after"), asked.get("after_updates")
+    if after is None:
+        if updates is not None:
+            raise ConfigError(f"{where}.after_updates", updates, "needs after: the variant that is trained first")
+        return None, 0
+    if method in PROCEDURES:
+        raise ConfigError(f"{where}.after", after, f"{method} has trainings of its own before its last one")
+    return _one_of(f"{where}.after", after, tuple(variants)), _whole(f"{where}.after_updates", updates)
 
 
 def _tagged(runs: Sequence[Run], sets: Mapping[str, TrainingSet]) -> list[Run]:
@@ -220,7 +256,7 @@ def _tagged(runs: Sequence[Run], sets: Mapping[str, TrainingSet]) -> list[Run]:
     The released scripts give methods different lengths, so under ``paper`` a length is no variation.
     """
     rates = {(run.data, run.lr) for run in runs}
-    lengths = {(run.data, run.updates) for run in runs if run.protocol == "matched"}
+    lengths = {(run.data, each) for run in runs if run.protocol == "matched" for each in run.lengths}
     return [
         replace(
             run,
@@ -228,6 +264,7 @@ def _tagged(runs: Sequence[Run], sets: Mapping[str, TrainingSet]) -> list[Run]:
                 *([run.data] if len(sets) > 1 else []),
                 *([run.protocol] if run.protocol == "paper" else []),
                 *([run.variant] if run.variant else []),
+                *([f"after-{run.after}"] if run.after else []),
                 *([f"lr{run.lr:g}"] if _several(rates, run) else []),
                 *([f"updates{run.updates}"] if run.protocol == "matched" and _several(lengths, run) else []),
             ),

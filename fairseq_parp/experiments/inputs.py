@@ -27,6 +27,9 @@ def digests(files: Iterable[Path]) -> dict[str, str]:
 
 def manifests(folder: Path, base: BaseConfig, splits: Iterable[str]) -> tuple[Path, ...]:
     """Return the files of a data folder that some splits are read from: manifests, labels and the dictionary."""
+    if base.pretrains:
+        lists = (folder / f"{split.strip()}.{kind}" for split in splits for kind in ("tsv", "img"))
+        return (*lists, folder / "images.safetensors")
     if base.classifies_text:
         tokenizer = (folder / "tokenizer" / name for name in ("encoder.json", "vocab.bpe"))
         examples = (file for split in splits for file in sorted(folder.glob(f"*/{split.strip()}.*")))

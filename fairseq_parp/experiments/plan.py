@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from fairseq_parp.commands.arguments import classify_command, generate_command, train_command
+from fairseq_parp.commands.arguments import classify_command, generate_command, train_command, validate_command
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.experiments.description import Experiment, TrainingSet
@@ -53,9 +53,14 @@ class Plan:
         """The steps that train."""
         return [step for step in self.steps.values() if step.updates]
 
+    @property
+    def pretrains(self) -> bool:
+        """Whether the trainings are pretrainings, whose results are losses and recall."""
+        return any(data.base.pretrains for data in self.experiment.sets.values())
+
     def _outcome(self, run: Run) -> Outcome:
         train = self._finetuning(run)
-        mpi = self._mpi(run) if run.sparsity else None
+        mpi = self._mpi(run) if run.sparsity and self._set(run).checkpoint is not None else None
         tested = self.experiment.sets[run.data].test
         return Outcome(train, {split: self._decoding(run, train, split) for split in tested}, mpi)
 
@@ -73,9 +78,16 @@ class Plan:
             tags = tuple(tag for tag in run.tags if tag != run.variant)
             dense = self._finetuning(replace(self._dense_of(run), variant="", tags=tags))
             return self._train(run.name, run, LEARNER, start=dense)
-        if run.mask_from is not None:
-            return self._train(run.name, run, run.method, self._omp_mask(run, run.mask_from))
-        return self._train(run.name, run, run.method)
+        given = self._omp_mask(run, run.mask_from) if run.mask_from is not None else None
+        return self._train(run.name, run, run.method, given, self._first(run) if run.after is not None else None)
+
+    def _first(self, run: Run) -> Step:
+        """Add the dense training whose last weights a run starts from."""
+        own = {f"after-{run.after}": run.after or "", f"updates{run.updates}": f"updates{run.after_updates}"}
+        tags = tuple(own.get(tag, tag) for tag in run.tags if tag != run.variant)
+        updates, variant = run.after_updates, run.after or ""
+        first = replace(self._dense_of(run), variant=variant, updates=updates, after=None, after_updates=0, tags=tags)
+        return self._finetuning(first)
 
     def _train(
         self,
@@ -99,14 +111,15 @@ class Plan:
         data = self._set(run)
         settings: dict[str, object] = {
             "task.data": data.folder.absolute(),
-            data.base.start: data.checkpoint.absolute(),
             "task.pruning.method": method,
             "optimization.max_update": run.updates,
             "optimization.lr": f"[{run.lr!r}]",
             "common.seed": run.seed,
             "checkpoint.save_dir": self.out / "runs" / name,
         }
-        if not data.base.classifies_text:
+        if data.checkpoint is not None:
+            settings[data.base.start] = data.checkpoint.absolute()
+        if not data.base.classifies_text and not data.base.pretrains:
             settings["model.freeze_finetune_updates"] = self._frozen(part_of or run)
         if run.sparsity:
             settings["task.pruning.sparsity"] = run.sparsity
@@ -129,7 +142,8 @@ class Plan:
         argv = train_command(data.base.path, [*written, *overrides])
         needs = tuple(step.name for step in (mask, start) if step is not None)
         product = self.out / "runs" / name / "checkpoint_last.pt"
-        reads = (data.base.path, data.checkpoint, *manifests(data.folder, data.base, training_splits(data.base)))
+        pretrained = () if data.checkpoint is None else (data.checkpoint,)
+        reads = (data.base.path, *pretrained, *manifests(data.folder, data.base, training_splits(data.base)))
         return self._add(Step(f"train {name}", tuple(argv), product, needs, run.updates, run.data, reads))
 
     def _dense(self, run: Run) -> Step:
@@ -198,7 +212,7 @@ class Plan:
             axes += ["--allocation", allocation]
         own = [run.variant] if axes and run.variant else []
         name = "-".join([*run.tags[: len(self.experiment.sets) > 1], *own, f"mpi-{run.sparsity:g}"])
-        return self._mask(name, self._set(run).checkpoint.absolute(), run.sparsity, None, axes)
+        return self._mask(name, Path(self._set(run).checkpoint or "").absolute(), run.sparsity, None, axes)
 
     def _pruning(self, run: Run, key: str) -> Any:
         """Return the value of a key of ``task.pruning`` in a run: the last override's, the config's or the default."""
@@ -228,6 +242,8 @@ class Plan:
         source = self.experiment.sets[other or run.data].folder
         checkpoint = train.product.with_name(f"checkpoint_{self.experiment.decoded}.pt")
         reads = manifests(source, data.base, [split])
+        if data.base.pretrains:
+            return self._validation(run, train, tested)
         if data.base.classifies_text:
             argv = classify_command(source.absolute(), checkpoint, product, subset=split)
         else:
@@ -242,6 +258,24 @@ class Plan:
                 cpu=bool(data.base.get("common.cpu", False)),
             )
         return self._add(Step(f"decode {run.name} {tested}", tuple(argv), product, (train.name,), reads=reads))
+
+    def _validation(self, run: Run, train: Step, tested: str) -> Step:
+        """Add the validation of a pretraining by both losses and recall; its log is the product."""
+        data = self._set(run)
+        other, _, split = tested.rpartition("/")
+        source = self.experiment.sets[other or run.data].folder
+        argv = validate_command(
+            source.absolute(),
+            train.product.with_name(f"checkpoint_{self.experiment.decoded}.pt"),
+            task=str(data.base.get("task._name")),
+            subset=split,
+            batch_size=int(data.base.get("dataset.batch_size")),
+            cpu=bool(data.base.get("common.cpu", False)),
+        )
+        name = f"validate {run.name} {tested}"
+        reads = manifests(source, data.base, [split])
+        step = Step(name, tuple(argv), self.out, (train.name,), reads=reads)
+        return self._add(replace(step, product=self.out / "logs" / f"{step.file_name}.log"))
 
     def _set(self, run: Run) -> TrainingSet:
         return self.experiment.sets[run.data]

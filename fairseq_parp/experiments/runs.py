@@ -24,6 +24,8 @@ class Run:
         updates: length.
         seed: ``common.seed``.
         variant: named settings that its training has beside these; empty for none.
+        after: variant of the dense training whose last weights it starts from; None where it starts as its recipe does.
+        after_updates: length of that training.
         tags: parts of its name that tell it from its siblings: of what the description varies.
     """
 
@@ -37,6 +39,8 @@ class Run:
     updates: int
     seed: int
     variant: str = ""
+    after: str | None = None
+    after_updates: int = 0
     tags: tuple[str, ...] = ()
 
     @property
@@ -52,6 +56,12 @@ class Run:
         return "-".join([*parts, f"seed{self.seed}"])
 
     @property
+    def lengths(self) -> list[int]:
+        """The updates of its last training, and of the one that it starts from."""
+        return [self.updates, *[self.after_updates] * (self.after is not None)]
+
+    @property
     def finetunings(self) -> int:
         """How many finetunings it takes by itself, those that it could share included (paper's count)."""
-        return facts_of(self.method).finetunings(self.sparsity) + (self.mask_from is not None)
+        prepared = (self.mask_from is not None) + (self.after is not None)
+        return facts_of(self.method).finetunings(self.sparsity) + prepared

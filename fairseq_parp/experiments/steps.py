@@ -11,7 +11,7 @@ class Step:
     """One command, what it needs and what it leaves.
 
     Attributes:
-        name: unique in the experiment: ``train NAME``, ``mask NAME`` or ``decode NAME SPLIT``.
+        name: unique in the experiment: ``train NAME``, ``mask NAME``, ``decode NAME SPLIT`` or ``validate NAME SPLIT``.
         argv: the command.
         product: file that is there when it has ended well.
         needs: names of the steps whose products it reads.
@@ -40,8 +40,8 @@ class Outcome:
 
     Attributes:
         train: its last training.
-        decodings: decoding steps by split.
-        mpi: step that makes the MPI mask of its sparsity; None for dense.
+        decodings: decoding steps by split; validations of a pretraining.
+        mpi: step that makes the MPI mask of its sparsity; None for dense, and without pretrained weights.
     """
 
     train: Step

@@ -34,7 +34,7 @@ def plain_encoder(state: Mapping[str, Any]) -> dict[str, Any]:
 
     cfg: Any = OmegaConf.to_container(OmegaConf.create(state["cfg"]), resolve=True, enum_to_str=True)
     model = {key: value for key, value in cfg["model"].items() if key in Wav2Vec2Config.__dataclass_fields__}
-    if cfg["model"]["alpha"] == 1:
+    if "final_proj.weight" not in state["model"]:  # built without the layers that wav2vec 2.0's own loss alone trains
         model["encoder_layers"] = cfg["model"]["shared_layers"]
     task = {key: value for key, value in cfg["task"].items() if key in AudioPretrainingConfig.__dataclass_fields__}
     kept = {name: value for name, value in state["model"].items() if not name.startswith(_PARTS)}

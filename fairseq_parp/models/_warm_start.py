@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fairseq_parp.checkpoints import read
 from fairseq_parp.errors import CheckpointError, absolute, listing
+from fairseq_parp.training.starting import require_finished
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +24,12 @@ def load_into(model: nn.Module, path: str) -> None:
     random. Parts of the file that the model lacks are left out.
 
     Raises:
-        CheckpointError: the file is another model's: it lacks a layer below the tap, or a tensor has another shape.
+        CheckpointError: its training has not finished; or the file is another model's: it lacks a layer below the tap,
+            or a tensor has another shape.
     """
-    saved: Mapping[str, Tensor] = read(path)["model"]
+    state = read(path)
+    require_finished(path, state)
+    saved: Mapping[str, Tensor] = state["model"]
     own = model.state_dict()
     common = {name: saved[name] for name in own if name in saved}
     for name, value in common.items():
@@ -49,4 +53,4 @@ def _may_be_missing(name: str, model: Any) -> bool:
     if name.startswith(("grounded.", "encoder.cls", *_OF_SSL)):
         return True
     above = name.startswith("encoder.layers.") and int(name.split(".")[2]) >= model.cfg.shared_layers
-    return above and model.cfg.alpha > 0
+    return above and model.grounded is not None

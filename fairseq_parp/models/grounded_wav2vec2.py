@@ -12,6 +12,7 @@ from torch.nn import functional
 from fairseq_parp.errors import ConfigError, one_line_errors
 from fairseq_parp.grounded.audio import HEADS, AudioHead
 from fairseq_parp.grounded.image import ImageBranch
+from fairseq_parp.grounded.weighting import read_alpha
 from fairseq_parp.models._tapped import TappedEncoder
 from fairseq_parp.models._warm_start import load_into
 
@@ -39,22 +40,27 @@ class GroundedWav2Vec2Config(Wav2Vec2Config):
     image_boxes: Optional[bool] = field(default=None, metadata={"help": "regions have boxes; by default as the data"})  # noqa: UP045
     similarity: str = field(default="inner", metadata={"help": "inner product, or cosine over the temperature"})
     temperature: float = field(default=0.07, metadata={"help": "divides cosines"})
-    alpha: Optional[float] = field(default=None, metadata={"help": "the task fills in criterion.alpha"})  # noqa: UP045
+    untrained_parts: bool = field(
+        default=False, metadata={"help": "build also what alpha does not train: it stays as it is, and is validated"}
+    )
+    alpha: Any = field(default=None, metadata={"help": "the task fills in criterion.alpha"})
 
 
 @register_model("grounded_wav2vec2", dataclass=GroundedWav2Vec2Config)
 class GroundedWav2Vec2(Wav2Vec2Model):
-    """wav2vec 2.0, an audio head on an inner layer, and an image branch; what ``alpha`` leaves unused is not built.
+    """wav2vec 2.0, an audio head on an inner layer, and an image branch.
+
+    What ``alpha`` trains at no update is not built; with ``untrained_parts`` it is built and does not train.
 
     Attributes:
-        ssl: whether wav2vec 2.0's own loss is trained. Else nothing is built above the tap.
-        grounded: audio head and image branch; None where pictures train nothing.
+        ssl: whether the parts of wav2vec 2.0's own loss are built. Else nothing is built above the tap.
+        grounded: audio head and image branch; None where they are not built.
     """
 
     def __init__(self, cfg: GroundedWav2Vec2Config) -> None:
-        alpha = _require(cfg)
+        tapped, self_supervised = _parts(cfg)
         super().__init__(cfg)
-        self.ssl, tapped = alpha < 1, alpha > 0
+        self.ssl = self_supervised
         self.grounded: Optional[nn.ModuleDict] = None  # noqa: UP045
         if tapped:
             self.encoder = TappedEncoder(cfg, cfg.shared_layers, cfg.cls_token)
@@ -70,7 +76,20 @@ class GroundedWav2Vec2(Wav2Vec2Model):
         if not self.ssl:
             del self.encoder.layers[cfg.shared_layers :]
             self.quantizer = self.project_q = self.target_glu = self.final_proj = None
-            self.mask_emb.requires_grad_(False)  # nothing is masked, so nothing trains it
+        self._freeze_untrained()
+
+    def _freeze_untrained(self) -> None:
+        """Freeze what no loss with a weight reaches: an optimizer may decay parameters without a gradient."""
+        alpha = read_alpha(self.cfg.alpha)
+        frozen: list[Any] = []
+        if not alpha.trains_speech:
+            above = self.encoder.layers[self.cfg.shared_layers :]
+            frozen += [self.mask_emb, above, self.quantizer, self.project_q, self.target_glu, self.final_proj]
+        if not alpha.trains_pictures:
+            frozen.append(self.grounded)
+        for part in frozen:
+            if part is not None:
+                part.requires_grad_(False)
 
     @classmethod
     def build_model(cls, cfg: GroundedWav2Vec2Config, task: Any = None) -> "GroundedWav2Vec2":  # noqa: ARG003
@@ -87,15 +106,18 @@ class GroundedWav2Vec2(Wav2Vec2Model):
         padding_mask: Optional[Tensor] = None,  # noqa: UP045
         images: Optional[Tensor] = None,  # noqa: UP045
         boxes: Optional[Tensor] = None,  # noqa: UP045
+        ssl: bool = True,
         **options: Any,
     ) -> dict[str, Any]:
-        """Return fairseq's result, or without SSL an empty one; with ``images`` also both embeddings.
+        """Return fairseq's result; with ``images`` also both embeddings.
 
         Args:
             source: (B, samples).
             padding_mask: (B, samples) true beyond an utterance.
             images: (B, R, C) features of each utterance's picture.
             boxes: (B, R, 4) places of the regions.
+            ssl: whether wav2vec 2.0's own loss is computed from the result: input is masked for it. Without it, the
+                embeddings are of unmasked input, and no layer above the tap runs.
             options: of fairseq's model, such as ``features_only``.
 
         Returns:
@@ -103,10 +125,11 @@ class GroundedWav2Vec2(Wav2Vec2Model):
         """
         if images is None or self.grounded is None:
             return super().forward(source, padding_mask, **options)  # type: ignore[no-any-return]
-        if self.ssl:
+        if self.ssl and ssl:
             result = super().forward(source, padding_mask, **options)
         else:
-            result = super().forward(source, padding_mask, mask=False, features_only=True)
+            last = self.cfg.shared_layers - 1
+            result = super().forward(source, padding_mask, mask=False, features_only=True, layer=last)
         result["audio"], result["image"] = self._audio(result["padding_mask"]), self.embed_images(images, boxes)
         return result  # type: ignore[no-any-return]
 
@@ -128,16 +151,16 @@ class GroundedWav2Vec2(Wav2Vec2Model):
         return functional.normalize(found.float(), dim=1) / float(self.cfg.temperature) if cosine else found
 
 
-def _require(cfg: GroundedWav2Vec2Config) -> float:
-    """Check the model's keys, and return alpha.
+def _parts(cfg: GroundedWav2Vec2Config) -> tuple[bool, bool]:
+    """Check the model's keys, and return whether the grounded parts are built, and those of wav2vec 2.0's own loss.
 
     Raises:
         ConfigError: one has a value that is not allowed.
     """
-    if cfg.alpha is None or not 0 <= cfg.alpha <= 1:
-        raise ConfigError("criterion.alpha", cfg.alpha, "must be between 0 (wav2vec 2.0's loss) and 1 (pictures alone)")
-    if cfg.alpha == 0:
-        return 0.0
+    alpha = read_alpha(cfg.alpha)
+    tapped, ssl = (cfg.untrained_parts or trained for trained in (alpha.trains_pictures, alpha.trains_speech))
+    if not tapped:
+        return tapped, ssl
     if not 1 <= cfg.shared_layers <= cfg.encoder_layers:
         raise ConfigError("model.shared_layers", cfg.shared_layers, f"must be 1 to {cfg.encoder_layers}, the layers")
     for key, allowed in (("audio_head", HEADS), ("similarity", SIMILARITIES)):
@@ -149,4 +172,4 @@ def _require(cfg: GroundedWav2Vec2Config) -> float:
         raise ConfigError("model.layer_type", str(cfg.layer_type), "must be transformer: no other layers can be tapped")
     if cfg.image_width < 1:
         raise ConfigError("model.image_width", cfg.image_width, "must be the width of the pictures' features")
-    return cfg.alpha
+    return tapped, ssl

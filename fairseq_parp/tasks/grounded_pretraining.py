@@ -1,6 +1,7 @@
 """The task ``grounded_pretraining``: wav2vec 2.0 trained on its own loss, on captions of pictures, or on both."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -18,11 +19,14 @@ from fairseq_parp.errors import ConfigError, absolute, one_line_errors
 from fairseq_parp.grounded.captions import require_gallery, rows_of
 from fairseq_parp.grounded.features import FILE, Features
 from fairseq_parp.grounded.recall import METRICS
+from fairseq_parp.grounded.weighting import Alpha, read_alpha
 from fairseq_parp.manifests.checking import require, require_long_enough
 from fairseq_parp.training.captioned import Captioned, EveryCaption, FromStart
 from fairseq_parp.training.fields import PruningFields
 from fairseq_parp.training.gallery import Gallery
 from fairseq_parp.training.life_cycle import PruningLifeCycle
+from fairseq_parp.training.randomness import derived
+from fairseq_parp.training.starting import require_finished
 from fairseq_parp.training.training_set import TrainingSet
 from fairseq_parp.training.utterances import require_readable
 
@@ -51,7 +55,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
 
     def __init__(self, cfg: GroundedPretrainingConfig) -> None:
         super().__init__(cfg)
-        self._alpha = 0.0
+        self._pictures = False
         self._shortest = 1
         self._features: Features | None = None
         self._gallery = Gallery()
@@ -77,7 +81,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
             with one_line_errors():
                 self._require(model_cfg)
         model = super().build_model(model_cfg, from_checkpoint)
-        self._alpha = model.cfg.alpha if hasattr(model, "grounded") else 0.0
+        self._pictures = getattr(model, "grounded", None) is not None
         self._shortest = shortest_input(model)
         return model
 
@@ -97,14 +101,12 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
             allowed = f"is filled in from criterion.alpha={run.criterion.alpha:g}; leave it out"
             raise ConfigError("model.alpha", model_cfg.alpha, allowed)
         model_cfg.alpha = run.criterion.alpha
-        metric = run.checkpoint.best_checkpoint_metric
-        if metric.startswith(("recall", "s2i", "i2s")):
-            if model_cfg.alpha == 0 or metric not in METRICS:
-                allowed = f"must be one of loss, {', '.join(METRICS)}; recall needs criterion.alpha above 0"
-                raise ConfigError("checkpoint.best_checkpoint_metric", metric, allowed)
-            if not run.checkpoint.maximize_best_checkpoint_metric:
-                raise ConfigError("checkpoint.maximize_best_checkpoint_metric", False, f"must be true for {metric}")
-        if model_cfg.alpha == 0:
+        alpha = read_alpha(run.criterion.alpha)
+        pictures = alpha.trains_pictures or bool(model_cfg.untrained_parts)
+        alpha.require_reached(int(run.optimization.max_update or 0))
+        _require_metric(run, alpha, pictures)
+        _require_backend(run, alpha)
+        if not pictures:
             return
         size = run.dataset.batch_size
         if size is None or size < 2 or run.dataset.max_tokens is not None:
@@ -152,7 +154,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
                 normalize=cfg.normalize,
             )
             data: Any = audio
-            if self._alpha > 0:
+            if self._pictures:
                 rows = rows_of(manifest.with_suffix(".img"), audio.lines, self._open(), audio.skipped_indices)
                 require_gallery(manifest.with_suffix(".img"), rows)
                 data = Captioned(audio, self._open(), rows)
@@ -164,20 +166,34 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
             self._gallery = Gallery()
         return super().get_batch_iterator(dataset, **options)
 
+    def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
+        """Check that a training whose weights this one starts from has reached its end."""
+        if self.run.start is not None and self.run.start.weights_only:
+            require_finished(path, state)
+
     # --- training and validation ----------------------------------------------------------------------------------
 
-    def train_step(self, sample: Any, *args: Any, **options: Any) -> Any:
-        """Train on one micro-batch whose audio and pictures could be read."""
+    def train_step(
+        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
+    ) -> Any:
+        """Train on one micro-batch whose audio and pictures could be read, by the update's alpha."""
         with one_line_errors():
             require_readable(sample)
-        return super().train_step(sample, *args, **options)
+        criterion.set_num_updates(update_num)
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
-        """Validate on one batch, and keep the embeddings of its whole, unmasked utterances."""
+        """Validate on one batch, and keep the embeddings of its whole, unmasked utterances.
+
+        Mask spans and distractors are the same ones for every checkpoint, so that losses can be compared.
+        """
         with one_line_errors():
             require_readable(sample)
-        done = super().valid_step(sample, model, criterion)
-        if self._alpha > 0:
+        first = int(sample["id"][0])
+        with derived(1, first), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(first)
+            done = super().valid_step(sample, model, criterion)
+        if self._pictures:
             inputs = sample["net_input"]
             with torch.no_grad():
                 audio = model.embed_audio(inputs["source"], inputs["padding_mask"])
@@ -193,3 +209,34 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
             gallery = self._gallery
             for name in METRICS:
                 metrics.log_derived(name, lambda _, name=name: round(gallery.recall(name), 3))
+
+
+def _require_metric(run: Any, alpha: Alpha, pictures: bool) -> None:
+    """Check the metric of the best checkpoint.
+
+    Raises:
+        ConfigError: the run does not measure it, the worst checkpoint would be the best, or alpha changes its meaning.
+    """
+    metric, key = run.checkpoint.best_checkpoint_metric, "checkpoint.best_checkpoint_metric"
+    if metric.startswith(("recall", "s2i", "i2s")):
+        if not pictures or metric not in METRICS:
+            allowed = f"must be one of loss, {', '.join(METRICS)}; recall needs criterion.alpha above 0"
+            raise ConfigError(key, metric, allowed)
+        if not run.checkpoint.maximize_best_checkpoint_metric:
+            raise ConfigError("checkpoint.maximize_best_checkpoint_metric", False, f"must be true for {metric}")
+    if metric == "loss" and len(alpha.steps) > 1 and not run.dataset.disable_validation:
+        allowed = f"changes its meaning where criterion.alpha changes; loss_av, loss_ssl or {METRICS[-1]} does not"
+        raise ConfigError(key, metric, allowed)
+
+
+def _require_backend(run: Any, alpha: Alpha) -> None:
+    """Check that ranks may train some parts in some updates only.
+
+    Raises:
+        ConfigError: torch would wait for gradients that alpha leaves out.
+    """
+    ranks = run.distributed_training
+    waits = ranks.ddp_backend in ("c10d", "pytorch_ddp") and not ranks.find_unused_parameters
+    if waits and ranks.distributed_world_size > 1 and not alpha.uses_all_parts:
+        allowed = "must be legacy_ddp where criterion.alpha trains other parts at other updates"
+        raise ConfigError("distributed_training.ddp_backend", ranks.ddp_backend, allowed)

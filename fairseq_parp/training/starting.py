@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fairseq_parp.errors import ConfigError, absolute
+from omegaconf import OmegaConf
+
+from fairseq_parp.errors import CheckpointError, ConfigError, absolute
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +64,30 @@ def choose(cfg: Any, suffix: str) -> Start:
             _require_there(key, path, cfg.save_dir)
             return Start(path, key == "finetune_from_model", resets)
     return Start(last, False, resets)
+
+
+def require_finished(path: str, state: Mapping[str, Any]) -> None:
+    """Check that the training of a last checkpoint, from whose weights a new one starts, has reached its end.
+
+    One that may stop early (``checkpoint.patience``) has no end that a checkpoint could name.
+
+    Raises:
+        CheckpointError: it was interrupted.
+    """
+    history = state.get("optimizer_history")
+    if Path(path).name != LAST or not history or state.get("cfg") is None:
+        return
+    cfg: Any = OmegaConf.create(state["cfg"])
+    extra, updates = state.get("extra_state") or {}, history[-1]["num_updates"]
+    hours = float(extra.get("previous_training_time") or 0) / 3600
+    epochs = extra.get("train_iterator", {}).get("epoch", 1) - 1
+    if cfg.checkpoint.patience > 0 or limit_reached(cfg.optimization, updates, hours, epochs):
+        return
+    raise CheckpointError(
+        absolute(path),
+        f"its training has not finished: {updates} updates, optimization.max_update={cfg.optimization.max_update}; "
+        "repeat its command first, or start from checkpoint_best.pt beside it",
+    )
 
 
 def limit_reached(optimization: Any, updates: int, hours: float, epochs: int) -> str:

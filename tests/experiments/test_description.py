@@ -60,6 +60,27 @@ BAD = {
         "data: {a: {folder: x, settings: 3}}\nruns: [{method: dense}]",
         r"data.a.settings=3: must be a list of texts",
     ),
+    "a first training that is no variant": (
+        "runs: [{method: dense, after: own, after_updates: 5}]",
+        r"runs\[0\].after='own': must be one of",
+    ),
+    "a first training without a length": (
+        "variants: {own: []}\nruns: [{method: dense, after: own}]",
+        r"runs\[0\].after_updates=None: must be a whole number",
+    ),
+    "a length of no first training": ("runs: [{method: dense, after_updates: 5}]", r"after_updates=5: needs after"),
+    "a first training before OMP": (
+        "variants: {own: []}\nruns: [{method: omp, sparsity: 0.5, after: own, after_updates: 5}]",
+        r"runs\[0\].after='own': omp has trainings of its own",
+    ),
+    "a finetuning from nothing": (
+        "data: {a: {folder: x, checkpoint: null}}\nruns: [{method: dense}]",
+        r"data.a.checkpoint=None: must be the pretrained model",
+    ),
+    "pretraining beside finetuning": (
+        "data: {a: x, b: {folder: x, config: grounded_small}}\nruns: [{method: dense}]",
+        r"data='a, b': .*two experiments",
+    ),
     "no YAML": ("runs: [", r"cannot be read \(ParserError"),
 }
 

@@ -32,6 +32,8 @@ RUNS = {
     "s3_router_finetuning": (15, 15),
     "s3_router_pruning": (21, 21),
     "s3_router_languages": (20, 20),
+    "scenarios": (9, 12),  # 3 base models; 6 that go on from one of 3 first trainings
+    "scenarios_small": (15, 22),  # three seeds of vgs_plus and of two orders
     "glue": (49, 49),  # 7 tasks x (dense, 3 methods x 2 sparsities)
 }
 

@@ -63,6 +63,51 @@ def test_learned_pruning_starts_from_the_dense_run_which_has_none_of_its_setting
     assert (setting(dense, "task.adapters.kind"), setting(learned, "task.adapters.kind")) == (None, "head_only")
 
 
+def test_a_run_goes_on_from_the_last_weights_of_a_shared_training(described: Described) -> None:
+    plan = described(
+        "variants: {a: ['+model.mask_prob=0.1'], b: ['+model.mask_prob=0.2']}\n"
+        "runs: [{method: [dense, parp], sparsity: 0.5, variant: b, after: a, after_updates: 20, updates: 50},"
+        " {method: dense, variant: a, updates: 20}]"
+    )
+    first, then = "a-updates20-dense-seed1", "b-after-a-updates50"
+    assert listed(plan) == [
+        f"train {first}",
+        f"train {then}-dense-seed1 <- train {first}",
+        f"decode {then}-dense-seed1 test <- train {then}-dense-seed1",
+        f"train {then}-parp-0.5-every20-seed1 <- train {first}",
+        "mask mpi-0.5",
+        f"decode {then}-parp-0.5-every20-seed1 test <- train {then}-parp-0.5-every20-seed1",
+        f"decode {first} test <- train {first}",
+    ]
+    one, other, pruned = plan.trainings
+    assert setting(one, "checkpoint.finetune_from_model") is None
+    assert [setting(step, "model.mask_prob") for step in plan.trainings] == ["0.1", "0.2", "0.2"]
+    assert [setting(step, "optimization.max_update") for step in plan.trainings] == ["20", "50", "50"]
+    assert {setting(step, "checkpoint.finetune_from_model") for step in (other, pruned)} == {str(one.product)}
+    assert [run.finetunings for run in plan.outcomes] == [2, 2, 1]
+
+
+def test_a_pretraining_is_validated_and_starts_at_random(described: Described) -> None:
+    plan = described("runs: [{method: [dense, parp], sparsity: 0.5}]", "config=grounded_small", "checkpoint=null")
+    assert listed(plan) == [
+        "train dense-seed1",
+        "validate dense-seed1 test <- train dense-seed1",
+        "train parp-0.5-every50-seed1",
+        "validate parp-0.5-every50-seed1 test <- train parp-0.5-every50-seed1",
+    ]
+    dense = plan.steps["train dense-seed1"]
+    assert setting(dense, "model.w2v_path") is None
+    assert setting(dense, "model.freeze_finetune_updates") is None
+    assert [file.name for file in dense.reads][1:] == [
+        "train.tsv", "train.img", "valid.tsv", "valid.img", "images.safetensors",
+    ]  # fmt: skip
+    check = plan.steps["validate dense-seed1 test"]
+    assert check.product == plan.out / "logs" / f"{check.file_name}.log"
+    assert check.argv[-1] == str(dense.product)
+    started = described("runs: [{method: dense}]", "config=grounded_small").steps["train dense-seed1"]
+    assert str(setting(started, "model.w2v_path")).endswith("model.pt")
+
+
 def test_the_mask_that_a_run_is_held_against_has_its_scope_and_allocation(described: Described) -> None:
     plan = described(
         "variants: {own: [task.pruning.scope=ffn, task.pruning.allocation=tensor]}\n"

@@ -11,7 +11,8 @@ import pytest
 import small
 import tiny
 import torch
-from in_process import train
+from comparing import differences
+from in_process import state_of, train
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
@@ -79,6 +80,61 @@ def test_speech_alone_needs_no_pictures(given: dict[str, Any], tmp_path: Path) -
     ]
 
 
+STEPS = [[0, 0.0], [2, 0.5], [4, 1.0]]
+
+
+@pytest.fixture(scope="module")
+def scheduled(given: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    recipe = changed(
+        given,
+        criterion={"alpha": STEPS},
+        optimization={"max_update": 8},
+        optimizer={"weight_decay": 0.1},
+        checkpoint={"save_interval_updates": 2},
+    )
+    folder = tmp_path_factory.mktemp("scheduled")
+    train(recipe, folder, method="dense")
+    return recipe, folder
+
+
+def test_a_schedule_of_alpha_resumes_to_the_last_bit_across_its_changes(
+    scheduled: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    recipe, straight = scheduled
+    train(recipe, tmp_path, stop_after=3, method="dense")
+    assert [file.name for file in tmp_path.glob("checkpoint_?_?.pt")] == ["checkpoint_1_2.pt"]
+    unfinished = str(tmp_path / "checkpoint_last.pt")
+    for key in ({"checkpoint": {"finetune_from_model": unfinished}}, {"model": {"w2v_path": unfinished}}):
+        with pytest.raises(OneLineExit, match=r"has not finished: 2 updates, optimization\.max_update=8"):
+            train(changed(recipe, **key), tmp_path / "next", method="dense")
+    train(recipe, tmp_path, method="dense")
+    assert differences(*(state_of(folder / "checkpoint_last.pt") for folder in (tmp_path, straight))) == []
+
+
+def test_a_schedule_trains_what_its_alpha_has_a_weight_for_and_validates_all(
+    scheduled: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    recipe, folder = scheduled
+    second, fourth, last = (folder / f"checkpoint_{name}.pt" for name in ("1_2", "2_4", "last"))
+    alone = changed(
+        recipe,
+        criterion={"alpha": 0},
+        optimization={"max_update": 2},
+        model=recipe["model"] | {"untrained_parts": True},
+    )
+    train(alone, tmp_path, method="dense")
+    before, after, end = (checkpoints.read(file)["model"] for file in (second, fourth, last))
+    assert differences(before, checkpoints.read(tmp_path / "checkpoint_last.pt")["model"]) == []
+    assert [n for n in after if n.startswith("grounded.image") and not torch.equal(before[n], after[n])]
+    still = [name for name in end if name.startswith(("encoder.layers.2.", "quantizer", "final_proj", "mask_emb"))]
+    assert [name for name in still if not torch.equal(after[name], end[name])] == []
+    assert [name for name in still if not torch.equal(before[name], after[name])] != []
+    for file, alpha in ((second, 0), (fourth, 0.5), (last, 1)):
+        meters = {name: meter for _, name, _, meter in checkpoints.read(file)["extra_state"]["metrics"]["valid"]}
+        assert meters["alpha"]["val"] == alpha
+        assert meters.keys() >= {"loss_av", "loss_ssl", "accuracy", "negatives"}
+
+
 def _without(name: str) -> Callable[[Path], None]:
     return lambda data: (data / name).unlink()
 
@@ -118,6 +174,25 @@ BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[
     "features of another size": (lambda _: None, {"model": {"image_width": 9}}, ("model.image_width=9", "has 6")),
     "another encoder": (lambda _: None, {"task": {"image_encoder": "other"}}, ("task.image_encoder", "by made up")),
     "another alpha": (lambda _: None, {"model": {"alpha": 0.3}}, ("model.alpha=0.3", "criterion.alpha=0.5")),
+    "a schedule that goes back": (
+        lambda _: None, {"criterion": {"alpha": [[0, 0], [2, 0.5], [1, 1]]}}, ("criterion.alpha", "update 1 follows 2"),
+    ),
+    "a step after the end": (
+        lambda _: None, {"criterion": {"alpha": [[0, 0], [3, 0.5]]}}, ("changes at update 3", "max_update=3"),
+    ),
+    "a best loss whose meaning changes": (
+        lambda _: None,
+        {"criterion": {"alpha": [[0, 0], [1, 0.5]]}, "checkpoint": {"best_checkpoint_metric": "loss"}},
+        ("best_checkpoint_metric='loss'", "loss_ssl or recall_10"),
+    ),
+    "ranks that wait for all gradients": (
+        lambda _: None,
+        {
+            "criterion": {"alpha": [[0, 0], [1, 0.5]]},
+            "distributed_training": {"ddp_backend": "pytorch_ddp", "distributed_world_size": 2},
+        },
+        ("ddp_backend='pytorch_ddp'", "legacy_ddp"),
+    ),
     "a batch of one": (lambda _: None, {"dataset": {"batch_size": 1}}, ("dataset.batch_size=1", "2 or more")),
     "batches by length": (lambda _: None, {"dataset": {"max_tokens": 9000}}, ("dataset.max_tokens=9000", "left out")),
     "a metric that is none": (
