@@ -23,6 +23,7 @@ class Wanted(NamedTuple):
         valid_speakers: all utterances of these become the split valid.
         test_speakers: all utterances of these become the split test.
         valid_minutes: random utterances of so many minutes at the most become valid.
+        test_minutes: random utterances of so many minutes at the most become test.
         minutes: random utterances of so many minutes at the most are kept as train.
         seed: of the random choices.
     """
@@ -30,6 +31,7 @@ class Wanted(NamedTuple):
     valid_speakers: Speakers = 0
     test_speakers: Speakers = 0
     valid_minutes: float | None = None
+    test_minutes: float | None = None
     minutes: float | None = None
     seed: int = 1
 
@@ -61,17 +63,18 @@ def choose(rows: Sequence[TranscriptRow], utterances: Sequence[Utterance], wante
     splits: dict[str, list[Utterance]] = defaultdict(list)
     for row, utterance in zip(rows, utterances, strict=True):
         splits[of[row.speaker] if row.split == "train" else row.split].append(utterance)
-    if wanted.valid_minutes is not None:
-        _require(rows, "valid", "--valid-minutes", wanted.valid_minutes)
-        if wanted.valid_speakers:
-            raise ConfigError(
-                "--valid-minutes", wanted.valid_minutes, "is instead of --valid-speakers; give one of them"
-            )
-        splits["valid"], splits["train"] = _parted(
-            splits["train"], "--valid-minutes", wanted.valid_minutes, wanted.seed
-        )
-        if not splits["train"]:
-            raise ConfigError("--valid-minutes", wanted.valid_minutes, "leaves nothing to train on")
+    for split, minutes, speakers in (
+        ("test", wanted.test_minutes, wanted.test_speakers),
+        ("valid", wanted.valid_minutes, wanted.valid_speakers),
+    ):
+        if minutes is not None:
+            option = f"--{split}-minutes"
+            _require(rows, split, option, minutes)
+            if speakers:
+                raise ConfigError(option, minutes, f"is instead of --{split}-speakers; give one of them")
+            splits[split], splits["train"] = _parted(splits["train"], option, minutes, wanted.seed)
+            if not splits["train"]:
+                raise ConfigError(option, minutes, "leaves nothing to train on")
     if wanted.minutes is not None:
         _require(rows, "", "--minutes", wanted.minutes)
         splits["train"], _ = _parted(splits["train"], "--minutes", wanted.minutes, wanted.seed)
@@ -80,7 +83,9 @@ def choose(rows: Sequence[TranscriptRow], utterances: Sequence[Utterance], wante
 
 def _speakers(speakers: Sequence[str], option: str, asked: Speakers, seed: int) -> list[str]:
     if "" in speakers:
-        raise ConfigError(option, asked, "needs a speaker for every utterance of train (column 'speaker', utt2spk)")
+        without = option.replace("speakers", "minutes")
+        needed = f"needs a speaker for every utterance of train (column 'speaker', utt2spk); {without} M needs none"
+        raise ConfigError(option, asked, needed)
     if isinstance(asked, int):
         if not 0 < asked < len(speakers):
             several = f"from 1 to {len(speakers) - 1}; train has {len(speakers)} speakers: {listing(sorted(speakers))}"

@@ -74,7 +74,9 @@ def _beside(source: Path, root: str) -> Transcripts:
     texts = {file.with_suffix("") for file in files if file.suffix.lower() == ".txt"}
     if not sounds or not texts:
         forms = "a table of transcripts, a Kaldi folder, a metadata.csv, or audio and .txt files of the same names"
-        raise ManifestError([f"{root}: no transcripts that can be read here; they are {forms}"])
+        tables = sorted(file for file in source.iterdir() if file.suffix.lower() in (".tsv", ".csv"))
+        meant = f"; for the table in this folder give {listing(tables)} itself" if tables else ""
+        raise ManifestError([f"{root}: no transcripts that can be read here; they are {forms}{meant}"])
     heard = {file.with_suffix("") for file in sounds}
     alone = [f"{stem}.txt: no audio file of that name beside it" for stem in sorted(texts - heard)]
     rows, problems = (

@@ -53,6 +53,7 @@ def write_table(
     valid_speakers: Speakers = 0,
     test_speakers: Speakers = 0,
     valid_minutes: float | None = None,
+    test_minutes: float | None = None,
     minutes: float | None = None,
     seed: int = 1,
     symbols: Mapping[str, int] | None = None,
@@ -71,6 +72,7 @@ def write_table(
         valid_speakers: move all utterances of these, or of so many random ones, from train to ``valid``.
         test_speakers: likewise, to ``test``.
         valid_minutes: move random utterances of so many minutes at the most from train to ``valid``.
+        test_minutes: likewise, to ``test``.
         minutes: keep a random part of train, of this many minutes at the most.
         seed: of the random choices.
         symbols: the dictionary to keep, with counts; None makes one of the corpus.
@@ -96,7 +98,8 @@ def write_table(
     built = build(sources, folder, labels, label=graphemes if together else None)
     if problems := [*table.problems, *built.problems, *built.unaligned]:
         raise ManifestError(problems)
-    chosen = choose(rows, built.utterances, Wanted(valid_speakers, test_speakers, valid_minutes, minutes, seed))
+    wanted = Wanted(valid_speakers, test_speakers, valid_minutes, test_minutes, minutes, seed)
+    chosen = choose(rows, built.utterances, wanted)
     symbols = dictionary_for(built.utterances, symbols)
     if label is not None:
         _require_two_labels(label, symbols, source)

@@ -283,6 +283,30 @@ def test_graphemes_keep_marks_with_their_letter(corpus: Path) -> None:
         written_from(corpus, ["A"], together=True, labels="phn")
 
 
+def test_the_table_in_a_folder_that_was_given_instead_is_named(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "data.tsv").write_text("path\ttext\n")
+    with pytest.raises(ManifestError, match=f"give {tmp_path}/corpus/data.tsv itself"):
+        write_table(tmp_path / "corpus", tmp_path / "out")
+
+
+def test_test_minutes(corpus: Path) -> None:
+    written = written_from(corpus, ["HI"] * 6, valid_minutes=2.5 / 60, test_minutes=1.5 / 60)
+    assert {split: len(utterances) for split, utterances in written.splits.items()} == {
+        "train": 3,
+        "valid": 2,
+        "test": 1,
+    }
+    assert len({path for split in written.splits for path in paths(written, split)}) == 6
+    for options, message in (
+        ({"test_minutes": 1.0}, "--test-minutes=1.0: above 0, up to the 0.1 minutes"),
+        ({"test_speakers": 1}, "needs a speaker for every utterance.*--test-minutes M needs none"),
+        ({"test_minutes": 96_900 / 16_000 / 60}, "--test-minutes=.*: leaves nothing to train on"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            written_from(corpus, ["HI"] * 6, **options)
+
+
 def test_valid_minutes(corpus: Path) -> None:
     written = written_from(corpus, ["HI"] * 6, valid_minutes=2.5 / 60, minutes=2.1 / 60)
     assert {split: len(utterances) for split, utterances in written.splits.items()} == {"train": 2, "valid": 2}

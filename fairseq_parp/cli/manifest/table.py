@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cut and convert all audio (any rate, channels, mp3) to 16 kHz mono FLACs in this folder",
     )
     parser.add_argument("--processes", metavar="N", type=int, help="how many convert at a time (default: one per core)")
-    valid = parser.add_mutually_exclusive_group()
-    for split, group in (("valid", valid), ("test", parser)):
+    for split in ("valid", "test"):
+        group = parser.add_mutually_exclusive_group()
         group.add_argument(
             f"--{split}-speakers",
             metavar="A,B",
@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=0,
             help=f"move these speakers from train to {split}; a number means so many random ones",
         )
-    valid.add_argument("--valid-minutes", metavar="M", type=float, help="move M random minutes from train to valid")
+        minutes = f"move at most M random minutes from train to {split}"
+        group.add_argument(f"--{split}-minutes", metavar="M", type=float, help=minutes)
     parser.add_argument("--minutes", metavar="M", type=float, help="keep at most M random minutes of train")
     parser.add_argument("--seed", metavar="S", type=int, default=1, help="of the random choices (default: 1)")
     add_option(parser)
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         valid_speakers=arguments.valid_speakers,
         test_speakers=arguments.test_speakers,
         valid_minutes=arguments.valid_minutes,
+        test_minutes=arguments.test_minutes,
         minutes=arguments.minutes,
         seed=arguments.seed,
         symbols=read_option(arguments.dictionary),
