@@ -20,6 +20,7 @@ import torch
 from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints.finetuned import require_described, supply_history
 from fairseq_parp.checkpoints.fitting import Trained, require_alike
+from fairseq_parp.compat.encoder_defaults import supply_defaults
 from fairseq_parp.compat.encoders import make_buildable
 from fairseq_parp.compat.scope import acting
 from fairseq_parp.errors import (
@@ -51,7 +52,7 @@ class _TorchWithSafeLoad:
     def load(self, file: Any, *args: Any, **options: Any) -> Any:
         """Read the open file as :func:`fairseq_parp.checkpoints.read` does; for other tasks, where torch refuses it."""
         if acting():
-            return supply_history(checkpoints.read(file, name=self._path))
+            return supply_defaults(supply_history(checkpoints.read(file, name=self._path)))
         try:
             return torch.load(file, *args, **options)
         except pickle.UnpicklingError:

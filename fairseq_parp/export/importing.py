@@ -13,6 +13,7 @@ from fairseq.data import Dictionary
 from torch import Tensor
 
 from fairseq_parp import checkpoints
+from fairseq_parp.compat.encoder_defaults import with_defaults
 from fairseq_parp.errors import ConfigError, ExportError, absolute
 from fairseq_parp.export.encoders import Encoder
 from fairseq_parp.export.names import PROJECTION, encoder_names
@@ -231,8 +232,8 @@ def checkpoint_of(
     """Return what fairseq would have saved of a model, finetuned where there are ``symbols``."""
     task = {"_name": _TASKS.get(encoder.family, "audio_pretraining"), "data": "", "normalize": normalize,
             "sample_rate": 16000, "labels": [] if encoder.family == "hubert" else None}  # fmt: skip
-    cfg: dict[str, Any] = {"model": {"_name": encoder.family, **encoder.to_fairseq()}, "task": task,
-                           "criterion": None, "lr_scheduler": None}  # fmt: skip
+    model_cfg = with_defaults({"_name": encoder.family, **encoder.to_fairseq()})
+    cfg: dict[str, Any] = {"model": model_cfg, "task": task, "criterion": None, "lr_scheduler": None}
     task_state: dict[str, Any] = {"dictionaries": [None]} if encoder.family == "hubert" else {}
     if symbols:
         dictionary = Dictionary()
