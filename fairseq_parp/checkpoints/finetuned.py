@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf, open_dict
 
 from fairseq_parp.checkpoints.fitting import kind_of
+from fairseq_parp.checkpoints.known_keys import keep_known
 from fairseq_parp.errors import CheckpointError, ManifestError, absolute, unknown_key
 
 CTC_HEAD = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")
@@ -121,6 +122,7 @@ def complete(
             )
         require_outputs(state, path, found, absolute(dictionary) if dictionary else "its dictionary")
     require_encoder(cfg.model, path, "--override model.w2v_path=FILE")
+    keep_known(cfg.task)
 
 
 def require_outputs(state: Mapping[str, Any], path: str | Path, dictionary: Any, name: str) -> None:

@@ -6,6 +6,7 @@ Concerns: fairseq-fixed 0.12.3.1 and main of 2025-09; 0.12.2 where nothing else 
 - A finetuned HuBERT builds its encoder with the label dictionaries of the pretraining, which it looks for on disk.
   They decide the size of one tensor, ``label_embs_concat``, that nothing reads after the pretraining. Here the
   embedded config names no labels, and the tensor has no rows; stock fairseq then builds the same model.
+- 0.12.2 refuses a pretrained model whose task's config has keys of a later fairseq. They are left out.
 - ``data2vec_audio`` is registered only once its module in ``fairseq.examples`` is imported.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 
 from fairseq_parp.architectures import ARCHITECTURES, Family, encoder_config
+from fairseq_parp.checkpoints.known_keys import keep_known
 from fairseq_parp.errors import CheckpointError, MissingToolError, absolute
 
 HUBERT = "hubert"
@@ -57,7 +59,7 @@ def family_named(name: str | None) -> Family | None:
 
 
 def make_buildable(state: Mapping[str, Any]) -> None:
-    """Let fairseq know the encoder of a checkpoint, and let a finetuned HuBERT do without its pretraining's labels.
+    """Let fairseq build the encoder of a checkpoint, and let a finetuned HuBERT do without its pretraining's labels.
 
     Args:
         state: as fairseq's ``load_checkpoint_to_cpu`` returns it; changed in place.
@@ -67,7 +69,10 @@ def make_buildable(state: Mapping[str, Any]) -> None:
     """
     cfg = state.get("cfg")
     embedded = None if cfg is None else encoder_config(cfg.model)
-    register_encoder(name_of(cfg if embedded is None else embedded))
+    pretrained = cfg if embedded is None else embedded
+    register_encoder(name_of(pretrained))
+    if hasattr(getattr(pretrained, "task", None), "keys") and "w2v_path" not in pretrained.model:
+        keep_known(pretrained.task)
     if embedded is not None and name_of(embedded) == HUBERT:
         forget_labels(embedded)
         state["model"][LABEL_EMBEDDINGS] = torch.empty(0, label_width(embedded))

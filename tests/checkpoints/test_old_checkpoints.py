@@ -66,6 +66,10 @@ OLD: dict[str, Callable[[State], object]] = {
     "of an unknown criterion": lambda s: s["cfg"].update(criterion={"_name": "mine"}),
     "of before hydra and an unknown criterion": lambda s: (without_hydra(s), vars(s["args"]).update(criterion="mine")),
     "with keys of another version": lambda s: [s["cfg"][group].update(new=3) for group in ("task", "model")],
+    "with keys of another version inside": lambda s: [
+        s["cfg"]["model"]["w2v_args"]["task"].update(new=3),
+        s["cfg"]["task"].update(eval_wer_config={**s["cfg"]["generation"], "new": 3}),
+    ],
 }
 
 LACKING: dict[str, tuple[Callable[[State], object], str]] = {
