@@ -145,11 +145,10 @@ def _overrides(text: str) -> Any:
 
 def _way_out(start: Start, check: Check) -> str:
     """Name the newest checkpoint beside a damaged one that this command can start from: only the user may go back."""
-    damaged = Path(start.path)
     key, does = ("finetune_from_model", "starts") if start.weights_only else ("restore_file", "resumes")
-    others = sorted(damaged.parent.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime, reverse=True)
+    others = sorted(Path(start.path).parent.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime, reverse=True)
     for other in others:
-        if other != damaged and _fits(other, check):
+        if _fits(other, check):  # the damaged one does not
             return f"; {other.name} is whole: checkpoint.{key}={absolute(other)} {does} from there"
     return "; no whole checkpoint that fits lies beside it"
 
