@@ -69,7 +69,7 @@ def make_buildable(state: Mapping[str, Any]) -> None:
     """
     cfg = state.get("cfg")
     embedded = None if cfg is None else encoder_config(cfg.model)
-    pretrained = cfg if embedded is None else embedded
+    pretrained: Any = cfg if embedded is None else embedded
     register_encoder(name_of(pretrained))
     if hasattr(getattr(pretrained, "task", None), "keys") and "w2v_path" not in pretrained.model:
         keep_known(pretrained.task)

@@ -13,6 +13,9 @@ logger = logging.getLogger(__name__)
 
 _GROUPS = ("task", "model", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset")
 
+_SINGLE = (("common", "seed"), ("distributed_training", "distributed_world_size"))
+"""Keys of other groups. The number of ranks decides how many utterances an update has."""
+
 _SAME_RUN = {"data", "w2v_path", "w2v_args", "num_workers", "data_buffer_size"}
 """Keys that change no number of a run: places of files, which may move, and how data are read."""
 
@@ -37,4 +40,5 @@ def _settings(cfg: Any) -> dict[str, Any]:
         group: Any = cfg.get(name)
         plain: Any = OmegaConf.to_container(group, resolve=False) if OmegaConf.is_dict(group) else {}
         found |= {f"{name}.{key}": value for key, value in plain.items() if key not in _SAME_RUN}
+    found |= {f"{group}.{key}": cfg[group][key] for group, key in _SINGLE if key in (cfg.get(group) or {})}
     return {key: value for key, value in found.items() if not str(value).startswith("${")}

@@ -15,12 +15,14 @@ import torch
 from comparing import compare, differences, logged
 from damage import flipped
 from mistakes import one_line, spoil
+from omegaconf import OmegaConf
 
 from fairseq_parp import checkpoints, cli
 from fairseq_parp.errors import ResumeError, UnreadableCheckpointError
 from fairseq_parp.mask_files.report import report
 from fairseq_parp.training.identity import TrainingData
 from fairseq_parp.training.saved_state import require_whole_entry
+from fairseq_parp.training.settings import log_changes
 
 Train = Callable[..., tiny.Done]
 
@@ -309,6 +311,15 @@ def test_settings_that_a_resume_changes_are_named(train: Train) -> None:
     done = train("optimization.lr=[0.005]", "optimization.update_freq=[1]", last="checkpoint_2_3.pt")
     changes = "optimization.update_freq=[1], was [2], optimization.lr=[0.005], was [0.001]"
     assert re.search(rf"the run continues with other settings: .*{re.escape(changes)}", done.out)
+
+
+def test_another_number_of_ranks_or_seed_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    was, now = (
+        OmegaConf.create({"common": {"seed": seed}, "distributed_training": {"distributed_world_size": ranks}})
+        for seed, ranks in ((7, 2), (8, 1))
+    )
+    log_changes(was, now)
+    assert "common.seed=8, was 7, distributed_training.distributed_world_size=1, was 2" in caplog.text
 
 
 def test_a_checkpoint_that_names_no_data_is_resumed_with_a_warning(
