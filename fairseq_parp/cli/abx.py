@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", help="any checkpoint of a wav2vec 2.0-like model")
     parser.add_argument("items", metavar="ITEMS", help="item file of a ZeroSpeech challenge, or of fairseq-parp align")
-    parser.add_argument("--audio", metavar="FOLDER", required=True, help="the audio files are in or below it")
+    parser.add_argument("--audio", metavar="FOLDER", required=True, help="folder of the audio files, or one above it")
     parser.add_argument("--plot", metavar="PNG", help="also draw the errors over the layers")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("outputs/bench.json"),
         metavar="FILE",
-        help="where the rows go, with records (.tsv) and a picture (.png) beside them (default: %(default)s)",
+        help="file for the rows; records (.tsv) and a picture (.png) are written beside it (default: %(default)s)",
     )
     parser.add_argument(
         "--table",
@@ -33,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     own = parser.add_argument_group("search over words on your own recordings, and nothing else")
     own.add_argument("--split", type=Path, metavar="FOLDER/SPLIT", help="recordings and their letters (.tsv, .ltr)")
-    own.add_argument("--checkpoint", type=Path, metavar="CKPT", help="finetuned checkpoint that hears them")
+    own.add_argument("--checkpoint", type=Path, metavar="CKPT", help="finetuned checkpoint that transcribes them")
     own.add_argument("--lm", metavar="FILE", help="n-gram language model: ARPA file")
-    own.add_argument("--lm-weight", type=float, metavar="W", help="of log10 probabilities (default 2)")
-    own.add_argument("--word-score", type=float, metavar="S", help="added for each word (default -1)")
+    own.add_argument("--lm-weight", type=float, metavar="W", help="weight of log10 probabilities (default 2)")
+    own.add_argument("--word-score", type=float, metavar="S", help="score added for each word (default -1)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure; the status tells whether every bar was kept that could be judged."""
+    """Measure; the status is 1 where a bar was missed."""
     _find_benchmarks()
     if arguments.table:
         from benchmarks.record import read, table

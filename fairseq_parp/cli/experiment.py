@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("file", metavar="FILE.yaml", type=Path, help="what to run (docs/experiments.md)")
+    parser.add_argument("file", metavar="FILE.yaml", type=Path, help="experiment file (docs/experiments.md)")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="other values for keys of the file")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="where all goes (default: outputs/NAME for NAME.yaml)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="output folder (default: outputs/NAME for NAME.yaml)")
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="commands at once; they share the cores")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands that are left, and run none")
+    parser.add_argument("--dry-run", action="store_true", help="print the remaining commands, and run none")
 
 
 def run(arguments: argparse.Namespace) -> int:

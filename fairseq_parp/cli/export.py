@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings to compare export and checkpoint on (default: three sentences of the demo's voice)",
     )  # fmt: skip
     parser.add_argument("--fp16", action="store_true", help="store half precision (compact alone)")
-    parser.add_argument("--force", action="store_true", help="replace the folder where it exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing folder")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--normalize", choices=("true", "false"),
         help="zero mean and unit variance of the audio (default: as the folder's feature extractor)",
     )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace the checkpoint where it exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing checkpoint")
 
 
 def run(arguments: argparse.Namespace) -> int:

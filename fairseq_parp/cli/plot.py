@@ -10,9 +10,9 @@ from fairseq_parp.errors import absolute
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("results", metavar="RESULTS", type=Path, help="table of results that an experiment left")
+    parser.add_argument("results", metavar="RESULTS", type=Path, help="results table of an experiment (NAME.tsv)")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where pictures and summary.md go (default: RESULTS without .tsv)"
+        "--out", type=Path, metavar="FOLDER", help="folder for pictures and summary.md (default: RESULTS without .tsv)"
     )
 
 

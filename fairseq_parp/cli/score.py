@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--units",
         choices=("letters", "graphemes", "symbols"),
-        help="what a unit is: letters of words (--post-process letter), these with their combining marks, or symbols "
+        help="kind of units: letters of words (--post-process letter), these with their combining marks, or symbols "
         "between spaces; "
-        "default: what fits the number of positional scores in FILE",
+        "default: the kind that fits the number of positional scores in FILE",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object; rates in percent")
 

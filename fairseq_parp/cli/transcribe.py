@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beam", type=int, help="1: greedy (default); more: beam search (default 50 with --lm)")
     parser.add_argument("--lm", metavar="FILE", help="n-gram LM: ARPA file, or a binary of KenLM (with --lexicon)")
     parser.add_argument("--lexicon", metavar="FILE", help="spellings of words (default: those of --lm, by letters)")
-    parser.add_argument("--lm-weight", type=float, metavar="W", help="of log10 probabilities (default 2)")
-    parser.add_argument("--word-score", type=float, metavar="S", help="added for each word (default -1)")
+    parser.add_argument("--lm-weight", type=float, metavar="W", help="weight of log10 probabilities (default 2)")
+    parser.add_argument("--word-score", type=float, metavar="S", help="score added for each word (default -1)")
     parser.add_argument("--dictionary", metavar="FILE", help="dict.ltr.txt of the labels, in place of the checkpoint's")
     add_override(parser)
     parser.add_argument(

@@ -27,7 +27,7 @@ STORED = (b"RIF", b"fLa", b"Ogg")
 
 
 class Header(NamedTuple):
-    """What an audio file says of itself: length in frames (samples per channel), rate in Hz, channels."""
+    """The header of an audio file: length in frames (samples per channel), rate in Hz, channels."""
 
     frames: int
     rate: int

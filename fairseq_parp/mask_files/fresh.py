@@ -41,7 +41,7 @@ def fresh_weights(encoder: Any, names: Iterable[str], seed: int) -> dict[str, Te
 
     Raises:
         MissingToolError: the class of the encoder is not installed.
-        ScopeError: one of the names is not of the encoder: nothing says how it is initialised.
+        ScopeError: one of the names is not of the encoder: its initialisation is unknown.
     """
     if isinstance(encoder, Namespace):
         encoder = convert_namespace_to_omegaconf(encoder)

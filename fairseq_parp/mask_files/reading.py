@@ -1,4 +1,4 @@
-"""Any file that says which weights are zero, as a mask."""
+"""A mask from any file whose zeros are known: mask file, checkpoint, bare state dict."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PRUNED = re.compile(r"(.*(?:weight|bias))_mask")
 
 
 def read_mask(path: str | Path) -> MaskSet:
-    """Read a mask from whatever says it.
+    """Read a mask from any file that holds one.
 
     That is a mask file of this project; a checkpoint or state dict pruned by ``torch.nn.utils.prune``, as the released
     PARP scripts wrote them (``weight_mask`` beside ``weight_orig``); or the zeros of any other checkpoint, within the

@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--audio", metavar="DIR", type=Path, help="folder for the FLACs; several commands may share it (OUT/audio)"
     )
-    parser.add_argument("--processes", metavar="N", type=int, help="how many convert at a time (default: one per core)")
+    parser.add_argument(
+        "--processes", metavar="N", type=int, help="number of processes that convert audio (default: one per core)"
+    )
     add_option(parser)
 
 

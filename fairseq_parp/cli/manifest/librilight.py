@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subset",
         choices=FOLDERS,
-        help="write this one, as train (default: all, as train_10min_0 to train_10h); "
+        help="write this subset, as train (default: all, as train_10min_0 to train_10h); "
         "which ids are in which of the folds 1 to 5 is unconfirmed",
     )
     add_option(parser)

@@ -49,7 +49,7 @@ def refuse(problems: list[str]) -> int:
 
 
 def _kind(problem: str) -> str:
-    """Return what a problem says without what it says it of: names, values and numbers."""
+    """Return the kind of a problem: its message without names, values and numbers."""
     return re.sub(r"'[^']*'|\S*[/\d.]\S*", "", problem)
 
 

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--graphemes", action="store_true", help="a letter and its combining marks are one label")
     parser.add_argument(
-        "--root", metavar="DIR", type=Path, help="what paths are relative to (default: CORPUS's folder)"
+        "--root", metavar="DIR", type=Path, help="folder that paths are relative to (default: CORPUS's folder)"
     )
     parser.add_argument(
         "--audio",
@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="cut and convert all audio (any rate, channels, mp3) to 16 kHz mono FLACs in this folder",
     )
-    parser.add_argument("--processes", metavar="N", type=int, help="how many convert at a time (default: one per core)")
+    parser.add_argument(
+        "--processes", metavar="N", type=int, help="number of processes that convert audio (default: one per core)"
+    )
     for split in ("valid", "test"):
         group = parser.add_mutually_exclusive_group()
         group.add_argument(
@@ -51,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         minutes = f"move at most M random minutes from train to {split}"
         group.add_argument(f"--{split}-minutes", metavar="M", type=float, help=minutes)
     parser.add_argument("--minutes", metavar="M", type=float, help="keep at most M random minutes of train")
-    parser.add_argument("--seed", metavar="S", type=int, default=1, help="of the random choices (default: 1)")
+    parser.add_argument("--seed", metavar="S", type=int, default=1, help="seed of the random choices (default: 1)")
     add_option(parser)
 
 

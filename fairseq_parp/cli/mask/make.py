@@ -17,10 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="fairseq checkpoint, pretrained or finetuned")
     parser.add_argument("--sparsity", metavar="S", type=float, required=True, help="fraction of zeros, in [0, 1)")
     parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="mask file to write")
-    parser.add_argument("--by", choices=CRITERIA, default="magnitude", help="what decides (default: magnitude)")
-    parser.add_argument("--allocation", choices=list(ALLOCATIONS), default="global", help="how the zeros are divided")
+    parser.add_argument("--by", choices=CRITERIA, default="magnitude", help="criterion of pruning (default: magnitude)")
+    parser.add_argument(
+        "--allocation",
+        choices=list(ALLOCATIONS),
+        default="global",
+        help="division of the zeros among tensors (default: global)",
+    )
     parser.add_argument("--scope", metavar="NAME", nargs="+", help="names or expressions (default: the paper's)")
-    parser.add_argument("--seed", metavar="N", type=int, default=1, help="of random and random-init (default: 1)")
+    parser.add_argument("--seed", metavar="N", type=int, default=1, help="seed of random and random-init (default: 1)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("base", metavar="BASE", type=Path, help="checkpoint that fairseq-parp import made of the model")
     parser.add_argument("adapter", metavar="ADAPTER", type=Path, help="adapter.LANGUAGE.safetensors")
     parser.add_argument("--vocab", metavar="JSON", type=Path, required=True, help="the model's vocab.json")
-    parser.add_argument("--language", metavar="NAME", required=True, help="as vocab.json names it")
+    parser.add_argument("--language", metavar="NAME", required=True, help="name of the language in vocab.json")
     parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="part to write")
 
 
