@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
 from fairseq_parp.architectures import layer_of
-from fairseq_parp.errors import ConfigError, ScopeError
+from fairseq_parp.errors import ConfigError, ScopeError, listing
 from fairseq_parp.sparsity.counting import exact, zero_count
 from fairseq_parp.sparsity.registry import Registry
 
@@ -126,12 +127,23 @@ def _mapped(pairs: Sequence[tuple[str, float]], final: Fraction) -> Allocation:
     return allocate
 
 
-def check_map(pairs: Sequence[tuple[str, float]]) -> None:
-    """Check the expressions and sparsities of a map.
+def check_allocation(asked: object, sparsity: float) -> None:
+    """Check the value of ``task.pruning.allocation``.
+
+    Args:
+        asked: a name, or (expression, sparsity) pairs.
+        sparsity: the run's overall sparsity.
 
     Raises:
-        ConfigError: an expression is no regular expression, or a sparsity is outside [0, 1).
+        ConfigError: there is no allocation of that name; or a map has no expression, an expression of it is no regular
+            expression, a sparsity of it is outside [0, 1), or is above 0 where the run's is 0.
     """
+    if isinstance(asked, str) and asked in ALLOCATIONS:
+        return
+    pairs = asked if isinstance(asked, tuple) else ()
+    if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        allowed = f"must be one of {', '.join(sorted(ALLOCATIONS))}, or a map of expressions to sparsities"
+        raise ConfigError(KEY, asked, allowed)
     for expression, value in pairs:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
             allowed = "must be a number in [0, 1): a tensor has no more zeros than weights"
@@ -140,6 +152,30 @@ def check_map(pairs: Sequence[tuple[str, float]]) -> None:
             re.compile(expression)
         except re.error as error:
             raise ConfigError(f"{KEY}.{expression}", value, f"its expression is not a regular one: {error}") from None
+        if value and not sparsity:
+            allowed = "would never be reached: a map is reached in proportion to task.pruning.sparsity, which is 0"
+            raise ConfigError(f"{KEY}.{expression}", value, allowed)
+
+
+def require_whole(shares: Sequence[Share], shapes: Shapes, asked: object) -> None:
+    """Check an allocation's shares: every tensor is in one of them, and none has more zeros than weights.
+
+    Args:
+        shares: as the allocation returned them.
+        shapes: of the tensors, by name.
+        asked: the allocation, for the message.
+
+    Raises:
+        ConfigError: they are not whole.
+    """
+    names = Counter(name for share in shares for name in share.names)
+    if wrong := [name for name in {**shapes, **names} if names[name] != (name in shapes)]:
+        raise ConfigError(KEY, asked, f"must have every tensor in one share; it has {wrong[0]} in {names[wrong[0]]}")
+    for share in shares:
+        size = sum(size_of(shapes[name]) for name in share.names)
+        if type(share.zeros) is not int or not 0 <= share.zeros <= size:
+            allowed = f"asks {share.zeros} zeros of {size} weights ({listing(share.names)})"
+            raise ConfigError(KEY, asked, f"{allowed}; a share's zeros are an integer from 0 to its weights")
 
 
 ALLOCATIONS.register("global", _grouped(lambda _name: ""))

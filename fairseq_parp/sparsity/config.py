@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fairseq_parp.errors import ConfigError
-from fairseq_parp.sparsity.allocation import ALLOCATIONS, check_map
+from fairseq_parp.sparsity.allocation import check_allocation
 from fairseq_parp.sparsity.criteria import CRITERIA
 from fairseq_parp.sparsity.structures import STRUCTURES
 
@@ -51,10 +51,7 @@ class PruningConfig:
         if not _is_scope(self.scope):
             raise self._error("scope", "must be 'paper', 'ffn', or a list of names and regular expressions")
         _ = CRITERIA[self.criterion], STRUCTURES[self.structure]
-        if isinstance(self.allocation, tuple):
-            check_map(self.allocation)
-        else:
-            _ = ALLOCATIONS[self.allocation]
+        check_allocation(self.allocation, self.sparsity)
 
     @classmethod
     def names(cls) -> list[str]:

@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from fairseq_parp.sparsity.allocation import build_allocation
+from fairseq_parp.sparsity.allocation import build_allocation, require_whole
 from fairseq_parp.sparsity.counting import exact
 from fairseq_parp.sparsity.masks import MaskSet
 from fairseq_parp.sparsity.select import Ranking
@@ -34,7 +34,9 @@ def magnitude_mask(
     """
     bits: dict[str, Tensor] = {}
     shapes = {name: tuple(values.shape) for name, values in scores.items()}
-    for share in build_allocation(allocation, exact(sparsity))(shapes, exact(sparsity)):
+    shares = build_allocation(allocation, exact(sparsity))(shapes, exact(sparsity))
+    require_whole(shares, shapes, allocation)
+    for share in shares:
         ranking = Ranking(share.of(scores))
         bits.update(ranking.apply_threshold(ranking.threshold(share.zeros, update)).bits)
     return MaskSet({name: bits[name] for name in shapes}, shapes)

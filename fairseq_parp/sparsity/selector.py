@@ -9,7 +9,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from fairseq_parp.sparsity.allocation import Share, build_allocation
+from fairseq_parp.sparsity.allocation import Share, build_allocation, require_whole
 from fairseq_parp.sparsity.config import PruningConfig
 from fairseq_parp.sparsity.criteria import CRITERIA, Moment
 from fairseq_parp.sparsity.masks import MaskSet
@@ -52,9 +52,12 @@ class Selector:
         """Return how the zeros of a sparsity are divided over the tensors.
 
         Raises:
-            ConfigError: an expression of the allocation matches nothing, or asks more zeros than a tensor has.
+            ScopeError: an expression of the allocation matches nothing.
+            ConfigError: the allocation leaves a tensor out, or asks more zeros than there are weights.
         """
-        return self._allocation(self.shapes, sparsity)
+        shares = self._allocation(self.shapes, sparsity)
+        require_whole(shares, self.shapes, self.config.allocation)
+        return shares
 
     def select(self, sparsity: Fraction, update: int | None, include_zeros: bool = True) -> list[Selection]:
         """Find what is to be zeroed in every share, before anything is: an error leaves the weights as they were.

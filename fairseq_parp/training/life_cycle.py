@@ -55,6 +55,7 @@ class PruningLifeCycle:
     """
 
     cfg: Any
+    args: Any
     session: PruningSession | None = None
     adapters: AdapterConfig
     trained: Trained
@@ -62,6 +63,8 @@ class PruningLifeCycle:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.cfg is None:  # fairseq's older tasks, such as language_modeling, keep it as ``args`` alone
+            self.cfg = self.args
         self.run = Run()
         self._updates = 0
         self._begun = False

@@ -90,11 +90,11 @@ def warn_if_decayed(task_cfg: Any, session: PruningSession) -> None:
 
 def log_if_short_of_the_ramp(session: PruningSession, update: int) -> None:
     """Log that a checkpoint's sparsity is not the final one."""
-    final, target = float(session.method.schedule.end), float(session.target)
-    if target != final:
+    final = session.method.schedule.end
+    if session.target != final:
         logger.info(
-            f"the checkpoint of update {update} has sparsity {target:.4f}; {session.config.method} reaches "
-            f"{final} at update {session.last_update}; a run that stops before keeps the lower sparsity"
+            f"the checkpoint of update {update} has sparsity {session.sparsity:.4f}; {session.config.method} reaches "
+            f"{float(final)} at update {session.last_update}; a run that stops before keeps the lower sparsity"
         )
 
 

@@ -174,8 +174,8 @@ class Run:
             return
         updates, sparsity = self._trainer.get_num_updates(), self._sparsities()
         head = f"the run ended after update {updates} by {reason}"
-        if sparsity["reached"] == sparsity["asked"]:
-            logger.info(f"{head}: sparsity {sparsity['reached']:.6g}, as asked")
+        if self.session is None or self.session.target == self.session.method.schedule.end:
+            logger.info(f"{head}: sparsity {sparsity['reached']:.6g} of {sparsity['asked']:.6g} asked")
         else:
             logger.warning(
                 f"{head}, before the sparsity's ramp: its checkpoints reach {sparsity['reached']:.4f} of the "
@@ -191,7 +191,7 @@ class Run:
     def _sparsities(self) -> dict[str, float]:
         if self.session is None:
             return {"reached": 0.0, "asked": 0.0}
-        return {"reached": float(self.session.target), "asked": float(self.session.method.schedule.end)}
+        return {"reached": self.session.sparsity, "asked": float(self.session.method.schedule.end)}
 
     def _limit(self, hours: float, epochs: int = 0) -> str:
         return limit_reached(self._cfg.optimization, self._trainer.get_num_updates(), hours, epochs)

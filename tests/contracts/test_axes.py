@@ -35,6 +35,7 @@ def test_the_zeros_of_every_file_and_a_resume(case: str, tmp_path: Path) -> None
         masked = {name: model[name] for name in entry["pruning"]["mask"]}
         zeros = {name: int((each == 0).sum()) for name, each in masked.items()}
         size = sum(each.numel() for each in masked.values())
+        assert entry["run"]["reached"] == sum(zeros.values()) / size, "what is reported is what is counted"
         if case == "erk":  # biases stay dense, but for values that are zero by themselves
             weights = sum(count for name, count in zeros.items() if name.endswith("weight"))
             assert weights == zero_count(0.5, size), file.name

@@ -94,6 +94,7 @@ def test_a_real_training_with_a_structure_from_outside(
     assert float(logged[-1]) == pytest.approx(zeros / size, abs=1e-6)
     report = run(packages, tmp_path, "fairseq_parp", "report", "checkpoint_last.pt")
     assert f"{zeros:,} zeros of {size:,}" in report.stdout
+    assert f"sparsity    {zeros / size:.4g} reached of 0.6 asked" in report.stdout
 
 
 def test_its_method_goes_through_an_experiments_plan(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fairseq_parp.errors import ConfigError, ScopeError
-from fairseq_parp.sparsity import read_config
+from fairseq_parp.sparsity import PruningSession, read_config
 from fairseq_parp.sparsity.allocation import ALLOCATIONS, Share, build_allocation, size_of
 from fairseq_parp.sparsity.counting import zero_count
+from fairseq_parp.sparsity.magnitude import magnitude_mask
+from fairseq_parp.sparsity.parameter import PrunedParameter
 
 SHAPES = {
     "e.layers.0.fc1.weight": (6, 4),
@@ -90,3 +93,40 @@ def test_allocations_that_do_not_exist_or_fit(allocation: object, line: str) -> 
     with pytest.raises(ConfigError) as caught:
         read_config(allocation=allocation)
     assert str(caught.value).startswith(line)
+
+
+@pytest.mark.parametrize("asked", ["foo", 5, ["global"], ["gl", "er"], {}])
+def test_what_is_no_allocation_is_refused_with_what_is(asked: object) -> None:
+    allowed = "must be one of erk, global, layer, tensor, or a map of expressions to sparsities"
+    with pytest.raises(ConfigError, match=rf"task\.pruning\.allocation=.*: {allowed}"):
+        read_config(allocation=asked)
+
+
+def test_a_map_that_would_never_be_reached_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"in proportion to task\.pruning\.sparsity, which is 0"):
+        read_config(sparsity=0, allocation={r".*fc1.*": 0.9})
+    assert read_config(sparsity=0, allocation={r".*fc1.*": 0}).sparsity == 0
+
+
+OUTSIDE = {
+    "more zeros than weights": (lambda names: [Share(names, 100)], "asks 100 zeros of 99 weights"),
+    "fewer zeros than none": (lambda names: [Share(names, -1)], "asks -1 zeros of 99 weights"),
+    "half a zero": (lambda names: [Share(names, 0.5)], "asks 0.5 zeros of 99 weights"),
+    "a tensor left out": (lambda names: [Share(names[:-1], 1)], "it has proj.bias in 0"),
+    "a tensor twice": (lambda names: [Share(names, 1), Share(names[:1], 1)], "it has e.layers.0.fc1.weight in 2"),
+    "a tensor of no model": (lambda names: [Share((*names, "other"), 1)], "it has other in 1"),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_an_allocation_from_outside_that_does_not_add_up_is_one_line(case: str) -> None:
+    make, message = OUTSIDE[case]
+    model = {name: PrunedParameter(torch.ones(shape)) for name, shape in SHAPES.items()}
+    ALLOCATIONS.register(case, lambda shapes, _sparsity: make(tuple(shapes)))
+    try:
+        with pytest.raises(ConfigError, match=rf"task\.pruning\.allocation='{case}': .*{message}"):
+            PruningSession(model, read_config(allocation=case))
+        with pytest.raises(ConfigError, match=message):
+            magnitude_mask({name: each.weight for name, each in model.items()}, 0.5, case)
+    finally:
+        del ALLOCATIONS._entries[case]
