@@ -1,4 +1,4 @@
-"""Tasks that this project does not have, pruned: fairseq's own pretraining of speech, and translation."""
+"""Tasks that this project does not have, pruned: fairseq's pretraining of speech, translation, language modelling."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import tiny
 
-PRETRAINING = """
+TASK = """
 from dataclasses import dataclass
 
 from fairseq.tasks import register_task
-from fairseq.tasks.audio_pretraining import AudioPretrainingConfig, AudioPretrainingTask
+from fairseq.tasks.{module} import {name}Config, {name}Task
 
 from fairseq_parp import compat
 from fairseq_parp.training.fields import PruningFields
@@ -25,14 +25,20 @@ compat.install()
 
 
 @dataclass
-class PrunedPretrainingConfig(PruningFields, AudioPretrainingConfig):
+class Pruned{name}Config(PruningFields, {name}Config):
     pass
 
 
-@register_task("pruned_pretraining", dataclass=PrunedPretrainingConfig)
-class PrunedPretrainingTask(PruningLifeCycle, AudioPretrainingTask):
+@register_task("{registered}", dataclass=Pruned{name}Config)
+class Pruned{name}Task(PruningLifeCycle, {name}Task):
     pass
 """
+
+MADE = {
+    "pruned_pretraining": ("audio_pretraining", "AudioPretraining"),
+    "pruned_language_modeling": ("language_modeling", "LanguageModeling"),  # fairseq's older kind: it has no ``cfg``
+}
+"""Tasks by name: the module and the name of fairseq's own."""
 
 
 COMMON = """
@@ -55,7 +61,9 @@ def make_user_dir(folder: Path) -> Path:
     shown = re.search(r"```python\n# my_tasks/(pruned_translation\.py)\n(.*?)```", page, flags=re.DOTALL)
     assert shown
     (folder / "tasks" / shown[1]).write_text(shown[2])
-    (folder / "tasks" / "pruned_pretraining.py").write_text(PRETRAINING)
+    for registered, (module, name) in MADE.items():
+        code = TASK.format(registered=registered, module=module, name=name)
+        (folder / "tasks" / f"{registered}.py").write_text(code)
     return folder
 
 
@@ -94,4 +102,26 @@ dataset: {{num_workers: 0, batch_size: 8}}
 criterion: {{_name: label_smoothed_cross_entropy, label_smoothing: 0.1}}
 model: {{_name: transformer, encoder: {{embed_dim: 16, ffn_embed_dim: 32, layers: 2, attention_heads: 2}},
   decoder: {{embed_dim: 16, ffn_embed_dim: 32, layers: 1, attention_heads: 2}}}}
+"""
+
+
+def language_modelling(folder: Path) -> str:
+    """Random sentences, and a config of a language model on them."""
+    chance = random.Random(1)
+    for split, size in (("train", 60), ("valid", 12)):
+        lines = (" ".join(chance.choices("abcdef", k=chance.randint(4, 9))) for _ in range(size))
+        (folder / f"{split}.txt").write_text("".join(f"{line}\n" for line in lines))
+    arguments = [
+        "--only-source", "--trainpref", str(folder / "train.txt"), "--validpref", str(folder / "valid.txt"),
+        "--destdir", str(folder / "data"),
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "fairseq_cli.preprocess", *arguments]
+    subprocess.run(command, cwd=folder, env=tiny.environment(), check=True, capture_output=True)
+    return f"""{COMMON}
+task: {{_name: pruned_language_modeling, data: {folder}/data, tokens_per_sample: 16,
+  pruning: {{method: parp, sparsity: 0.5, interval: 2}}}}
+dataset: {{num_workers: 0, batch_size: 4}}
+criterion: {{_name: cross_entropy}}
+model: {{_name: transformer_lm, decoder_embed_dim: 16, decoder_ffn_embed_dim: 32, decoder_layers: 2,
+  decoder_attention_heads: 2}}
 """
