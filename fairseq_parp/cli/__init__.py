@@ -39,6 +39,7 @@ VERBS = {
     "plot": "pictures and a summary of an experiment's results",
     "recipe": "make a recipe that prunes of one of fairseq's",
     "report": "sparsity of a checkpoint: overall, per layer, per kind of module",
+    "retrieve": "recall between spoken captions and pictures: intervals, rankings, a contact sheet",
     "score": "UER and WER of a fairseq-generate result file",
     "train": "fairseq-hydra-train, with the shipped recipes and this plugin filled in",
     "transcribe": "print the text of audio files",

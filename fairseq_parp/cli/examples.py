@@ -35,6 +35,7 @@ EXAMPLES = {
     "plot": "outputs/an4/results.tsv",
     "recipe convert": "THEIRS.yaml -o OURS.yaml",
     "report": "checkpoint_best.pt",
+    "retrieve": "checkpoint_best.pt --data DATA --split test --sheet sheet.png --pictures PICTURES",
     "score": "OUT/generate-test.txt",
     "transcribe": "checkpoint_best.pt FILE.wav --format srt",
     "verify": "wav2vec_small.pt",

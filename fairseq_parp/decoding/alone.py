@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fairseq_parp.errors import AudioError
 
@@ -35,7 +37,8 @@ def each_alone(model: nn.Module, net_input: Mapping[str, Any]) -> Iterator[None]
 
     Any model with a module ``feature_extractor`` is taken: audio (B, samples) in, features (B, C, T) out, by
     convolutions without padding. Beside it there may be an ``encoder``, which is called with features (B, T, C) and a
-    ``padding_mask``. Other models run as they are.
+    ``padding_mask``; its ``front``, where it has one, is the number of vectors that it puts before the frames. Other
+    models run as they are.
 
     Args:
         model: in evaluation mode; its output is a mapping with ``padding_mask``.
@@ -54,7 +57,8 @@ def each_alone(model: nn.Module, net_input: Mapping[str, Any]) -> Iterator[None]
         hooks = [module.register_forward_hook(batch.count) for module in _convolutions(owner.feature_extractor)]
         if isinstance(encoder := getattr(owner, "encoder", None), nn.Module):
             hooks.append(encoder.register_forward_pre_hook(batch.give_mask_to_encoder, with_kwargs=True))
-            hooks += [module.register_forward_pre_hook(batch.clear_padding) for module in _convolutions(encoder)]
+            clear = partial(batch.clear_padding, getattr(encoder, "front", 0))
+            hooks += [module.register_forward_pre_hook(clear) for module in _convolutions(encoder)]
             hooks.append(model.register_forward_hook(batch.give_mask_to_caller))
         for hook in hooks:
             until_the_end.callback(hook.remove)
@@ -149,9 +153,11 @@ class _Batch:
         """Replace the mask in the model's output."""
         return {**output, "padding_mask": self._padding(self._length)}
 
-    def clear_padding(self, _convolution: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Zero the padding of a later convolution's input (B, C, T)."""
-        padding = self._padding(args[0].size(2))
+    def clear_padding(self, front: int, _convolution: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Zero the padding of a later convolution's input (B, C, front + T)."""
+        padding = self._padding(args[0].size(2) - front)
+        if padding is not None:
+            padding = functional.pad(padding, (front, 0))
         return args if padding is None else (args[0].masked_fill(padding[:, None], 0), *args[1:])
 
     def _padding(self, length: int) -> Tensor | None:

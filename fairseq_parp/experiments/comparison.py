@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairseq_parp.errors import ComparisonError
-from fairseq_parp.experiments.bootstrap import Numbers, utterance_interval
 from fairseq_parp.experiments.significance import FEWEST_SEEDS, TTest, t_test
 from fairseq_parp.scoring import ErrorRate, Utterance
+from fairseq_parp.scoring.bootstrap import Numbers, utterance_interval
 
 Decoded = Mapping[int, Mapping[int, Utterance]]
 """What a system made of a test set: by training seed, by number of the utterance."""

@@ -58,6 +58,16 @@ def ranks(captions: Tensor, images: Tensor, owners: Tensor) -> Ranks:
     return Ranks(torch.cat(of_images), before + 1)
 
 
+def first(queries: Tensor, gallery: Tensor, k: int) -> Tensor:
+    """Return the rows of ``gallery`` (M, D) that score highest for each of ``queries`` (N, D), the best first.
+
+    Returns:
+        (N, k); fewer columns where the gallery has fewer rows.
+    """
+    k = min(k, len(gallery))
+    return torch.cat([_scores(block, gallery).topk(k, 1).indices for block in queries.split(BLOCK)])
+
+
 def recall(found: Tensor, k: int) -> float:
     """Return the percentage of ranks that are at most ``k``; NaN where there is none.
 

@@ -18,12 +18,14 @@ class TappedEncoder(TransformerEncoder):
     Attributes:
         tap: number of layers below the tap, one at least.
         cls: (width,) class vector that stands before the frames; None without one.
+        front: number of vectors before the frames, 0 or 1.
     """
 
     def __init__(self, cfg: Any, tap: int, cls: bool) -> None:
         super().__init__(cfg)
         self.tap = tap
         self.cls = nn.Parameter(torch.randn(cfg.encoder_embed_dim) * 0.02) if cls else None
+        self.front = int(cls)
         self._tapped: list[tuple[Tensor, Tensor | None]] = []
 
     def take_tapped(self) -> tuple[Tensor, Tensor | None]:
@@ -52,7 +54,7 @@ class TappedEncoder(TransformerEncoder):
         if self.cls is not None:
             x = torch.cat([self.cls.to(x.dtype).expand(len(x), 1, -1), x], 1)
             padding_mask = None if padding_mask is None else functional.pad(padding_mask, (1, 0))
-        first = x.shape[1] - frames
+        first = self.front
         x = x + self.pos_conv(x.transpose(1, 2)).transpose(1, 2)
         if not self.layer_norm_first:
             x = self.layer_norm(x)

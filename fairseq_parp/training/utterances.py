@@ -41,7 +41,7 @@ class EveryUtterance(BaseWrapperDataset):
             return f"utterance {index}"
         kept = (line for line in itertools.count() if line not in skipped)
         line = next(itertools.islice(kept, int(index), None)) + 2
-        return f"{self.manifest}:{line} ({self._path(index)})"
+        return f"{self.manifest}:{line} ({self.path(index)})"
 
     @functools.cached_property
     def digest(self) -> str:
@@ -51,10 +51,10 @@ class EveryUtterance(BaseWrapperDataset):
     def _described(self) -> Iterator[str]:
         names, labels = getattr(self._audio, "fnames", None), getattr(self.dataset, "get_label", None)
         for index in range(len(self)):
-            name = "" if names is None else self._path(index)
+            name = "" if names is None else self.path(index)
             yield f"{name}\t{self.num_tokens(index)}\t{'' if labels is None else labels(index).strip()}"
 
-    def _path(self, index: int) -> str:
+    def path(self, index: int) -> str:
         """Return the path of an utterance's audio, as the manifest has it."""
         name = self._audio.fnames[index]
         return str(self._audio.text_compressor.decompress(name if isinstance(name, (str, bytes)) else name.as_py()))

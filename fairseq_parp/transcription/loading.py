@@ -65,7 +65,7 @@ def load_finetuned(
     from fairseq import checkpoint_utils
 
     load_plugin()
-    with _one_file(path):
+    with one_file(path):
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         if not classifier and state["cfg"].task._name in CLASSIFIERS:
             raise CheckpointError(absolute(path), "holds a classifier; fairseq-parp classify prints its labels")
@@ -84,7 +84,7 @@ def finetuned_of(state: dict[str, Any], path: str | Path) -> Finetuned:
         CheckpointError: it holds no CTC model.
     """
     load_plugin()
-    with _one_file(path):
+    with one_file(path):
         state["cfg"] = OmegaConf.create(state["cfg"])
         OmegaConf.set_struct(state["cfg"], True)
         complete(state, path, None, {})
@@ -92,7 +92,12 @@ def finetuned_of(state: dict[str, Any], path: str | Path) -> Finetuned:
 
 
 @contextlib.contextmanager
-def _one_file(path: str | Path) -> Iterator[None]:
+def one_file(path: str | Path) -> Iterator[None]:
+    """Let fairseq load one checkpoint quietly and without running code of it.
+
+    Raises:
+        ParpError: what stops the loading, as an error of this file.
+    """
     try:
         # fairseq prints a model whose pretrained weights it loads.
         with building(), contextlib.redirect_stdout(io.StringIO()):

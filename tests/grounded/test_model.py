@@ -12,6 +12,7 @@ import tiny
 import torch
 from omegaconf import OmegaConf
 
+from fairseq_parp.decoding.alone import each_alone
 from fairseq_parp.errors import CheckpointError, ConfigError, OneLineExit
 from fairseq_parp.plugin import load_plugin
 from fairseq_parp.sparsity.scope import find_parameters
@@ -89,6 +90,17 @@ def test_what_is_beyond_an_utterance_changes_no_embedding() -> None:
     together = model.embed_audio(given["source"], given["padding_mask"])
     alone = model.embed_audio(given["source"][1:2, :7000])
     torch.testing.assert_close(together[1:2], alone, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("cls", [True, False])
+def test_in_a_batch_each_utterance_can_have_the_embedding_that_it_has_alone(cls: bool) -> None:
+    model = build(cls_token=cls).eval()
+    given = {key: batch()[key] for key in ("source", "padding_mask")}
+    with each_alone(model, given):
+        together = model.embed_audio(**given)
+    for row, length in enumerate((9000, 7000, 8000)):
+        alone = model.embed_audio(given["source"][row : row + 1, :length])
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_the_scope_of_parp_has_the_encoders_layers_alone_and_an_expression_takes_more() -> None:

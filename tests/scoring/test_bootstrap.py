@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fairseq_parp.experiments.bootstrap import utterance_interval
+from fairseq_parp.scoring.bootstrap import utterance_interval
 
 CHANCE = np.random.default_rng(7)
 TOTALS = [int(total) for total in CHANCE.integers(5, 40, size=117)]

@@ -1,0 +1,1 @@
+"""Retrieval with a grounded checkpoint: embeddings, recall with intervals, rankings, contact sheets."""

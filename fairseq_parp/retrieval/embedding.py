@@ -1,0 +1,128 @@
+"""Embeddings of a split: every caption alone, every picture once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fairseq_parp.decoding.alone import each_alone
+from fairseq_parp.errors import ConfigError, ManifestError, OneLineExit, ParpError, absolute
+from fairseq_parp.grounded.features import FILE, Features
+from fairseq_parp.manifests.reading import read_lines
+from fairseq_parp.retrieval.loading import Grounded
+from fairseq_parp.training.utterances import require_readable
+
+BATCH = 16
+"""Captions, or pictures, that the model takes at a time; it changes no embedding."""
+
+
+class Embedded(NamedTuple):
+    """A split's captions and the pictures that they show.
+
+    Attributes:
+        captions: (N, D) embeddings.
+        images: (M, D) embeddings; each picture once, in the order of its first caption.
+        owners: (N,) row in ``images`` of each caption's picture.
+        paths: of the captions' audio, as the manifest has them.
+        texts: of the captions, from ``SPLIT.wrd``; None where there is no such file.
+        ids: of the pictures.
+    """
+
+    captions: Tensor
+    images: Tensor
+    owners: Tensor
+    paths: Sequence[str]
+    texts: Sequence[str] | None
+    ids: Sequence[str]
+
+
+def embed_split(grounded: Grounded, data: str | Path, split: str, images: str | Path | None = None) -> Embedded:
+    """Embed the captions and pictures of a split.
+
+    Args:
+        grounded: the loaded checkpoint.
+        data: folder with ``SPLIT.tsv`` and ``SPLIT.img``.
+        split: its name.
+        images: features of the pictures; by default ``images.safetensors`` in the data folder.
+
+    Raises:
+        ImagesError: captions and pictures do not line up, a picture has no features, or there is one picture alone.
+        ConfigError: the features are of another encoder or size than the model was trained on.
+        ManifestError, AudioError: the split's audio cannot be used.
+        ParpError: the model's output is NaN.
+    """
+    task = grounded.task
+    task.cfg.data, task.cfg.images = str(data), str(images or Path(data, FILE))
+    features = Features(task.cfg.images)
+    _require_same(grounded, features)
+    try:
+        task.load_dataset(split)
+        dataset = task.datasets[split]
+        rows: Sequence[int] = dataset.dataset.rows.tolist()
+        shown = list(dict.fromkeys(rows))
+        order = sorted(range(len(dataset)), key=dataset.num_tokens)
+        captions = torch.cat(list(_captions(grounded, dataset, order)))[torch.tensor(order).argsort()]
+    except OneLineExit as stop:
+        raise stop.error from None
+    pictures = torch.cat([_pictures(grounded, features, shown[at : at + BATCH]) for at in range(0, len(shown), BATCH)])
+    if captions.isnan().any() or pictures.isnan().any():
+        raise ParpError(f"{grounded.path}: the model's output is NaN")
+    place = {row: number for number, row in enumerate(shown)}
+    return Embedded(
+        captions,
+        pictures,
+        torch.tensor([place[row] for row in rows]),
+        [dataset.path(index) for index in range(len(rows))],
+        _texts(Path(data, f"{split}.wrd"), dataset),
+        [features.ids[row] for row in shown],
+    )
+
+
+def _require_same(grounded: Grounded, features: Features) -> None:
+    """Compare the features with those of the training."""
+    model, task = grounded.model.cfg, grounded.task.cfg
+    trained = {"encoder": task.image_encoder, "width": model.image_width, "boxes": bool(model.image_boxes)}
+    there = {"encoder": features.encoder, "width": features.width, "boxes": features.has_boxes}
+    for key, value in trained.items():
+        if value is not None and value != there[key]:
+            allowed = f"{features.path} has features with {key} {there[key]!r}; {grounded.path} was trained with these"
+            raise ConfigError(f"image {key}", value, allowed)
+
+
+@torch.no_grad()
+def _captions(grounded: Grounded, dataset: Any, order: Sequence[int]) -> Iterator[Tensor]:
+    """Yield embeddings (B, D) of the captions, in this order."""
+    for at in tqdm(range(0, len(order), BATCH), unit="batch", disable=None):
+        sample = dataset.collater([dataset[index] for index in order[at : at + BATCH]])
+        require_readable(sample)
+        inputs = {key: sample["net_input"][key].to(grounded.device) for key in ("source", "padding_mask")}
+        with each_alone(grounded.model, inputs):
+            yield grounded.model.embed_audio(**inputs).float().cpu()
+
+
+@torch.no_grad()
+def _pictures(grounded: Grounded, features: Features, rows: Sequence[int]) -> Tensor:
+    """Return embeddings (B, D) of the pictures in these rows."""
+    found = [features[row] for row in rows]
+    values = torch.stack([each for each, _ in found]).to(grounded.device)
+    boxes = torch.stack([each for _, each in found if each is not None]) if features.has_boxes else None
+    embedded: Tensor = grounded.model.embed_images(values, None if boxes is None else boxes.to(grounded.device))
+    return embedded.float().cpu()
+
+
+def _texts(file: Path, dataset: Any) -> list[str] | None:
+    """Return the texts of the utterances that fairseq keeps; None where the folder has none."""
+    if not file.is_file():
+        return None
+    lines, problems = read_lines(file)
+    audio = dataset.dataset.dataset
+    if not problems and len(lines) != audio.lines:
+        problems = [f"{absolute(file)}: has {len(lines)} lines; the tsv beside it has {audio.lines} utterances"]
+    if problems:
+        raise ManifestError(problems)
+    return [line for number, line in enumerate(lines) if number not in audio.skipped_indices]

@@ -1,0 +1,56 @@
+"""Loading a grounded checkpoint to retrieve with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from fairseq_parp.errors import CheckpointError, absolute
+from fairseq_parp.plugin import load_plugin
+from fairseq_parp.transcription.loading import one_file
+
+_NAME = "grounded_wav2vec2"
+
+
+class Grounded(NamedTuple):
+    """A grounded model and its task.
+
+    Attributes:
+        model: in evaluation mode, on a GPU if there is one.
+        task: fairseq's task, with the checkpoint's config.
+        path: of the checkpoint.
+    """
+
+    model: Any
+    task: Any
+    path: Path
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device  # type: ignore[no-any-return]
+
+
+def load_grounded(path: str | Path) -> Grounded:
+    """Load a checkpoint of the task ``grounded_pretraining`` whose training used pictures. Nothing is pruned.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds another model, or was trained with ``criterion.alpha=0``.
+    """
+    from fairseq import checkpoint_utils
+
+    load_plugin()
+    with one_file(path):
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        name = state["cfg"].model._name
+        if name != _NAME:
+            reason = f"holds the model {name}, which embeds no pictures; retrieve needs one of grounded_pretraining"
+            raise CheckpointError(absolute(path), reason)
+        if not state["cfg"].model.alpha:
+            reason = "was trained with criterion.alpha=0, without pictures; retrieve needs one with alpha above 0"
+            raise CheckpointError(absolute(path), reason)
+        (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
+    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return Grounded(model, task, Path(path))
