@@ -133,7 +133,8 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         if self.cfg.image_encoder not in (None, features.encoder):
             allowed = f"{features.path} was made by {features.encoder}"
             raise ConfigError("task.image_encoder", self.cfg.image_encoder, allowed)
-        self.cfg.image_encoder = features.encoder
+        # fairseq gives the task a copy of its config; checkpoints save the original.
+        self.cfg.image_encoder = self.cfg._get_root().task.image_encoder = features.encoder
         logger.info(f"pictures: {len(features.ids)}, {features.regions} x {features.width} by {features.encoder}")
 
     # --- data -----------------------------------------------------------------------------------------------------
