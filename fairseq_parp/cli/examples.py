@@ -15,6 +15,8 @@ EXAMPLES = {
     "doctor": "",
     "experiment": "configs/experiments/sweep_base.yaml --dry-run",
     "export": "checkpoint_best.pt --to transformers -o FOLDER",
+    "images embed": "PICTURES -o DATA/images.safetensors",
+    "images import": "features.npy --ids ids.txt --encoder NAME -o DATA/images.safetensors",
     "import": "FOLDER -o imported.pt",
     "manifest check": "DATA",
     "manifest commonvoice": "COMMONVOICE/nl --splits SPLITS --language nl --out DATA",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq_parp.errors import ImagesError
-from fairseq_parp.files import write_whole
+from fairseq_parp.errors import ImagesError, listing
+from fairseq_parp.files import writing_whole
 
 FILE = "images.safetensors"
 
-_MAKE = "fairseq_parp.grounded.features.write_features writes such a file"
+_MAKE = "fairseq-parp images embed, or images import, writes such a file"
+
+_PART = 256
+"""Pictures whose features are converted at a time."""
 
 
 class Features:
@@ -88,10 +93,59 @@ class Features:
 def write_features(
     path: str | Path, ids: Sequence[str], features: Tensor, encoder: str, boxes: Tensor | None = None
 ) -> None:
-    """Write features (N, R, C) of N pictures, in half precision, and boxes (N, R, 4) as fractions of the picture."""
-    from safetensors.torch import save
+    """Write features (N, R, C) of N pictures, in half precision, and boxes (N, R, 4) as fractions of the picture.
 
-    tensors = {"features": features.half().contiguous()}
+    Raises:
+        ImagesError: a value is NaN, infinite or too large for half precision.
+    """
+    write_in_parts(path, ids, tuple(features.shape[1:]), features.split(_PART), encoder, boxes)
+
+
+def write_in_parts(
+    path: str | Path,
+    ids: Sequence[str],
+    shape: tuple[int, ...],
+    parts: Iterable[Tensor],
+    encoder: str,
+    boxes: Tensor | None = None,
+) -> None:
+    """Write features that do not fit into memory together.
+
+    Args:
+        path: of the file.
+        ids: of the N pictures.
+        shape: (R, C) of every picture's features.
+        parts: (B, R, C) each, N pictures in all.
+        encoder: name of the image encoder.
+        boxes: (N, R, 4).
+
+    Raises:
+        ImagesError: an id occurs twice, rows and ids differ in number, or a value is NaN, infinite or too large for
+            half precision.
+    """
+    if twice := [name for name, count in Counter(ids).items() if count > 1]:
+        raise ImagesError(path, f"would have ids twice: {listing(twice)}")
+    size = 2 * len(ids) * math.prod(shape)
+    header: dict[str, Any] = {
+        "__metadata__": {"ids": json.dumps(list(ids)), "encoder": encoder},
+        "features": {"dtype": "F16", "shape": [len(ids), *shape], "data_offsets": [0, size]},
+    }
     if boxes is not None:
-        tensors["boxes"] = boxes.float().contiguous()
-    write_whole(Path(path), save(tensors, {"ids": json.dumps(list(ids)), "encoder": encoder}))
+        span = [size, size + 4 * boxes.numel()]
+        header["boxes"] = {"dtype": "F32", "shape": list(boxes.shape), "data_offsets": span}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with writing_whole(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        done = 0
+        for part in parts:
+            half = part.half()
+            if not torch.isfinite(half).all():
+                name = ids[done + int((~torch.isfinite(half)).flatten(1).any(1).nonzero()[0])]
+                raise ImagesError(path, f"picture {name!r} would have features that are not finite in half precision")
+            file.write(half.contiguous().numpy().tobytes())
+            done += len(part)
+        if done != len(ids):
+            raise ImagesError(path, f"would have {done} rows of features and {len(ids)} ids")
+        if boxes is not None:
+            file.write(boxes.float().contiguous().numpy().tobytes())

@@ -166,7 +166,7 @@ def _not_a_number(data: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[str, ...]]] = {
     "audio alone": (_without("train.img"), {}, ("train.img", "audio alone", "alpha=0")),
-    "no features": (_without("images.safetensors"), {}, ("images.safetensors", "is not there", "write_features")),
+    "no features": (_without("images.safetensors"), {}, ("images.safetensors", "is not there", "images embed")),
     "ids without a picture": (_unknown, {}, ("train.img", "line 3 ('nothing')", "no features")),
     "lines that do not line up": (_shorter, {}, ("train.img", "has 13 lines", "train.tsv has 14")),
     "a gallery with one picture": (_one_picture, {}, ("valid.img", "shows 1 picture")),

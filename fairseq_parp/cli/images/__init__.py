@@ -1,0 +1,22 @@
+"""``fairseq-parp images``: features of pictures for grounded training. One module per action, of the same name."""
+
+from __future__ import annotations
+
+import argparse
+
+from fairseq_parp.cli.actions import action, add_actions
+
+ACTIONS = {
+    "embed": "make features of a folder's pictures with the image encoder that a package brings",
+    "import": "write features from an array that another image encoder has made",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and their arguments."""
+    add_actions(parser, __name__, ACTIONS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one action."""
+    return int(action(__name__, arguments.action).run(arguments))

@@ -1,0 +1,26 @@
+"""``fairseq-parp images embed``: features of a folder's pictures."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from tqdm import tqdm
+
+from fairseq_parp.errors import absolute
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the action's arguments."""
+    parser.add_argument("folder", metavar="FOLDER", help="pictures in or below it; their relative paths are their ids")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="such as DATA/images.safetensors")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the features."""
+    from fairseq_parp.grounded.efficientnet import CELLS, NAME, WIDTH
+    from fairseq_parp.grounded.embedding import embed_folder
+
+    count = embed_folder(arguments.folder, arguments.output, partial(tqdm, unit="batch", disable=None))
+    print(f"{count} pictures, {CELLS} x {WIDTH} each by {NAME}: {absolute(arguments.output)}")
+    return 0

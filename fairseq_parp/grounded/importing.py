@@ -1,0 +1,116 @@
+"""Features that another image encoder has made, and the ids of their pictures, from arrays and lists."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fairseq_parp.errors import ConfigError, ImagesError, first_line, listing
+from fairseq_parp.grounded.features import write_in_parts
+
+_PART = 256
+
+Array = NDArray[Any]
+
+
+def import_features(
+    source: str | Path,
+    out: str | Path,
+    encoder: str,
+    ids: str | Path | None = None,
+    boxes: str | Path | None = None,
+) -> tuple[int, ...]:
+    """Write features from an array.
+
+    Args:
+        source: ``.npy`` with features (N, R, C) or (N, C); or ``.npz`` with ``features``, and optionally ``ids`` and
+            ``boxes``. Arrays of pickled objects are refused.
+        out: the file to write.
+        encoder: name of the encoder that made them.
+        ids: of the pictures, see :func:`read_ids`; None takes those of the ``.npz``.
+        boxes: ``.npy`` with (N, R, 4): left, top, right, bottom as fractions of width and height.
+
+    Returns:
+        The shape (N, R, C).
+
+    Raises:
+        ImagesError: a file cannot be read, or arrays and ids do not fit together.
+        ConfigError: no ids are given.
+    """
+    arrays = _arrays(Path(source))
+    if boxes is not None:
+        arrays |= {"boxes": _arrays(Path(boxes)).popitem()[1]}
+    features = arrays.get("features")
+    if features is None:
+        raise ImagesError(source, f"has the arrays {listing(arrays)}; one must have the name features")
+    features = features[:, None] if features.ndim == 2 else features
+    if features.ndim != 3 or not features.size or features.dtype.kind not in "fiu":
+        shape = f"shape {features.shape} and type {features.dtype}"
+        raise ImagesError(source, f"features have {shape}; they must be numbers (pictures, regions, width)")
+    names = read_ids(ids) if ids is not None else [str(name) for name in arrays.get("ids", np.array([])).tolist()]
+    if not names:
+        raise ConfigError("--ids", ids, "name the file with each row's id; the array has none")
+    if len(names) != len(features):
+        raise ImagesError(source, f"has {len(features)} rows; there are {len(names)} ids")
+    placed = _boxes(arrays.get("boxes"), features.shape, boxes or source)
+    parts = (torch.tensor(features[at : at + _PART].astype(np.float32)) for at in range(0, len(features), _PART))
+    write_in_parts(out, names, features.shape[1:], parts, encoder, placed)
+    return features.shape
+
+
+def read_ids(path: str | Path) -> list[str]:
+    """Read the ids of pictures, in the order of the rows.
+
+    Args:
+        path: a text file with one id a line; or ``.json``: SpokenCOCO's list of captions, whose pictures count once,
+            in their order; or an object with the row of each id.
+
+    Raises:
+        ImagesError: it cannot be read, or is none of these.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        given = json.loads(text) if Path(path).suffix.lower() == ".json" else text.splitlines()
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ImagesError(path, f"cannot be read as ids ({first_line(error)})") from None
+    if isinstance(given, Mapping) and isinstance(given.get("data"), list):
+        for number, each in enumerate(given["data"]):
+            if not isinstance(each, Mapping) or not isinstance(each.get("image"), str):
+                raise ImagesError(path, f"data[{number}] has no image")
+        return list(dict.fromkeys(str(each["image"]) for each in given["data"]))
+    if isinstance(given, Mapping):
+        rows = list(given.values())
+        if not all(type(row) is int for row in rows) or sorted(rows) != list(range(len(rows))):
+            raise ImagesError(path, "must give each id a row, from 0 on without a gap, or have SpokenCOCO's list data")
+        return sorted(given, key=given.__getitem__)
+    if not isinstance(given, list) or not all(isinstance(name, str) and name.strip() for name in given):
+        raise ImagesError(path, "must have one id in every line")
+    return [name.strip() for name in given]
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays of a file by name; that of a ``.npy`` is ``features``."""
+    try:
+        read = np.load(path, mmap_mode="r", allow_pickle=False)
+        return {"features": read} if isinstance(read, np.ndarray) else {name: read[name] for name in read.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        reason = f"cannot be read as .npy or .npz without pickled objects ({first_line(error)})"
+        raise ImagesError(path, reason) from None
+
+
+def _boxes(boxes: Array | None, shape: Sequence[int], path: str | Path) -> torch.Tensor | None:
+    if boxes is None:
+        return None
+    if boxes.shape != (*shape[:2], 4) or boxes.dtype.kind not in "fiu":
+        raise ImagesError(path, f"has boxes of shape {boxes.shape}, not {(*shape[:2], 4)}")
+    if not (boxes.min() >= 0 and boxes.max() <= 1):  # NaN as well
+        reason = f"has boxes from {boxes.min():g} to {boxes.max():g}; divide them by the picture's width and height"
+        raise ImagesError(path, reason)
+    return torch.tensor(boxes.astype(np.float32))
