@@ -25,11 +25,13 @@ class Measured:
         layers: by the layer's name.
         tokens: those that were compared.
         left_out: those without a frame of their own, or alone in their context.
+        speakers: of the tokens that were compared.
     """
 
     layers: dict[str, Scores]
     tokens: int
     left_out: int
+    speakers: int
 
 
 def measure(checkpoint: str | Path, items: str | Path, audio: str | Path, progress: Progress = iter) -> Measured:
@@ -65,7 +67,8 @@ def measure(checkpoint: str | Path, items: str | Path, audio: str | Path, progre
     groups = groups_of(tokens, lambda number: number in found[0])
     compared = sum(len(each) for group in groups for phones in group.values() for each in phones.values())
     scores = {name: abx(groups, place) for name, place in zip(layers.names, found, strict=True)}
-    return Measured(scores, compared, len(tokens) - compared)
+    speakers = {speaker for group in groups for speaker in group}
+    return Measured(scores, compared, len(tokens) - compared, len(speakers))
 
 
 def _require_within(tokens: Sequence[Item], numbers: Sequence[int], file: Path, items: str | Path) -> None:

@@ -54,13 +54,15 @@ def render(found: Measured) -> str:
     for kind in ("within", "across"):
         errors = {name: getattr(each, kind) for name, each in found.layers.items()}
         if math.isnan(next(iter(errors.values()))):
-            lines.append(f"{kind}: no two phones in one context, {_WANTING[kind]}")
+            alone = kind == "across" and found.speakers == 1
+            lines.append(f"{kind}: {_ALONE if alone else f'no two phones in one context, {_WANTING[kind]}'}")
             continue
         best = min(errors, key=errors.__getitem__)
         lines.append(f"best {kind}: layer {best}, {errors[best]:.2f} %")
     return "\n".join(lines)
 
 
+_ALONE = "all tokens are by one speaker, and X has to be by another; column 7 of ITEMS names the speaker"
 _WANTING = {"within": "one of them said twice by a speaker", "across": "both by a speaker and one by another"}
 
 
@@ -73,4 +75,5 @@ def _plain(found: Measured) -> dict[str, object]:
         name: {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in each.items()}
         for name, each in asdict(found)["layers"].items()
     }
-    return {"tokens": found.tokens, "left_out": found.left_out, "layers": layers}
+    counts = {"tokens": found.tokens, "left_out": found.left_out, "speakers": found.speakers}
+    return {**counts, "layers": layers}

@@ -73,6 +73,38 @@ def test_every_layer_has_errors(
     assert all(f"\n{number} " in table for number in found["layers"])
 
 
+def test_across_speakers_needs_two_of_them(
+    items: Path, finetuned: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alike = [replace(item, before="x", after="x", speaker="one") for item in read_items(items)]
+    write_items(tmp_path / "x.item", alike)
+    arguments = ["abx", str(finetuned), str(tmp_path / "x.item"), "--audio", audio_folder(data)]
+    assert cli.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("across: all tokens are by one speaker")]
+    assert [line for line in lines if line.startswith("best within: layer ")]
+    assert cli.main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["speakers"] == 1
+    assert [(layer["across"], layer["pairs_across"]) for layer in found["layers"].values()] == [(None, 0)] * 3
+    assert all(layer["within"] is not None for layer in found["layers"].values())
+
+
+def test_a_phone_without_a_second_token_is_left_out_and_counted(
+    items: Path, finetuned: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alike = [replace(item, before="x", after="x") for item in read_items(items)]
+    lonely = [*alike, replace(alike[0], before="y", after="y", phone="only")]
+    counts = []
+    for number, tokens in enumerate((alike, lonely)):
+        write_items(tmp_path / f"{number}.item", tokens)
+        arguments = ["abx", str(finetuned), str(tmp_path / f"{number}.item"), "--audio", audio_folder(data), "--json"]
+        assert cli.main(arguments) == 0
+        counts.append(json.loads(capsys.readouterr().out))
+    assert counts[1].pop("left_out") == counts[0].pop("left_out") + 1
+    assert counts[0] == counts[1]
+
+
 @pytest.mark.parametrize("name", encoders.CTC)
 def test_layers_are_those_of_fairseq(name: str, data: Path, pretrained: Path, tmp_path: Path) -> None:
     """The outputs are what fairseq's own forward returns up to each layer, without the frames that it pads."""

@@ -34,6 +34,8 @@ RUNS = {
     "s3_router_languages": (20, 20),
     "scenarios": (9, 12),  # 3 base models; 6 that go on from one of 3 first trainings
     "scenarios_small": (15, 22),  # three seeds of vgs_plus and of two orders
+    "grounded_parp_encoders": (5, 7),
+    "grounded_parp": (36, 36),  # 6 encoders x (dense, parp) x 3 seeds
     "glue": (49, 49),  # 7 tasks x (dense, 3 methods x 2 sparsities)
 }
 
