@@ -13,33 +13,58 @@ from numpy.typing import NDArray
 from fairseq_parp import native
 
 Floats = NDArray[np.float64]
+Ends = NDArray[np.int64]
+
+BLOCK = 256
+"""Tokens whose angles to others are held at a time: a context may have thousands."""
 
 
-def token_distances(tokens: Sequence[NDArray[np.float32]]) -> Floats:
-    """Return the distance of every two tokens.
+def token_distances(
+    rows: Sequence[NDArray[np.float32]], columns: Sequence[NDArray[np.float32]], block: int = BLOCK
+) -> Floats:
+    """Return the distances between two sets of tokens.
 
     The distance of two frames is the angle between them, as a fraction of half a turn. That of two tokens is the mean
     along the cheapest warping, which goes on by a frame in either token or in both; of equal ways the diagonal one.
 
     Args:
-        tokens: (frames, channels) each.
+        rows: (frames, channels) each.
+        columns: (frames, channels) each.
+        block: rows whose angles are held at a time.
 
     Returns:
-        (tokens, tokens), symmetric, its diagonal 0.
+        (rows, columns).
     """
-    ends = np.cumsum([0, *map(len, tokens)]).astype(np.int64)
+    found = np.zeros((len(rows), len(columns)))
+    across, right = _directions(columns), _ends(columns)
+    for start in range(0, len(rows), block):
+        tokens = rows[start : start + block]
+        angles = _directions(tokens) @ across.T
+        np.arccos(np.clip(angles, -1, 1, out=angles), out=angles)
+        angles /= np.pi
+        _warp(angles, _ends(tokens), right, found[start : start + block])
+    return found
+
+
+def _warp(angles: Floats, down: Ends, right: Ends, found: Floats) -> None:
+    """Write the distance of every two tokens; ``down`` and ``right`` are where the frames of each begin."""
+    if (warp := library()) is not None:
+        sizes = len(down) - 1, len(right) - 1
+        warp(angles.ctypes.data, down.ctypes.data, sizes[0], right.ctypes.data, sizes[1], found.ctypes.data)
+        return
+    for one, other in np.ndindex(found.shape):
+        found[one, other] = warped(angles[down[one] : down[one + 1], right[other] : right[other + 1]])
+
+
+def _directions(tokens: Sequence[NDArray[np.float32]]) -> Floats:
+    """Return the frames of all tokens, one after another, each of length 1."""
     frames = np.concatenate(tokens).astype(np.float64)
     frames /= np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-8)
-    angles = np.arccos(np.clip(frames @ frames.T, -1, 1)) / np.pi
-    found = np.zeros((len(tokens), len(tokens)))
-    if (warp := library()) is not None:
-        warp(angles.ctypes.data, ends[-1], ends.ctypes.data, len(tokens), found.ctypes.data)
-        return found
-    for one in range(len(tokens)):
-        for other in range(one + 1, len(tokens)):
-            block = angles[ends[one] : ends[one + 1], ends[other] : ends[other + 1]]
-            found[one, other] = found[other, one] = warped(block)
-    return found
+    return frames
+
+
+def _ends(tokens: Sequence[NDArray[np.float32]]) -> Ends:
+    return np.cumsum([0, *map(len, tokens)]).astype(np.int64)
 
 
 def warped(costs: Floats) -> float:
@@ -65,5 +90,6 @@ def library() -> Any:
         return None
     warp = library.parp_warp
     warp.restype = None
-    warp.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
+    pointer, count = ctypes.c_void_p, ctypes.c_int64
+    warp.argtypes = [pointer, pointer, count, pointer, count, pointer]
     return warp

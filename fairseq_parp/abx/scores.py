@@ -81,26 +81,35 @@ def abx(groups: Groups, tokens: Mapping[int, NDArray[np.float32]], seed: int = 0
     across: dict[tuple[Pair, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     chance = random.Random(seed)
     for speakers in groups:
-        numbers = [number for phones in speakers.values() for each in phones.values() for number in each]
-        place = {number: at for at, number in enumerate(numbers)}
-        distances = token_distances([tokens[number] for number in numbers])
-        at = {
-            s: {p: np.array([place[n] for n in each]) for p, each in phones.items()} for s, phones in speakers.items()
-        }
-        for speaker, phones in at.items():
-            for a, tokens_a in phones.items():
-                others = [other for other in at if other != speaker and a in at[other]]
-                if len(others) > MAX_SPEAKERS:
-                    others = chance.sample(others, MAX_SPEAKERS)
-                rivals = {b: tokens_b for b, tokens_b in phones.items() if b != a}
+        for speaker, phones in speakers.items():
+            own = [number for each in phones.values() for number in each]
+            foreign = {a: _of_others(a, speaker, speakers, chance) for a in phones}
+            if len(phones) < 2:
+                continue
+            rows = [*own, *(number for found in foreign.values() for each in found.values() for number in each)]
+            distances = token_distances([tokens[number] for number in rows], [tokens[number] for number in own])
+            place = {number: at for at, number in enumerate(rows)}
+            at = {phone: np.array([place[number] for number in each]) for phone, each in phones.items()}
+            for a, tokens_a in at.items():
+                rivals = {b: tokens_b for b, tokens_b in at.items() if b != a}
                 if len(tokens_a) > 1:
                     for b, error in _errors(distances[tokens_a], tokens_a, rivals, itself=True):
                         within[(a, b), speaker].append(error)
-                for other in others:
-                    for b, error in _errors(distances[at[other][a]], tokens_a, rivals):
+                for other, numbers in foreign[a].items():
+                    for b, error in _errors(distances[[place[number] for number in numbers]], tokens_a, rivals):
                         across[(a, b), speaker][other].append(error)
     over_x = {key: [statistics.fmean(each) for each in found.values()] for key, found in across.items()}
     return Scores(_mean(within), _mean(over_x), _pairs(within), _pairs(over_x))
+
+
+def _of_others(
+    phone: str, speaker: str, speakers: Mapping[str, Mapping[str, list[int]]], chance: random.Random
+) -> dict[str, list[int]]:
+    """Return the tokens of a phone by other speakers, ``MAX_SPEAKERS`` at most."""
+    others = [other for other, phones in speakers.items() if other != speaker and phone in phones]
+    if len(others) > MAX_SPEAKERS:
+        others = chance.sample(others, MAX_SPEAKERS)
+    return {other: speakers[other][phone] for other in others}
 
 
 def _errors(

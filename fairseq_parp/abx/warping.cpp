@@ -1,4 +1,4 @@
-// Dynamic time warping between every two tokens; distances.py explains it, and has the same in Python.
+// Dynamic time warping between the tokens of two sets; distances.py explains it, and has the same in Python.
 
 #include <algorithm>
 #include <cstdint>
@@ -35,13 +35,15 @@ extern "C" {
 
 uint32_t parp_source() { return PARP_SOURCE; }
 
-// angles: (frames, frames); ends: (tokens + 1), where each token's frames begin; found: (tokens, tokens).
-void parp_warp(const double *angles, int64_t frames, const int64_t *ends, int64_t tokens, double *found) {
-    std::vector<Way> row;
-    for (int64_t one = 0; one < tokens; ++one)
-        for (int64_t other = one + 1; other < tokens; ++other)
-            found[one * tokens + other] = found[other * tokens + one] =
-                warped(angles + ends[one] * frames + ends[other], frames, ends[one + 1] - ends[one],
-                       ends[other + 1] - ends[other], row);
+// angles: (row frames, column frames); down (rows + 1) and right (columns + 1): where each token's frames begin;
+// found: (rows, columns).
+void parp_warp(const double *angles, const int64_t *down, int64_t rows, const int64_t *right, int64_t columns,
+               double *found) {
+    std::vector<Way> above;
+    const int64_t stride = right[columns];
+    for (int64_t one = 0; one < rows; ++one)
+        for (int64_t other = 0; other < columns; ++other)
+            found[one * columns + other] = warped(angles + down[one] * stride + right[other], stride,
+                                                  down[one + 1] - down[one], right[other + 1] - right[other], above);
 }
 }
