@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fairseq_parp.architectures.family import Family, LinearMap
+from fairseq_parp.extensions import load_extensions
 
 _ENCODER = r"(?!.*decoder)(?:.*\.)?"
 """Whatever stands before a layer, unless it is a decoder's."""
@@ -126,7 +127,22 @@ ARCHITECTURES = {
     )
 }  # fmt: skip
 
-DISTINCT = (
-    WAV2VEC2, CONFORMER, DATA2VEC2, SPEECH_IN_TRANSFORMERS, BERT_IN_TRANSFORMERS, XLNET_IN_TRANSFORMERS
-)  # fmt: skip
-"""One family for each way in which layers are named."""
+
+def register(family: Family) -> Family:
+    """Add a row and return it.
+
+    Raises:
+        ValueError: the name is taken by another family.
+    """
+    if ARCHITECTURES.setdefault(family.name, family) is not family:
+        raise ValueError(f"architectures: the name {family.name!r} is registered already")
+    return family
+
+
+def distinct_families() -> list[Family]:
+    """Return one family for each way in which parameters are named, those of installed extensions included."""
+    load_extensions()
+    found: dict[tuple[str, ...], Family] = {}
+    for family in ARCHITECTURES.values():
+        found.setdefault(family.expressions, family)
+    return list(found.values())

@@ -92,10 +92,6 @@ def family_of(names: Iterable[str], families: Mapping[str, Family]) -> Family | 
     return next((family for family in families.values() if any(map(family.map_of, every))), None)
 
 
-_LAYER = re.compile(r"((?:.*\.)?(?:layers|layer|blocks)\.\d+)\.")
-_KIND = re.compile(r"(?:.*\.)?(?:layers|layer|blocks)\.\d+\.(?:self_attn\.|attn\.|mlp\.)?(.+)\.(?:weight|bias)")
-
-
 def is_adapter(name: str) -> bool:
     """Tell whether a parameter is one of a small module that :mod:`fairseq_parp.adapters` puts into a layer.
 
@@ -103,26 +99,6 @@ def is_adapter(name: str) -> bool:
     (True, False)
     """
     return ".adapter." in name or ".lora." in name
-
-
-def layer_of(name: str) -> str:
-    """Return the layer that a parameter belongs to; its module where the name has no layer.
-
-    >>> layer_of("w2v_encoder.w2v_model.encoder.layers.3.fc1.weight"), layer_of("proj.bias")
-    ('w2v_encoder.w2v_model.encoder.layers.3', 'proj')
-    """
-    match = _LAYER.match(name)
-    return match.group(1) if match else name.rpartition(".")[0]
-
-
-def kind_of(name: str) -> str:
-    """Return the kind of module that a parameter belongs to, the same in every layer.
-
-    >>> kind_of("encoder.layers.3.self_attn.k_proj.bias"), kind_of("encoder.layers.0.ffn1.w_1.weight")
-    ('k_proj', 'ffn1.w_1')
-    """
-    match = _KIND.fullmatch(name)
-    return match.group(1) if match else name.rpartition(".")[0]
 
 
 def encoder_config(model: Any) -> Any:

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import nn
 
-from fairseq_parp.architectures import ARCHITECTURES, is_adapter
-from fairseq_parp.architectures.families import DISTINCT
+from fairseq_parp.architectures import ARCHITECTURES, distinct_families, is_adapter
 from fairseq_parp.errors import ScopeError, listing
 from fairseq_parp.sparsity.sharing import distinct
 
@@ -57,12 +56,13 @@ def in_paper_scope(names: Iterable[str]) -> list[str]:
     >>> in_paper_scope(["encoder.layers.0.fc1.bias", "encoder.layers.0.final_layer_norm.bias", "proj.weight"])
     ['encoder.layers.0.fc1.bias']
     """
-    return [name for name in names if any(family.map_of(name) for family in DISTINCT)]
+    families = distinct_families()
+    return [name for name in names if any(family.map_of(name) for family in families)]
 
 
 def _preset(named: Mapping[str, object], scope: str) -> set[str]:
-    kinds = PRESETS[scope]
-    maps = {name: next(filter(None, (family.map_of(name) for family in DISTINCT)), None) for name in named}
+    kinds, families = PRESETS[scope], distinct_families()
+    maps = {name: next(filter(None, (family.map_of(name) for family in families)), None) for name in named}
     found = {name for name, each in maps.items() if each and (kinds is None or each.kind.partition(".")[0] in kinds)}
     if not found:
         known = ", ".join(ARCHITECTURES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from made_up import decode, row
 
 from fairseq_parp import checkpoints
 from fairseq_parp.experiments.results import write_results
+from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.counting import zero_count
 
 PAGE = tiny.ROOT / "docs" / "extending.md"
@@ -26,7 +28,7 @@ def install(folder: Path) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(code)
     modules = sorted(file.stem for file in (folder / "my_pruning").glob("*.py"))
-    assert modules == ["__init__", "allocation", "criterion", "method", "structure"]
+    assert modules == ["__init__", "allocation", "architecture", "criterion", "method", "structure"]
     info = folder / "my_pruning-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_pruning\nVersion: 1\n")
@@ -142,6 +144,32 @@ def test_its_method_has_a_picture_and_a_verdict(packages: Path, tmp_path: Path) 
     picture = matplotlib.image.imread(tmp_path / "made" / "error_rates.png")
     own = (255 * picture[..., :3]).round() == (0x88, 0x22, 0x55)
     assert own.all(axis=-1).any(), "no point has the colour of the method's facts"
+
+
+def test_its_architecture_has_the_scope_layers_and_kinds_of_a_report(packages: Path, tmp_path: Path) -> None:
+    chance = torch.Generator().manual_seed(1)
+    shapes = {"wte.weight": (9, 4)}
+    for layer in range(2):
+        shapes |= {f"h.{layer}.attn.c_attn.weight": (12, 4), f"h.{layer}.attn.c_proj.weight": (4, 4)}
+        shapes |= {f"h.{layer}.mlp.c_fc.weight": (8, 4), f"h.{layer}.mlp.c_proj.bias": (4,)}
+    model = {name: torch.randn(shape, generator=chance) for name, shape in shapes.items()}
+    model["h.1.mlp.c_fc.weight"][:2] = 0
+    torch.save({"model": model, "cfg": {}}, tmp_path / "gpt.pt")
+    report = run(packages, tmp_path, "fairseq_parp", "report", "gpt.pt", "--json")
+    assert report.returncode == 0, report.stderr
+    found = json.loads(report.stdout)
+    assert (found["prunable"]["zeros"], found["prunable"]["size"]) == (8, 200)
+    assert {name: count["zeros"] for name, count in found["layers"].items()} == {"h.0": 0, "h.1": 8}
+    assert {name: count["size"] for name, count in found["kinds"].items()} == {
+        "attn.c_attn": 96, "attn.c_proj": 32, "mlp.c_fc": 64, "mlp.c_proj": 8,
+    }  # fmt: skip
+    make = ("mask", "make", "gpt.pt", "--sparsity", "0.5", "--allocation", "layer", "-o", "m.safetensors")
+    made = run(packages, tmp_path, "fairseq_parp", *make)
+    assert made.returncode == 0, made.stderr
+    mask = MaskSet.load(tmp_path / "m.safetensors")
+    assert [sum(mask.zeros(name) for name in mask.bits if f"h.{layer}." in name) for layer in range(2)] == [50, 50]
+    without = run(tmp_path, tmp_path, "fairseq_parp", "report", "gpt.pt")
+    assert "no Transformer or conformer layer" in without.stderr
 
 
 def test_without_the_package_its_names_are_refused(data: Path, pretrained: Path, tmp_path: Path) -> None:
