@@ -93,7 +93,7 @@ def _records(infos: Sequence[zipfile.ZipInfo], length: int) -> Mapping[str, zipf
     if sum(info.file_size for info in infos) > length:
         raise RefusedError("its records overlap")
     if "data.pkl" not in records:
-        raise DamagedError("a zip without data.pkl is no checkpoint")
+        raise DamagedError("a zip without data.pkl is not a checkpoint")
     if records["data.pkl"].file_size > LIMIT:
         raise RefusedError(f"its pickle is longer than {LIMIT >> 20} MiB")
     return records

@@ -150,7 +150,9 @@ def require_encoder(model_cfg: Any, path: str | Path, way_out: str) -> None:
     if isinstance(inner, Namespace) or _describes(inner):
         return
     if inner is not None:
-        reason = "its model.w2v_args is no config of a pretrained model; set it to null, and name the pretrained file"
+        reason = (
+            "its model.w2v_args is not the config of a pretrained model; set it to null, and name the pretrained file"
+        )
         raise CheckpointError(absolute(path), f"{reason}: {way_out}")
     file = None if OmegaConf.is_missing(model_cfg, "w2v_path") else model_cfg.w2v_path
     if not file or not Path(file).is_file():

@@ -78,14 +78,16 @@ def convert(file: Path, save_dir: str) -> tuple[str, list[Change]]:
 
 def _require(file: Path, recipe: Any) -> None:
     if not isinstance(recipe, dict) or not all(isinstance(recipe.get(group), dict) for group in ("task", "model")):
-        raise ConfigError("recipe", absolute(file), "is no finetuning of fairseq: it needs the groups task and model")
+        raise ConfigError(
+            "recipe", absolute(file), "is not a finetuning of fairseq: it needs the groups task and model"
+        )
     task, model = recipe["task"].get("_name"), recipe["model"].get("_name")
     if model not in MODELS:
         raise ConfigError("model._name", model, f"cannot be pruned here; {', '.join(MODELS)} can")
     if task == HUBERT_TASK and recipe["task"].get("fine_tuning", "").lower() == "true":
         task = "audio_finetuning"
     if task not in TASKS:
-        raise ConfigError("task._name", task, f"is no finetuning with CTC labels; {', '.join(TASKS)} are")
+        raise ConfigError("task._name", task, f"is not a finetuning with CTC labels; {', '.join(TASKS)} are")
     if not recipe["task"].get("labels"):
         raise ConfigError("task.labels", None, "names no labels, so this is a pretraining; ltr are letters, phn phones")
 

@@ -134,7 +134,7 @@ def require_pretrained(path: str, state: Mapping[str, Any], model: str) -> None:
         return
     if wanted is None:
         known = dict.fromkeys(each for one in ARCHITECTURES.values() if one.ctc_model for each in one.models)
-        reason = f"its model {name!r} is no encoder that can be finetuned with CTC here; {', '.join(known)} can"
+        reason = f"its model {name!r} is not an encoder that can be finetuned with CTC here; {', '.join(known)} can"
         raise CheckpointError(absolute(path), reason)
     raise CheckpointError(absolute(path), f"its encoder is {name!r}, which {model} does not take; model._name={wanted}")
 

@@ -150,7 +150,7 @@ def _load(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError("FILE", absolute(file), "must be a mapping of keys to values")
     if content and not {"config", "data", "runs", "method", "sparsity"} & set(content):
-        reason = f"is no experiment, it has {listing(content)}; an experiment has config, data, method and others"
+        reason = f"is not an experiment, it has {listing(content)}; an experiment has config, data, method and others"
         raise ConfigError("FILE", absolute(file), reason)
     return {str(key): value for key, value in content.items()}
 

@@ -56,7 +56,7 @@ def t_test(first: Sequence[float], second: Sequence[float], *, paired: bool) -> 
         ComparisonError: a rate is no number.
     """
     if not np.isfinite([*first, *second]).all():
-        raise ComparisonError(f"an error rate is no number: {list(first)} and {list(second)}")
+        raise ComparisonError(f"an error rate is not a number: {list(first)} and {list(second)}")
     if min(len(first), len(second)) < FEWEST_SEEDS:
         return None
     samples = [np.subtract(first, second)] if paired else [np.asarray(first), np.asarray(second)]

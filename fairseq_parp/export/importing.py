@@ -188,7 +188,7 @@ def _head(
     vocabulary, blank = read_json(place / "vocab.json"), config.get("pad_token_id")
     if blank not in vocabulary.values():
         raise ExportError(
-            f"{absolute(place / 'config.json')}: pad_token_id={blank!r} is the blank, and is no symbol's index"
+            f"{absolute(place / 'config.json')}: pad_token_id={blank!r} is the blank, and is not the index of a symbol"
         )
     return head_of(place / "vocab.json", vocabulary, blank, tensors)
 

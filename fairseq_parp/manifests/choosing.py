@@ -94,10 +94,10 @@ def _speakers(speakers: Sequence[str], option: str, asked: Speakers, seed: int) 
         return sorted(shuffled(speakers, seed)[:asked])
     if unknown := [name for name in asked if name not in speakers]:
         raise ConfigError(
-            option, ",".join(asked), f"{unknown[0]!r} is no speaker of train; {listing(sorted(speakers))} are"
+            option, ",".join(asked), f"{unknown[0]!r} is not a speaker of train; {listing(sorted(speakers))} are"
         )
     if len(set(asked)) == len(speakers):
-        raise ConfigError(option, ",".join(asked), "leaves nobody to train on")
+        raise ConfigError(option, ",".join(asked), "leaves no speaker to train on")
     return sorted(set(asked))
 
 

@@ -123,7 +123,7 @@ def checked(row: TranscriptRow, root: str) -> TranscriptRow:
     if fault := path_fault(root, row.path):
         raise ValueError(fault)
     if not SPLIT_NAME.fullmatch(row.split):
-        raise ValueError(f"split {row.split!r} is no name for files; letters, digits, '_', '-' and '.' make one")
+        raise ValueError(f"split {row.split!r} is not a file name; letters, digits, '_', '-' and '.' make one")
     if row.end is not None and row.end <= (row.start or 0.0):
         raise ValueError(f"the segment ends at {row.end:g} s, which is not after its start at {row.start or 0:g} s")
     return row

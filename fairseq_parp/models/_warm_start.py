@@ -39,7 +39,7 @@ def load_into(model: nn.Module, path: str) -> None:
     missing = [name for name in own if name not in saved]
     needed = [name for name in missing if not _may_be_missing(name, model)]
     if needed:
-        reason = f"is no wav2vec 2.0 that fits: it lacks {listing(needed)}"
+        reason = f"is not a wav2vec 2.0 that fits: it lacks {listing(needed)}"
         raise CheckpointError(absolute(path), reason)
     model.load_state_dict(common, strict=False)
     unused = sorted({name.split(".")[0] for name in saved if name not in own})

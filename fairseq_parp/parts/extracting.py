@@ -120,7 +120,9 @@ def _differences(
         else:
             changed.append(name)
     if changed:
-        reason = f"is no part: {len(changed)} matrices of its base {absolute(base.path)} were trained, as {changed[0]}"
+        reason = (
+            f"is not a part: {len(changed)} matrices of its base {absolute(base.path)} were trained, as {changed[0]}"
+        )
         raise PartError(checkpoint, f"{reason}; export --to compact keeps the whole model")
     return whole, bits
 

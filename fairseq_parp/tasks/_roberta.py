@@ -33,9 +33,7 @@ def require_roberta(model_cfg: Any, training: bool) -> None:
     name = str(getattr(model_cfg, "_name", None) or getattr(model_cfg, "arch", None))
     known = [each for each, model in ARCH_MODEL_REGISTRY.items() if issubclass(model, RobertaModel)]
     if name not in known:
-        raise ConfigError(
-            "model._name", name, f"is no text encoder that this task takes; {listing(known, most=12)} are"
-        )
+        raise ConfigError("model._name", name, f"is not a text encoder of this task; {listing(known, most=12)} are")
     if not training or not OmegaConf.is_config(model_cfg):
         return
     parser, defaults = ArgumentParser(), Namespace()

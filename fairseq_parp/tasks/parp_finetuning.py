@@ -87,7 +87,7 @@ class ParpFinetuningTask(SpeechTask, AudioFinetuningTask):
         if found and not self._zero_infinity:
             raise ManifestError(found)
         if found:
-            logger.warning(f"{len(found)} utterance(s) train nothing, as criterion.zero_infinity says: {found[0]}")
+            logger.warning(f"{len(found)} utterance(s) train nothing, because of criterion.zero_infinity: {found[0]}")
 
     def build_criterion(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
         """Build the criterion; whether it passes over infinite losses decides what labels are allowed."""

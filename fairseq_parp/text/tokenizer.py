@@ -70,7 +70,7 @@ class Tokenizer:
         except ValueError as error:
             raise TokenizerError(self.where, f"{ENCODER} cannot be read ({first_line(error)})") from None
         if not isinstance(found, dict) or not all(type(number) is int for number in found.values()):
-            raise TokenizerError(self.where, f"{ENCODER} is no mapping of tokens to ids")
+            raise TokenizerError(self.where, f"{ENCODER} is not a mapping of tokens to ids")
         from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
         if missing := [byte for byte, letter in bytes_to_unicode().items() if letter not in found]:

@@ -92,7 +92,7 @@ class Vocabulary:
             or (ENCODER in saved) != (MERGES in saved)
             or not all(isinstance(text, str) for text in saved.values())
         ):
-            raise CheckpointError(absolute(path), f"damaged: task_state.{KEY} is no vocabulary")
+            raise CheckpointError(absolute(path), f"damaged: task_state.{KEY} is not a vocabulary")
         tokens, labels = (_dictionary_of(saved[key].split("\n"), path) for key in ("tokens", "labels"))
         tokenizer = Tokenizer(saved[ENCODER], saved[MERGES], absolute(path)) if ENCODER in saved else None
         return cls(tokens, labels, tokenizer, saved["texts"] == "2", absolute(path))
@@ -151,7 +151,7 @@ def read_dictionary(file: Path, mask: bool = False) -> Any:
     try:
         found = Dictionary.load(str(file))
     except Exception as error:  # fairseq raises what it likes
-        raise ManifestError([f"{absolute(file)}: is no dictionary of fairseq's ({first_line(error)})"]) from None
+        raise ManifestError([f"{absolute(file)}: is not a dictionary of fairseq's ({first_line(error)})"]) from None
     if mask:
         found.add_symbol("<mask>")
     return found

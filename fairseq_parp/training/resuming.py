@@ -113,11 +113,13 @@ def _require_resumable(path: str, state: Mapping[str, Any], task: str, new_optim
     for key in ("epoch", "iterations_in_epoch"):
         value = position.get(key, 0)
         if type(value) is not int or not 0 <= value < 1 << 40:
-            reason = f"extra_state.train_iterator.{key}={value!r} is no position"
+            reason = f"extra_state.train_iterator.{key}={value!r} is not a position"
             raise UnreadableCheckpointError(absolute(path), reason)
     for key in ("best", "val_loss", "previous_training_time"):
         if not _is_number(extra.get(key) or 0.0):
-            raise UnreadableCheckpointError(absolute(path), f"damaged: extra_state.{key}={extra[key]!r} is no number")
+            raise UnreadableCheckpointError(
+                absolute(path), f"damaged: extra_state.{key}={extra[key]!r} is not a number"
+            )
     entry = extra.get(task) or {}
     if not isinstance(entry, Mapping) or "pruning" not in entry:
         lacks = "holds no state of a pruning to resume (crash.pt and other tasks' checkpoints never do)"

@@ -63,7 +63,7 @@ class Run:
         if cfg.reset_meters:  # the best value and the patience start anew, what the schedule counts does not
             saved = {key: saved[key] for key in ("lr_scheduler", "stepped") if key in saved}
         if other := _other_judge(saved, trainer.cfg, trainer.task):
-            logger.warning(f"{other}: best value and patience start anew, and so does what a plateau is measured by")
+            logger.warning(f"{other}: best value and patience start anew, and so does the reference of a plateau")
             vars(checkpoint_utils.save_checkpoint).pop("best", None)
             plateau: Any = getattr(trainer.lr_scheduler, "lr_scheduler", None)
             if hasattr(plateau, "_reset"):  # torch's; it compares scores, as the best value does

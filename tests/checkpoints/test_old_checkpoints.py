@@ -98,7 +98,7 @@ UNUSABLE: dict[str, tuple[Callable[[State], object], str]] = {
     "no labels": (lambda s: s["cfg"]["task"].pop("labels"), "does not name its labels .* --override task.labels=ltr"),
     "half an encoder's config": (
         lambda s: s["cfg"]["model"]["w2v_args"].pop("task"),
-        "its model.w2v_args is no config of a pretrained model; set it to null, and name the pretrained file",
+        "its model.w2v_args is not the config of a pretrained model; set it to null, and name the pretrained file",
     ),
     "a choice of the model's": (
         lambda s: (without_hydra(s), vars(s["args"]).update(mask_selection="odd")),

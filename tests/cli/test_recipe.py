@@ -106,11 +106,11 @@ def test_a_converted_recipe_trains_and_resumes_from_any_folder(
             "task: {_name: audio_finetuning, labels: ltr}\nmodel: {_name: hubert_seq2seq}",
             "model._name='hubert_seq2seq': cannot",
         ),
-        ("task: {_name: translation}\nmodel: {_name: wav2vec_ctc}", "task._name='translation': is no finetuning"),
+        ("task: {_name: translation}\nmodel: {_name: wav2vec_ctc}", "task._name='translation': is not a finetuning"),
         ("task: {_name: audio_pretraining}\nmodel: {_name: wav2vec_ctc}", "task.labels=None: names no labels"),
         ("task: {_name: audio_finetuning, labels: ltr}\nmodel: {_name: wav2vec_ctc}", "one key a line below its group"),
         ("task: [", "cannot be read as YAML"),
-        ("just text", "is no finetuning of fairseq"),
+        ("just text", "is not a finetuning of fairseq"),
     ],
 )
 def test_what_cannot_be_converted(tmp_path: Path, text: str, message: str) -> None:

@@ -197,7 +197,7 @@ def test_an_unknown_family_is_refused_with_those_that_are_known(name: str, recip
     state["cfg"]["model"]["_name"] = name
     torch.save(state, tmp_path / "other.pt")
     wrong = recipe | {"model": recipe["model"] | {"w2v_path": str(tmp_path / "other.pt")}}
-    with pytest.raises(OneLineExit, match=f"'{name}' is no encoder .* here; wav2vec2, hubert, data2vec_audio can"):
+    with pytest.raises(OneLineExit, match=f"'{name}' is not an encoder .* here; wav2vec2, hubert, data2vec_audio can"):
         train(wrong, tmp_path, method="parp", sparsity=0.5, interval=2)
 
 

@@ -126,7 +126,7 @@ def test_labels_longer_than_the_frames(commands: tiny.Commands, data: Path, pret
     keys = ["optimization.max_update=4", "criterion.zero_infinity=false"]
     one_line(commands.train(tmp_path, tiny.training(tmp_path / "a", copied, pretrained, *keys), expect=None), expected)
     done = commands.train(tmp_path, tiny.training(tmp_path / "b", copied, pretrained, keys[0]))
-    assert f"1 utterance(s) train nothing, as criterion.zero_infinity says: {expected}" in done.out
+    assert f"1 utterance(s) train nothing, because of criterion.zero_infinity: {expected}" in done.out
 
 
 def test_spaces_and_letters_of_every_script_are_fine(

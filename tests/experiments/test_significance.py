@@ -103,7 +103,7 @@ def test_the_smallest_difference_is_that_of_a_simulation(freedom: int, many: int
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_a_rate_that_is_no_number_is_refused(paired: bool) -> None:
-    with pytest.raises(ComparisonError, match=r"an error rate is no number: .*nan"):
+    with pytest.raises(ComparisonError, match=r"an error rate is not a number: .*nan"):
         t_test([50.0, float("nan"), 52.0], [51.0, 52.0, 53.0], paired=paired)
 
 

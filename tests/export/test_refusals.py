@@ -108,7 +108,7 @@ def test_audio_too_short(ours: Path, tmp_path: Path) -> None:
     ("keys", "words"),
     [
         ({"model_type": "whisper"}, "model_type='whisper' is not known; known are wav2vec2, hubert, data2vec-audio"),
-        ({"pad_token_id": 99}, "pad_token_id=99 is the blank, and is no symbol's index"),
+        ({"pad_token_id": 99}, "pad_token_id=99 is the blank, and is not the index of a symbol"),
         ({"hidden_size": 36, "num_conv_pos_embedding_groups": 4}, r"has shape \(32"),
         ({"hidden_act": "quick_gelu"}, "activation_fn='quick_gelu'"),
         ({"conv_dim": None}, "the config cannot be read"),

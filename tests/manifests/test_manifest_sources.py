@@ -325,10 +325,10 @@ def test_speakers_by_name(corpus: Path, tmp_path: Path) -> None:
     table = corpus / "t.tsv"
     table.write_text("path\ttext\tspeaker\n" + "".join(f"{path}\tHI\t{path[:3]}\n" for path in PATHS))
     for asked, message in (
-        (["eve", "ann"], "--valid-speakers='eve,ann': 'eve' is no speaker of train; ann, bob, cat are"),
-        (["ann", "bob", "cat"], "leaves nobody to train on"),
+        (["eve", "ann"], "--valid-speakers='eve,ann': 'eve' is not a speaker of train; ann, bob, cat are"),
+        (["ann", "bob", "cat"], "leaves no speaker to train on"),
     ):
         with pytest.raises(ConfigError, match=message):
             write_table(table, tmp_path / "out", valid_speakers=asked)
-    with pytest.raises(ConfigError, match="'ann' is no speaker of train"):
+    with pytest.raises(ConfigError, match="'ann' is not a speaker of train"):
         write_table(table, tmp_path / "out", valid_speakers=["ann"], test_speakers=["ann"])

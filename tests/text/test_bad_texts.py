@@ -67,7 +67,7 @@ def refused(config: dict[str, Any], save: Path) -> str:
         ({"criterion": {"regression_target": True}}, "criterion.regression_target=True: is not supported"),
         (
             {"model": {"_name": "transformer"}},
-            "model._name='transformer': is no text encoder .*; roberta, .* are",
+            "model._name='transformer': is not a text encoder .*; roberta, .* are",
         ),
         ({"model": {"encoder_layer": 2}}, "model.encoder_layer=2: no such key; did you mean encoder_layers?"),
         ({"checkpoint": {"finetune_from_model": "nothing.pt"}}, "finetune_from_model='nothing.pt': no such file"),

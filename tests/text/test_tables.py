@@ -106,7 +106,7 @@ def test_a_tokenizer_that_is_taken_is_kept_beside_the_data(tmp_path: Path) -> No
     ("name", "content", "message"),
     [
         ("encoder.json", "{", "encoder.json cannot be read"),
-        ("encoder.json", "[1]", "is no mapping of tokens to ids"),
+        ("encoder.json", "[1]", "is not a mapping of tokens to ids"),
         ("encoder.json", '{"a": 0}', "lacks 255 of the 256 bytes"),
         ("vocab.bpe", "#version\na b c\n", "vocab.bpe line 2: 'a b c' must be two tokens"),
         ("vocab.bpe", None, "vocab.bpe: cannot be read"),

@@ -96,7 +96,9 @@ def test_what_is_left_of_the_last_epoch_is_trained(train: Train) -> None:
     [("epoch", "x"), ("epoch", -1), ("epoch", True), ("iterations_in_epoch", 2.0), ("iterations_in_epoch", 1 << 40)],
 )
 def test_a_place_that_is_none_is_one_line(train: Train, key: str, value: Any) -> None:
-    line = rf"extra_state.train_iterator.{key}={value!r} is no position; no whole checkpoint that fits lies beside it"
+    line = (
+        rf"extra_state.train_iterator.{key}={value!r} is not a position; no whole checkpoint that fits lies beside it"
+    )
     with pytest.raises(OneLineExit, match=line):
         train(lambda state: state["extra_state"]["train_iterator"].update({key: value}))
 

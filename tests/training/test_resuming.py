@@ -405,4 +405,4 @@ def test_a_damaged_entry_names_the_way_out(train: Train, finetuned: Path, tmp_pa
     changed(finetuned / "checkpoint_5_9.pt", last, lambda s: s["extra_state"]["ParpFinetuningTask"].update(damage))
     train(refused="checkpoint_2_3.pt is whole: checkpoint.restore_file=")
     changed(finetuned / "checkpoint_5_9.pt", last, lambda s: s["extra_state"].update(best="x"))
-    train(refused="damaged: extra_state.best='x' is no number; checkpoint_2_3.pt is whole")
+    train(refused="damaged: extra_state.best='x' is not a number; checkpoint_2_3.pt is whole")

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="A,B",
             type=_speakers,
             default=0,
-            help=f"move these speakers from train to {split}; a number means so many random ones",
+            help=f"move these speakers from train to {split}; a number N takes N random speakers",
         )
         minutes = f"move at most M random minutes from train to {split}"
         group.add_argument(f"--{split}-minutes", metavar="M", type=float, help=minutes)

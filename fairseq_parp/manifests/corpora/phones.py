@@ -59,7 +59,7 @@ def read_phones(folder: Path, wanted: Collection[str]) -> tuple[dict[str, Phones
 
 def _id(text: str, _: int) -> str:
     if len(text.split()) != 1 or "/" in text:
-        raise ValueError(f"{text!r} is no id; each line is the name of a clip without its ending")
+        raise ValueError(f"{text!r} is not an id; each line is the name of a clip without its ending")
     return text.strip()
 
 

@@ -139,7 +139,7 @@ def test_other_ids_and_other_lengths_than_published(tmp_path, language, build, f
 
 FAULTS = [
     ("trainSeqs_1.0_uniform_new_version.txt", "train1\n", "train1\r\n", ":2: ends in a carriage return"),
-    ("trainSeqs_1.0_uniform_new_version.txt", "train1\n", "train1 x\n", ":2: 'common_voice_es_train1 x' is no id"),
+    ("trainSeqs_1.0_uniform_new_version.txt", "train1\n", "train1 x\n", ":2: 'common_voice_es_train1 x' is not an id"),
     ("trainSeqs_1.0_uniform_new_version.txt", "train1", "train0", ":2: 'common_voice_es_train0' is already on line 1"),
     ("testSeqs_uniform_new_version.txt", "test1", "test9", ": common_voice_es_test9 has no phones in validated_phones"),
     ("validated_phones_reduced.txt", "train1 2 0 1 0 ", "train1 2 0 9 0", ":2: phone number '9' is not in phonesMat"),
