@@ -20,6 +20,7 @@ from in_process import train
 from omegaconf import OmegaConf
 
 from fairseq_parp import checkpoints
+from fairseq_parp.abx.features import Layers
 from fairseq_parp.commands.arguments import validate_command
 from fairseq_parp.errors import ExperimentFileError
 from fairseq_parp.experiments.validated import METRICS, TITLE, read_metrics
@@ -66,6 +67,9 @@ def test_what_a_phase_does_not_train_is_measured_and_comes_back_from_the_next_on
     heads = [name for name in before["model"] if name.startswith("grounded.")]
     assert heads
     assert all(torch.equal(before["model"][name], after["model"][name]) for name in heads)
+    layers = Layers(then / "checkpoint_last.pt")  # what `fairseq-parp abx` compares
+    assert layers.names == ["1", "2", "3"]
+    assert all(bool(each.isfinite().all()) for each in layers.of(next(data.rglob("*.flac"))))
     shared = "encoder.layers.0.fc1.weight"
     assert not torch.equal(before["model"][shared], after["model"][shared])
     metrics = [validated(data, folder / "checkpoint_last.pt", tmp_path / "log") for folder in (first, then)]
