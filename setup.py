@@ -42,6 +42,7 @@ EXTRAS = {
         "tokenizers",
         "yamllint",
         'transformers; python_version >= "3.11"',
+        'vector-quantize-pytorch; python_version >= "3.11"',  # the codebook is compared with it
     ],
 }
 

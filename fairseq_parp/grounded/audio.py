@@ -136,10 +136,17 @@ class AudioHead(nn.Module):
             padding: (B, T) true beyond an utterance; None where none is padded.
             cls: (B, inside) the encoder's class vector behind that layer, where it has one.
         """
+        return self.pool(*self.fine(frames, padding), cls)
+
+    def fine(self, frames: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the frames (B, T', width) behind the convolutions, before attention mixes them, and their lengths."""
         size = frames.shape[1]
         lengths = frames.new_full((len(frames),), size, dtype=torch.long) if padding is None else (~padding).sum(1)
-        real = within(lengths, size)
-        x, lengths = self.convolve(frames * real[..., None], lengths)
+        found: tuple[Tensor, Tensor] = self.convolve(frames * within(lengths, size)[..., None], lengths)
+        return found
+
+    def pool(self, x: Tensor, lengths: Tensor, cls: Tensor | None = None) -> Tensor:
+        """Return embeddings (B, width) of what :meth:`fine` returned."""
         first = self.from_cls(cls) if self.from_cls is not None else self.cls.expand(len(x), -1)  # type: ignore[union-attr]
         x = torch.cat([first[:, None].to(x.dtype), x], 1)
         beyond = ~within(lengths + 1, x.shape[1])

@@ -35,7 +35,15 @@ class ImageBranch(nn.Module):
             features: (B, R, inside).
             boxes: (B, R, 4) left, top, right and bottom as fractions of width and height.
         """
-        x = self.features(features)
+        return self.pool(self.fine(features), boxes)
+
+    def fine(self, features: Tensor) -> Tensor:
+        """Return the regions (B, R, width) before their places are added and attention mixes them."""
+        found: Tensor = self.features(features)
+        return found
+
+    def pool(self, x: Tensor, boxes: Tensor | None) -> Tensor:
+        """Return embeddings (B, width) of what :meth:`fine` returned."""
         if self.boxes is not None and boxes is not None:
             x = (x + self.boxes(boxes)) / 2
         x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), self.dropout(x)], 1)
