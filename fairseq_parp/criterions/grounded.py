@@ -10,11 +10,15 @@ from fairseq.logging import metrics
 from torch import Tensor
 from torch.nn import functional
 
+from fairseq_parp.grounded.code_matching import code_matching
 from fairseq_parp.grounded.losses import masked_margin_softmax
 from fairseq_parp.grounded.weighting import read_alpha
 from fairseq_parp.training.gathering import gather
 
-_MEANS = ("loss", "loss_av", "loss_ssl", "contrastive", "diversity", "feature_penalty", "accuracy", "code_perplexity")
+_MEANS = (
+    "loss", "loss_av", "loss_codes", "loss_ssl", "contrastive", "diversity", "feature_penalty", "accuracy",
+    "code_perplexity",
+)  # fmt: skip
 
 
 @dataclass
@@ -33,21 +37,35 @@ class GroundedCriterionConfig(FairseqDataclass):
     feature_penalty: float = field(
         default=0.0, metadata={"help": "weight of the mean square of the convolutions' output in wav2vec 2.0's loss"}
     )
+    code_weight: float = field(default=0.0, metadata={"help": "weight of code matching within the pictures' loss"})
+    code_both_ways: bool = field(
+        default=False, metadata={"help": "match codes of pictures to speech too, not only of speech to pictures"}
+    )
 
 
 @register_criterion("grounded", dataclass=GroundedCriterionConfig)
 class GroundedCriterion(FairseqCriterion):
-    """``alpha * loss_av + (1 - alpha) * (contrastive + weights * extras)``, natural logarithms.
+    """``alpha * (loss_av + code_weight * loss_codes) + (1 - alpha) * (contrastive + weights * extras)``.
 
-    Both are means, over the items and over the masked frames, and the sample size is 1: alpha has the same meaning in
+    Logarithms are natural. Both are means, over the items and over the masked frames, and the sample size is 1: alpha has the same meaning in
     every batch. Over ranks, embeddings are gathered with their gradients, so that a batch is that of all ranks.
     Training computes the losses that have a weight; validation also that of parts that are built and have none.
     """
 
-    def __init__(self, task: Any, alpha: Any, margin: float, diversity: float, feature_penalty: float) -> None:
+    def __init__(
+        self,
+        task: Any,
+        alpha: Any,
+        margin: float,
+        diversity: float,
+        feature_penalty: float,
+        code_weight: float = 0.0,
+        code_both_ways: bool = False,
+    ) -> None:
         super().__init__(task)
         self._alpha = read_alpha(alpha)
         self.alpha, self.margin = self._alpha.steps[-1][1], margin
+        self.code_weight, self.code_both_ways = code_weight, code_both_ways
         self.diversity, self.feature_penalty = diversity, feature_penalty
 
     def set_num_updates(self, update: int) -> None:
@@ -66,7 +84,7 @@ class GroundedCriterion(FairseqCriterion):
         logged: dict[str, Any] = {"nsentences": items, "ntokens": items, "sample_size": 1, "alpha": self.alpha}
         parts = []
         if matches:
-            parts.append((self.alpha, self._matching(result, sample, logged)))
+            parts.append((self.alpha, self._matching(model, result, sample, logged)))
         if contrasts:
             parts.append((1 - self.alpha, self._ssl(model, result, logged)))
         first, *more = [weight * part for weight, part in parts if weight]
@@ -74,11 +92,22 @@ class GroundedCriterion(FairseqCriterion):
         logged["loss"] = float(loss)
         return loss, 1, logged
 
-    def _matching(self, result: dict[str, Any], sample: dict[str, Any], logged: dict[str, Any]) -> Tensor:
+    def _matching(self, model: Any, result: dict[str, Any], sample: dict[str, Any], logged: dict[str, Any]) -> Tensor:
         audio, image, ids = gather(result["audio"]), gather(result["image"]), gather(sample["image_ids"])
         found = masked_margin_softmax(image.float() @ audio.float().t(), ids, self.margin)
         logged |= {"loss_av": float(found.loss), "negatives": found.negatives}
-        return found.loss
+        if self.code_weight == 0:
+            return found.loss
+        return found.loss + self.code_weight * self._code_matching(model, result, ids, logged)
+
+    def _code_matching(self, model: Any, result: dict[str, Any], ids: Tensor, logged: dict[str, Any]) -> Tensor:
+        """Return the loss of the codes; before they are seeded it is zero, without a gradient."""
+        speech, pictures = (gather(result[f"{name}_codes"].usage) for name in ("audio", "image"))
+        loss = code_matching(speech, pictures, ids, self.code_both_ways)
+        if model.grounded["codes"].book.seeded:
+            logged["loss_codes"] = float(loss)
+            return loss
+        return 0.0 * loss
 
     def _ssl(self, model: Any, result: dict[str, Any], logged: dict[str, Any]) -> Tensor:
         """Return wav2vec 2.0's loss: a mean over the masked frames, and weighted extras."""

@@ -74,7 +74,7 @@ class Codebook(InFloat32):
         return self.distances(features.detach()).argmin(-1)
 
     def quantise(self, features: Tensor) -> Tensor:
-        """Return the codes (..., D) next to features (..., D), with the features' gradient; before the seeding, zeros."""
+        """Return the codes next to features (..., D), with the features' gradient. Before the seeding: zeros."""
         codes = self.embedding[self.nearest(features)].to(features.dtype)
         return (features + (codes - features).detach()) * self.seeded
 

@@ -11,8 +11,10 @@ from torch.nn import functional
 
 from fairseq_parp.errors import ConfigError, one_line_errors
 from fairseq_parp.grounded.audio import HEADS, AudioHead
+from fairseq_parp.grounded.codes import Coded, Codes
 from fairseq_parp.grounded.image import ImageBranch
 from fairseq_parp.grounded.weighting import read_alpha
+from fairseq_parp.models._code_fields import CodeFields, code_settings
 from fairseq_parp.models._tapped import TappedEncoder
 from fairseq_parp.models._warm_start import load_into
 
@@ -23,7 +25,7 @@ SIMILARITIES = ("inner", "cosine")
 
 
 @dataclass
-class GroundedWav2Vec2Config(Wav2Vec2Config):
+class GroundedWav2Vec2Config(CodeFields, Wav2Vec2Config):
     """fairseq's ``wav2vec2``, and the grounded parts; the defaults are the published ones for base."""
 
     w2v_path: Optional[str] = field(  # noqa: UP045
@@ -73,6 +75,8 @@ class GroundedWav2Vec2(Wav2Vec2Model):
                     ),
                 }
             )
+            if (codes := code_settings(cfg)) is not None:
+                self.grounded["codes"] = Codes(width, codes)
         if not self.ssl:
             del self.encoder.layers[cfg.shared_layers :]
             self.quantizer = self.project_q = self.target_glu = self.final_proj = None
@@ -121,7 +125,8 @@ class GroundedWav2Vec2(Wav2Vec2Model):
             options: of fairseq's model, such as ``features_only``.
 
         Returns:
-            beside fairseq's: ``audio`` and ``image``, (B, width) each.
+            beside fairseq's: ``audio`` and ``image``, (B, width) each; with a codebook, the
+            :class:`~fairseq_parp.grounded.codes.Coded` ``audio_codes`` and ``image_codes``.
         """
         if images is None or self.grounded is None:
             return super().forward(source, padding_mask, **options)  # type: ignore[no-any-return]
@@ -130,25 +135,63 @@ class GroundedWav2Vec2(Wav2Vec2Model):
         else:
             last = self.cfg.shared_layers - 1
             result = super().forward(source, padding_mask, mask=False, features_only=True, layer=last)
-        result["audio"], result["image"] = self._audio(result["padding_mask"]), self.embed_images(images, boxes)
+        result["audio"], result["audio_codes"] = self._audio(result["padding_mask"])
+        result["image"], result["image_codes"] = self._images(images, boxes)
         return result  # type: ignore[no-any-return]
 
     def embed_audio(self, source: Tensor, padding_mask: Optional[Tensor] = None) -> Tensor:  # noqa: UP045
         """Return embeddings (B, width) of whole, unmasked utterances (B, samples)."""
-        found = super().forward(source, padding_mask, mask=False, features_only=True, layer=self.cfg.shared_layers - 1)
-        return self._audio(found["padding_mask"])
+        return self.encode_audio(source, padding_mask)[0]
 
     def embed_images(self, images: Tensor, boxes: Optional[Tensor] = None) -> Tensor:  # noqa: UP045
         """Return embeddings (B, width) of pictures; see :meth:`forward`."""
-        found: Tensor = self.grounded["image"](images, boxes)  # type: ignore[index]
-        return functional.normalize(found.float(), dim=1) if self.cfg.similarity == "cosine" else found
+        return self._images(images, boxes)[0]
 
-    def _audio(self, padding: Optional[Tensor]) -> Tensor:  # noqa: UP045
-        """Return the embeddings of the utterances whose inner layer was just computed."""
+    def encode_audio(
+        self,
+        source: Tensor,
+        padding_mask: Optional[Tensor] = None,  # noqa: UP045
+    ) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
+        """Return embeddings and codes of whole, unmasked utterances (B, samples); None without a codebook."""
+        found = super().forward(source, padding_mask, mask=False, features_only=True, layer=self.cfg.shared_layers - 1)
+        return self._audio(found["padding_mask"])
+
+    def encode_images(
+        self,
+        images: Tensor,
+        boxes: Optional[Tensor] = None,  # noqa: UP045
+    ) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
+        """Return embeddings and codes of pictures; None without a codebook."""
+        return self._images(images, boxes)
+
+    def _images(self, images: Tensor, boxes: Optional[Tensor]) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
+        branch: Any = self.grounded["image"]  # type: ignore[index]
+        fine = branch.fine(images)
+        found, coded = self._coded("image", branch.pool(fine, boxes), fine, None)
+        return functional.normalize(found.float(), dim=1) if self.cfg.similarity == "cosine" else found, coded
+
+    def _audio(self, padding: Optional[Tensor]) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
+        """Return embeddings and codes of the utterances whose inner layer was just computed."""
         frames, cls = self.encoder.take_tapped()
-        found: Tensor = self.grounded["audio"](frames, padding, cls)  # type: ignore[index]
+        head: Any = self.grounded["audio"]  # type: ignore[index]
+        fine, lengths = head.fine(frames, padding)
+        found, coded = self._coded("audio", head.pool(fine, lengths, cls), fine, lengths)
         cosine = self.cfg.similarity == "cosine"
-        return functional.normalize(found.float(), dim=1) / float(self.cfg.temperature) if cosine else found
+        return functional.normalize(found.float(), dim=1) / float(self.cfg.temperature) if cosine else found, coded
+
+    def _coded(
+        self,
+        modality: str,
+        embedding: Tensor,
+        fine: Tensor,
+        lengths: Optional[Tensor],  # noqa: UP045
+    ) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
+        """Return retrieval vectors, fused where that is asked for, and the codes of the fine features."""
+        if "codes" not in self.grounded:  # type: ignore[operator]
+            return embedding, None
+        codes: Any = self.grounded["codes"]  # type: ignore[index]
+        coded = codes(modality, fine, lengths)
+        return codes.fused(modality, embedding, coded), coded
 
 
 def _parts(cfg: GroundedWav2Vec2Config) -> tuple[bool, bool]:

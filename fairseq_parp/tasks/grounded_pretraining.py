@@ -22,6 +22,7 @@ from fairseq_parp.grounded.recall import METRICS
 from fairseq_parp.grounded.weighting import Alpha, read_alpha
 from fairseq_parp.manifests.checking import require, require_long_enough
 from fairseq_parp.training.captioned import Captioned, EveryCaption, FromStart
+from fairseq_parp.training.code_updates import CodeUpdates, require_codes
 from fairseq_parp.training.fields import PruningFields
 from fairseq_parp.training.gallery import Gallery
 from fairseq_parp.training.life_cycle import PruningLifeCycle
@@ -59,6 +60,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         self._shortest = 1
         self._features: Features | None = None
         self._gallery = Gallery()
+        self._codes = CodeUpdates(None, 0)
 
     @classmethod
     def setup_task(cls, cfg: GroundedPretrainingConfig, **kwargs: Any) -> "GroundedPretrainingTask":
@@ -83,6 +85,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         model = super().build_model(model_cfg, from_checkpoint)
         self._pictures = getattr(model, "grounded", None) is not None
         self._shortest = shortest_input(model)
+        self._codes = CodeUpdates(model, self.cfg.seed)
         return model
 
     def _require(self, model_cfg: Any) -> None:
@@ -104,6 +107,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         alpha = read_alpha(run.criterion.alpha)
         pictures = alpha.trains_pictures or bool(model_cfg.untrained_parts)
         alpha.require_reached(int(run.optimization.max_update or 0))
+        require_codes(run, model_cfg, alpha)
         _require_metric(run, alpha, pictures)
         _require_backend(run, alpha)
         if not pictures:
@@ -181,7 +185,14 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         with one_line_errors():
             require_readable(sample)
         criterion.set_num_updates(update_num)
+        self._codes.before_forward(ignore_grad)
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """Take the optimizer's step, then move the codes."""
+        super().optimizer_step(optimizer, model, update_num)
+        with one_line_errors():
+            self._codes.after_step(update_num + 1, taken=self._updates == update_num + 1)
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
         """Validate on one batch, and keep the embeddings of its whole, unmasked utterances.
