@@ -47,8 +47,9 @@ class GroundedCriterionConfig(FairseqDataclass):
 class GroundedCriterion(FairseqCriterion):
     """``alpha * (loss_av + code_weight * loss_codes) + (1 - alpha) * (contrastive + weights * extras)``.
 
-    Logarithms are natural. Both are means, over the items and over the masked frames, and the sample size is 1: alpha has the same meaning in
-    every batch. Over ranks, embeddings are gathered with their gradients, so that a batch is that of all ranks.
+    Logarithms are natural. All losses are means, over the items and over the masked frames, and the sample size is 1:
+    alpha has the same meaning in every batch. Over ranks, embeddings are gathered with their gradients, so that a
+    batch is that of all ranks.
     Training computes the losses that have a weight; validation also that of parts that are built and have none.
     """
 

@@ -172,7 +172,8 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         return super().get_batch_iterator(dataset, **options)
 
     def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
-        """Check that a training whose weights this one starts from has reached its end."""
+        """Check that a training whose weights this one starts from has reached its end, and that its codes fit."""
+        self._codes.require_same(state)
         if self.run.start is not None and self.run.start.weights_only:
             require_finished(path, state)
 

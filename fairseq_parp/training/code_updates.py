@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from fairseq_parp.errors import ConfigError
+from fairseq_parp.errors import ConfigError, ResumeError
 from fairseq_parp.grounded.codes import Codes
 from fairseq_parp.grounded.weighting import Alpha
 
@@ -22,8 +23,8 @@ class CodeUpdates:
 
     def __init__(self, model: Any, seed: int) -> None:
         grounded: Any = getattr(model, "grounded", None) or {}
-        self.codes: Codes | None = grounded["codes"] if "codes" in grounded else None
-        self._witness = grounded["audio"].project.weight if "codes" in grounded else None
+        self.codes: Codes | None = dict(grounded).get("codes")
+        self._witness = grounded["audio"].project.weight if self.codes is not None else None
         self._seed = seed
 
     def before_forward(self, ignore: bool) -> None:
@@ -54,6 +55,19 @@ class CodeUpdates:
         book.update(updates, self._seed)
         if book.seeded and not before:
             logger.info(f"update {updates} seeded {len(book.embedding)} codes from features of both modalities")
+
+    def require_same(self, state: Mapping[str, Any]) -> None:
+        """Compare the codebook with that of a checkpoint to continue from.
+
+        Raises:
+            ResumeError: it has another number of codes, or codes of another width.
+        """
+        codes, width = (0, 0) if self.codes is None else self.codes.book.embedding.shape
+        saved = state["model"].get("grounded.codes.book.embedding")
+        there = (0, 0) if saved is None else saved.shape
+        for key, was, now in (("codes", there[0], codes), ("code_width", there[1], width)):
+            if was != now:
+                raise ResumeError(f"model.{key}", was, now)
 
 
 def require_codes(run: Any, model: Any, alpha: Alpha) -> None:
