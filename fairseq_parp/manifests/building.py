@@ -17,11 +17,15 @@ from fairseq_parp.manifests.writing import Utterance, dictionary_file, split_fil
 
 
 class Source(NamedTuple):
-    """What an utterance is made of: path relative to the root, text or phones, and ``FILE:LINE`` of the text."""
+    """What an utterance is made of: path relative to the root, text or phones, and ``FILE:LINE`` of the text.
+
+    ``image`` is the id of its picture; "" in a corpus without pictures.
+    """
 
     path: str
     text: str
     place: str
+    image: str = ""
 
 
 class Built(NamedTuple):
@@ -65,7 +69,7 @@ def build(
             if fault := ctc_fault(header.frames, labels.split()):
                 built.unaligned.append(f"{source.place}: {source.path}: {fault}")
             text = words(source.text) if kind == "ltr" else ""
-            built.utterances.append(Utterance(source.path, header.frames, labels, text))
+            built.utterances.append(Utterance(source.path, header.frames, labels, text, source.image))
     return built
 
 
@@ -118,6 +122,7 @@ def _refuse_leftovers(out: Path, files: Mapping[str, str], beside: bool) -> None
     there = {f"dict.{kind}.txt" for kind in kinds_in(out)}
     if not beside:
         there |= {f"{split}.tsv" for split in splits_in(out)}
+    there |= {f"{split}.img" for split in splits_in(out) if (out / f"{split}.img").exists()}
     if left := sorted(there - files.keys()):
         reason = f"holds {listing(left)} of another manifest; choose another folder, or remove that manifest first"
         raise ManifestError([f"{absolute(out)}: {reason}"])

@@ -189,6 +189,11 @@ def _inspect(
     if full and "wrd" not in kinds and words.exists():
         labels = read_labels(words)
         problems += [*labels.problems, *_count_problems(manifest, labels)]
+    pictures = folder / f"{split}.img"
+    if full and pictures.exists():
+        ids = read_labels(pictures)
+        empty = [(line, "no id of a picture") for line, name in enumerate(ids.lines, start=1) if not name.strip()]
+        problems += [*_count_problems(manifest, ids), *shown(pictures, empty)]
     frames = sum(entry.frames for entry in manifest.entries)
     return SplitReport(split, len(manifest.entries), frames, problems)
 

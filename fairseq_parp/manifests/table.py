@@ -94,7 +94,7 @@ def write_table(
         raise ConfigError("--graphemes", labels, "is for letters (--labels ltr)")
     table = read_corpus(source, base, label)
     rows, folder, conversion = _with_audio(table, audio, processes)
-    sources = [Source(row.path, row.text, row.place) for row in rows]
+    sources = [Source(row.path, row.text, row.place, row.image) for row in rows]
     built = build(sources, folder, labels, label=graphemes if together else None)
     if problems := [*table.problems, *built.problems, *built.unaligned]:
         raise ManifestError(problems)

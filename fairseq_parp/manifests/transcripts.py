@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fairseq_parp.errors import absolute, listing
 from fairseq_parp.manifests.reading import doubled, path_fault, read_lines, shown
 
-USED = ("path", "text", "split", "speaker", "start", "end")
+USED = ("path", "text", "split", "speaker", "start", "end", "image")
 ALIASES: Mapping[str, str] = {
     "file_name": "path",
     "sentence": "text",
@@ -31,6 +31,7 @@ DELIMITERS = ",;\t|"
 class TranscriptRow(NamedTuple):
     """One utterance: path relative to the root, text, and where it stands (``FILE:LINE``).
 
+    ``image`` is the id of the picture that it describes, "" in a corpus without pictures.
     ``start`` and ``end`` (seconds) are there where the utterance is a segment of a recording; an ``end`` of None is
     the recording's own.
     """
@@ -42,6 +43,7 @@ class TranscriptRow(NamedTuple):
     place: str
     start: float | None = None
     end: float | None = None
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Transcripts:
 def read_transcripts(
     file: Path, root: str, *, split: str = "train", below: str = "", text: str = "text"
 ) -> Transcripts:
-    """Read a table with the columns path and text, optionally split, speaker, start and end, in any order.
+    """Read a table with the columns path and text, optionally split, speaker, start, end and image, in any order.
 
     Args:
         file: the table.
@@ -188,11 +190,21 @@ def _row(
         raise ValueError(f"{len(cells)} column(s), the header has {len(columns)} ({listing(columns)})")
     cell = {name: value.strip() for name, value in zip(columns, cells, strict=True)}
     path = relative(os.path.join(below, cell["path"]) if cell["path"] else "", root)  # noqa: PTH118 (a/./b stays a text)
-    times = [seconds(cell[name]) if cell.get(name) else None for name in ("start", "end")]
+    start, end = (seconds(cell[name]) if cell.get(name) else None for name in ("start", "end"))
     if path and not cell[text]:
         raise ValueError(f"{text} is empty")
+    image = cell.get("image", "")
+    if "image" in cell and (not image or "\n" in image):
+        raise ValueError(f"image {image!r} is no id: it is empty or has a line break")
     row = TranscriptRow(
-        path, " ".join(cell[text].split("\n")), cell.get("split", split), cell.get("speaker", ""), place, *times
+        path,
+        " ".join(cell[text].split("\n")),
+        cell.get("split", split),
+        cell.get("speaker", ""),
+        place,
+        start,
+        end,
+        image,
     )
     return checked(row._replace(start=0.0) if row.start is None and row.end is not None else row, root)
 

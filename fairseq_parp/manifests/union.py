@@ -69,24 +69,32 @@ def write_union(
 def _read(folder: Path, split: str, labels: str, problems: list[str]) -> _Part:
     """Read one split, adding what is wrong with it to ``problems``."""
     manifest, lines = read_manifest(folder / f"{split}.tsv"), read_labels(folder / f"{split}.{labels}")
-    words = read_labels(folder / f"{split}.wrd") if (folder / f"{split}.wrd").is_file() else None
-    texts = words.lines if words else [""] * len(lines.lines)
-    problems += [*manifest.problems, *lines.problems, *(words.problems if words else ())]
-    if not len(manifest.entries) == len(lines.lines) == len(texts):
-        problems.append(f"{folder / split}.tsv: its utterances, labels and words differ in number")
+    problems += [*manifest.problems, *lines.problems]
+    beside = []
+    for file in (folder / f"{split}.wrd", folder / f"{split}.img"):
+        read = read_labels(file) if file.is_file() else None
+        beside.append(read.lines if read else [""] * len(lines.lines))
+        problems += read.problems if read else ()
+    if len({len(each) for each in (manifest.entries, lines.lines, *beside)}) > 1:
+        problems.append(f"{folder / split}.tsv: its utterances, labels, words and images differ in number")
         return _Part(manifest.root, [])
-    rows = zip(manifest.entries, lines.lines, texts, strict=True)
-    return _Part(manifest.root, [Utterance(entry.path, entry.frames, line, text) for entry, line, text in rows])
+    rows = zip(manifest.entries, lines.lines, *beside, strict=True)
+    return _Part(manifest.root, [Utterance(entry.path, entry.frames, *more) for entry, *more in rows])
 
 
 def _joined(parts: Sequence[_Part], root: str) -> list[Utterance]:
-    """Return all utterances, their paths relative to a folder above their roots; words only where all have them."""
-    spoken = all(utterance.words for part in parts for utterance in part.utterances)
+    """Return all utterances, their paths relative to a folder above their roots.
+
+    They have words, and ids of pictures, only where all have them.
+    """
+    every = [utterance for part in parts for utterance in part.utterances]
+    spoken, pictured = all(each.words for each in every), all(each.image for each in every)
     joined = []
     for part in parts:
         way = os.path.relpath(part.root, root)
-        for path, frames, line, words in part.utterances:
-            joined.append(Utterance(os.path.normpath(f"{way}/{path}"), frames, line, words if spoken else ""))
+        for utterance in part.utterances:
+            path, words = os.path.normpath(f"{way}/{utterance.path}"), utterance.words if spoken else ""
+            joined.append(utterance._replace(path=path, words=words, image=utterance.image if pictured else ""))
     return joined
 
 

@@ -12,22 +12,27 @@ from fairseq_parp.errors import ManifestError, absolute
 
 
 class Utterance(NamedTuple):
-    """One line of each file: path relative to the root, frames (samples), labels, words ("" for no ``.wrd``)."""
+    """One line of each file: path relative to the root, frames (samples), labels, words ("" for no ``.wrd``).
+
+    ``image`` is the id of the picture that the utterance describes; "" for no ``.img``.
+    """
 
     path: str
     frames: int
     labels: str
     words: str = ""
+    image: str = ""
 
 
 def split_files(root: str, split: str, kind: str, utterances: Sequence[Utterance]) -> dict[str, str]:
-    """Return name and content of a split's files: tsv, labels of ``kind`` and, where there are words, wrd."""
+    """Return name and content of a split's files: tsv, labels of ``kind``; wrd and img where there is something."""
     files = {
         f"{split}.tsv": _lines([root, *(f"{u.path}\t{u.frames}" for u in utterances)]),
         f"{split}.{kind}": _lines([u.labels for u in utterances]),
     }
-    if any(u.words for u in utterances):
-        files[f"{split}.wrd"] = _lines([u.words for u in utterances])
+    for ending, lines in (("wrd", [u.words for u in utterances]), ("img", [u.image for u in utterances])):
+        if any(lines):
+            files[f"{split}.{ending}"] = _lines(lines)
     return files
 
 

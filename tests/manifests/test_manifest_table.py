@@ -326,3 +326,43 @@ def test_the_table_may_lie_beside_its_manifests(table: Path) -> None:
     for _ in range(2):
         write_table(table, table.parent)
     assert [(report.split, report.problems) for report in check_folder(table.parent)] == [("test", []), ("train", [])]
+
+
+def pictured(table: Path, images: list[str], column: str = "image") -> Path:
+    head, *lines = table.read_text().splitlines()
+    rows = [f"{line}\t{image}" for line, image in zip(lines, images, strict=True)]
+    table.write_text("\n".join([f"{head}\t{column}", *rows]) + "\n")
+    return table
+
+
+IMAGES = ["p/1.jpg", "p/2.jpg", "p/1.jpg", "3", "4"]
+
+
+def test_a_column_of_images_follows_every_choice_of_utterances(table: Path, tmp_path: Path) -> None:
+    of_path = {path: image for (path, *_), image in zip(ROWS, IMAGES, strict=True)}
+    write_table(pictured(table, IMAGES), tmp_path / "data", valid_speakers=["ann"], audio=tmp_path / "clips")
+    for split in ("train", "valid", "test"):
+        paths = [line.split("\t")[0] for line in (tmp_path / f"data/{split}.tsv").read_text().splitlines()[1:]]
+        expected = [of_path.get(path) or of_path[path.replace(".flac", ".wav")] for path in paths]
+        assert (tmp_path / f"data/{split}.img").read_text().splitlines() == expected
+    assert not [report.problems for report in check_folder(tmp_path / "data") if report.problems]
+    (tmp_path / "data/train.img").write_text("one\n\nthree\n")
+    problems = [problem for report in check_folder(tmp_path / "data") for problem in report.problems]
+    assert [problem.partition(": ")[2] for problem in problems] == [
+        "3 lines for 2 utterances; line N belongs to line N + 1 of train.tsv", "no id of a picture",
+    ]  # fmt: skip
+
+
+def test_an_empty_or_misspelt_column_of_images_is_refused(table: Path) -> None:
+    kept = table.read_text()
+    assert problems_of(pictured(table, ["", *IMAGES[1:]]))[0].startswith("2: image '' is no id")
+    table.write_text(kept)
+    assert "'Image' must be written 'image'" in problems_of(pictured(table, IMAGES, "Image"))[0]
+
+
+def test_images_of_an_earlier_manifest_do_not_stay_beside_new_lines(table: Path, tmp_path: Path) -> None:
+    kept = table.read_text()
+    write_table(pictured(table, IMAGES), tmp_path / "data")
+    table.write_text(kept)
+    with pytest.raises(ManifestError, match=r"holds test\.img, train\.img of another manifest"):
+        write_table(table, tmp_path / "data")

@@ -4,6 +4,7 @@ import pytest
 
 from fairseq_parp import cli
 from fairseq_parp.errors import ManifestError
+from fairseq_parp.manifests.table import write_table
 from fairseq_parp.manifests.union import write_union
 
 
@@ -75,6 +76,20 @@ def test_every_fault_of_every_folder_is_named(two: list[Path], tmp_path: Path) -
         write_union([*two, tmp_path / "empty"], tmp_path / "joint")
     assert [problem.partition(": ")[2] for problem in error.value.problems] == [
         "No such file or directory",
-        "its utterances, labels and words differ in number",
+        "its utterances, labels, words and images differ in number",
         "no manifest (SPLIT.tsv) there",
     ]
+
+
+def test_images_stay_with_their_utterances(tmp_path: Path, audio) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        audio(tmp_path / name / f"{name}.flac")
+        (tmp_path / name / "t.tsv").write_text(f"path\ttext\timage\n{name}.flac\tAB\t{name}.jpg\n")
+        write_table(tmp_path / name / "t.tsv", tmp_path / f"data-{name}")
+    write_union([tmp_path / "data-b", tmp_path / "data-a"], tmp_path / "both")
+    paths = [line.split("\t")[0] for line in (tmp_path / "both/train.tsv").read_text().splitlines()[1:]]
+    assert [f"{path[0]}.jpg" for path in paths] == (tmp_path / "both/train.img").read_text().splitlines()
+    (tmp_path / "data-a/train.img").unlink()
+    write_union([tmp_path / "data-b", tmp_path / "data-a"], tmp_path / "none")
+    assert not (tmp_path / "none/train.img").exists()

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "transcripts",
         metavar="CORPUS",
         type=Path,
-        help="table (.tsv, .csv) with the columns path and text, optionally split, speaker, start, end; or a folder: "
-        "Kaldi's, with metadata.csv, or audio and .txt files side by side",
+        help="table (.tsv, .csv) with the columns path and text, optionally split, speaker, start, end, image; or a "
+        "folder: Kaldi's, with metadata.csv, or audio and .txt files side by side",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
     labels = parser.add_mutually_exclusive_group()
