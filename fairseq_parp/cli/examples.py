@@ -18,6 +18,7 @@ EXAMPLES = {
     "images embed": "PICTURES -o DATA/images.safetensors",
     "images import": "features.npy --ids ids.txt --encoder NAME -o DATA/images.safetensors",
     "import": "FOLDER -o imported.pt",
+    "manifest captions": "train=SpokenCOCO_train.json valid=SpokenCOCO_val.json --out DATA --audio AUDIO",
     "manifest check": "DATA",
     "manifest commonvoice": "COMMONVOICE/nl --splits SPLITS --language nl --out DATA",
     "manifest librilight": "LIBRISPEECH --subset 10min-0 --out DATA",

@@ -109,7 +109,7 @@ def write_folder(out: Path, root: str, kind: str, written: Written, *, beside_ow
     beside = beside_own and all(_holds(out / name, text) for name, text in files.items())
     for split, utterances in written.splits.items():
         files |= split_files(root, split, kind, utterances)
-    _refuse_leftovers(out, files, beside)
+    refuse_leftovers(out, files, beside)
     write_together(out, files)
 
 
@@ -117,8 +117,17 @@ def _holds(file: Path, text: str) -> bool:
     return file.is_file() and file.read_bytes() == text.encode()
 
 
-def _refuse_leftovers(out: Path, files: Mapping[str, str], beside: bool) -> None:
-    """Refuse a folder whose other manifests would stay beside the new files and may no longer fit them."""
+def refuse_leftovers(out: Path, files: Mapping[str, str], beside: bool = False) -> None:
+    """Refuse a folder whose other manifests would stay beside the new files and may no longer fit them.
+
+    Args:
+        out: the folder.
+        files: content by name of what is to be written.
+        beside: other splits may stay.
+
+    Raises:
+        ManifestError: it is such a folder.
+    """
     there = {f"dict.{kind}.txt" for kind in kinds_in(out)}
     if not beside:
         there |= {f"{split}.tsv" for split in splits_in(out)}

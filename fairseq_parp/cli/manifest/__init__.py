@@ -13,6 +13,7 @@ from fairseq_parp.cli.manifest.show import refuse
 from fairseq_parp.errors import ManifestError
 
 ACTIONS = {
+    "captions": "build manifests of spoken captions of pictures: SpokenCOCO, Places, Flickr8k",
     "check": "check a data folder: files, audio, labels, dictionary",
     "commonvoice": "build manifests of Common Voice: one hour of each of ten languages, with phones",
     "librilight": "build manifests of Libri-light's 10 minutes, 1, 9 and 10 hours",
