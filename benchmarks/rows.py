@@ -41,7 +41,7 @@ class Bar:
         return peer / ours if self.faster else ours / peer
 
     def holds(self, ratio: float) -> bool | None:
-        """Tell whether a ratio keeps to the bar, if there is one."""
+        """Return whether a ratio keeps to the bar, if there is one."""
         if self.value is None:
             return None
         return ratio >= self.value if self.faster else ratio <= self.value

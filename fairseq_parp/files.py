@@ -19,7 +19,7 @@ _TORCH_SAVED = (b"PK\x03\x04", b"\x80")
 
 
 def is_torch_saved(file: Path) -> bool:
-    """Tell whether ``torch.save`` wrote a file, by its first bytes."""
+    """Return whether ``torch.save`` wrote a file, by its first bytes."""
     with file.open("rb") as opened:
         start = opened.read(9)
     # A safetensors file begins with the length of its header, which may be any bytes; then comes the header's "{".
@@ -77,7 +77,7 @@ class _Outgoing(io.FileIO):
         count = super().write(data)
         self._written += count or 0
         if self._written - self._sent >= SENT_TOGETHER and hasattr(os, "posix_fadvise"):
-            # Linux begins to write what it is told not to keep; what is not on the disk yet, it keeps all the same.
+            # Linux begins to write what may leave the cache; what is not on the disk yet, it keeps all the same.
             os.posix_fadvise(self.fileno(), self._sent, self._written - self._sent, os.POSIX_FADV_DONTNEED)
             self._sent = self._written
         return count

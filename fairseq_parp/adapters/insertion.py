@@ -134,5 +134,5 @@ def _width_of(layer: nn.Module) -> int:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Tell whether a module is a LayerNorm, apex's and fairseq's included."""
+    """Return whether a module is a LayerNorm, apex's and fairseq's included."""
     return type(module).__name__.endswith("LayerNorm")

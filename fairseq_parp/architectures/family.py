@@ -93,7 +93,7 @@ def family_of(names: Iterable[str], families: Mapping[str, Family]) -> Family | 
 
 
 def is_adapter(name: str) -> bool:
-    """Tell whether a parameter is one of a small module that :mod:`fairseq_parp.adapters` puts into a layer.
+    """Return whether a parameter is one of a small module that :mod:`fairseq_parp.adapters` puts into a layer.
 
     >>> is_adapter("encoder.layers.3.fc2.adapter.up.weight"), is_adapter("encoder.layers.3.fc2.weight")
     (True, False)

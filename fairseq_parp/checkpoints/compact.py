@@ -34,7 +34,7 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def is_compact(file: IO[bytes]) -> bool:
-    """Tell whether an open file begins like a compact checkpoint; the file is left at its start."""
+    """Return whether an open file begins like a compact checkpoint; the file is left at its start."""
     file.seek(0)
     start = file.read(9)
     file.seek(0)

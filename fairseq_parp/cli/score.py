@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         counts = f"{score.units.errors - folded.units.errors} of {score.units.errors} unit errors are of case alone"
         print(f"note: case counts: {counts}; without case the UER is {folded.units.percent:.2f} %", file=sys.stderr)
     if score.empty == score.utterances:
-        told = "" if arguments.units else "; the references decided whether units are letters or symbols (--units)"
+        hint = "" if arguments.units else "; the references decided whether units are letters or symbols (--units)"
         print(
-            f"note: every hypothesis is empty: the model emits only blanks, as after a short training{told}",
+            f"note: every hypothesis is empty: the model emits only blanks, as after a short training{hint}",
             file=sys.stderr,
         )
     return 0

@@ -30,7 +30,7 @@ def install() -> None:
     original = data_utils.compute_mask_indices
     if hasattr(original, "mended_by_parp"):
         return
-    told: set[str] = set()
+    warned: set[str] = set()
 
     @functools.wraps(original)
     def compute_mask_indices(shape: tuple[int, int], *args: Any, **kwargs: Any) -> Any:
@@ -39,7 +39,7 @@ def install() -> None:
         except (ValueError, IndexError) as error:
             if not acting() or (isinstance(error, ValueError) and not str(error).startswith(_NONE_FIT)):
                 raise
-            _tell_once(told, shape, args, error)
+            _warn_once(warned, shape, args, error)
             return np.full(shape, False)
 
     compute_mask_indices.mended_by_parp = True  # type: ignore[attr-defined]
@@ -48,11 +48,11 @@ def install() -> None:
             vars(module)["compute_mask_indices"] = compute_mask_indices
 
 
-def _tell_once(told: set[str], shape: tuple[int, int], args: tuple[Any, ...], error: Exception) -> None:
+def _warn_once(warned: set[str], shape: tuple[int, int], args: tuple[Any, ...], error: Exception) -> None:
     """Name the keys: time masks have a padding mask or a minimum of spans, channel masks have neither."""
     kind = "mask" if str(error).startswith("the entire") or args[0] is not None else "mask_channel"
-    if kind not in told:
-        told.add(kind)
+    if kind not in warned:
+        warned.add(kind)
         logger.warning(
             f"model.{kind}_prob={args[1]} and model.{kind}_length={args[2]} leave a batch of {shape[0]} x {shape[1]} "
             f"without spans ({str(error) or 'none drawn'}); it is trained on unmasked, and so are others like it"

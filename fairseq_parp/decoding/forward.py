@@ -28,7 +28,7 @@ MIN_SYMBOL = -690.0
 
 
 def are_fit(log_probs: Tensor) -> Tensor:
-    """Tell of which utterances all (B, T, C) log-probabilities are possible as probabilities, or -inf; (B,)."""
+    """Return of which utterances all (B, T, C) log-probabilities are possible as probabilities, or -inf; (B,)."""
     return ~((log_probs < MIN_SYMBOL) & (log_probs > NEG_INF)).flatten(1).any(1)
 
 

@@ -23,9 +23,9 @@ def judged(compared: Sequence[tuple[str, Comparison]]) -> list[str]:
     """
     units = [comparison.units for _, comparison in compared]
     words = [comparison.words for _, comparison in compared]
-    told = zip(compared, _told("UER", units), _told("WER", words), strict=True)
+    found = zip(compared, _sentences("UER", units), _sentences("WER", words), strict=True)
     items = [
-        f"- {names}, {_seeds(comparison)}: {'; '.join(filter(None, rates))}" for (names, comparison), *rates in told
+        f"- {names}, {_seeds(comparison)}: {'; '.join(filter(None, rates))}" for (names, comparison), *rates in found
     ]
     return [*items, "", _sensitivity({"UER": units, "WER": words})]
 
@@ -37,19 +37,19 @@ def verdict(found: Difference, corrected: float) -> str:
     return "win" if found.points < 0 else "loss"
 
 
-def _told(rate: str, differences: Sequence[Difference | None]) -> list[str]:
+def _sentences(rate: str, differences: Sequence[Difference | None]) -> list[str]:
     """Return each difference of one error rate in words; nothing for None."""
     tests = [each.test.p for each in differences if each and each.test]
     corrected = iter(holm(tests))
-    told = []
+    sentences = []
     for each in differences:
         if each is None:
-            told.append("")
+            sentences.append("")
             continue
         p = next(corrected) if each.test else None
         ended = "no verdict" if p is None else f"p {_probability(p)}: {verdict(each, p)}"
-        told.append(f"{rate} {_points(each.points)} points{_interval(each)}, {ended}")
-    return told
+        sentences.append(f"{rate} {_points(each.points)} points{_interval(each)}, {ended}")
+    return sentences
 
 
 def _seeds(comparison: Comparison) -> str:
@@ -78,10 +78,10 @@ def _sensitivity(rates: dict[str, Sequence[Difference | None]]) -> str:
         rate: smallest_difference([each.test for each in differences if each and each.test])
         for rate, differences in rates.items()
     }
-    told = [f"{rate} {points:.2f} points" for rate, points in found.items() if points is not None]
-    if not told:
+    sentences = [f"{rate} {points:.2f} points" for rate, points in found.items() if points is not None]
+    if not sentences:
         return "Smallest difference that these seeds find with 80 % power: none, as they allow no test."
-    return f"Smallest difference that these seeds find with 80 % power: {', '.join(told)}."
+    return f"Smallest difference that these seeds find with 80 % power: {', '.join(sentences)}."
 
 
 def _probability(p: float) -> str:

@@ -53,5 +53,5 @@ def facts_of(name: str) -> Facts:
 
 
 def takes(name: str, key: str) -> bool:
-    """Tell whether a method has a key of ``task.pruning``; procedures have none of their own."""
+    """Return whether a method has a key of ``task.pruning``; procedures have none of their own."""
     return name in METHODS and key in METHODS[name].config_class.names()

@@ -25,7 +25,7 @@ class Progress:
     out: Path
 
     def finished(self, step: Step) -> bool:
-        """Tell whether a step is done and its product is there."""
+        """Return whether a step is done and its product is there."""
         return self._read(step).get("finished", False) and step.product.is_file()
 
     def left(self, steps: Iterable[Step]) -> list[Step]:

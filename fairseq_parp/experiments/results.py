@@ -147,8 +147,8 @@ def _check_columns(path: str | Path, header: Sequence[str]) -> None:
     if missing or unknown or len(set(header)) < len(header):
         twice = [name for name in COLUMNS if header.count(name) > 1]
         faults = {"missing": missing, "unknown": unknown, "twice": twice}
-        told = "; ".join(f"{fault}: {listing(names)}" for fault, names in faults.items() if names)
-        raise ExperimentFileError(path, f"line 2: columns {told}")
+        message = "; ".join(f"{fault}: {listing(names)}" for fault, names in faults.items() if names)
+        raise ExperimentFileError(path, f"line 2: columns {message}")
 
 
 def _value(path: str | Path, line: int, column: str, cell: str) -> Any:

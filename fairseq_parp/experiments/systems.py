@@ -115,7 +115,7 @@ class Names:
 
 
 def reprunes(row: ResultRow) -> bool:
-    """Tell whether a row's method re-prunes: only then an interval has a meaning."""
+    """Return whether a row's method re-prunes: only then an interval has a meaning."""
     return row.method in known() and facts_of(row.method).reprunes
 
 

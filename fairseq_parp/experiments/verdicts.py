@@ -32,7 +32,7 @@ class Decodings:
         self._read: dict[str, dict[int, Utterance]] = {}
 
     def has(self, system: System) -> bool:
-        """Tell whether all files of a system are there."""
+        """Return whether all files of a system are there."""
         return all((self._folder / row.decoded).is_file() for row in system.rows)
 
     def compare(self, first: System, second: System) -> Comparison:
@@ -61,8 +61,8 @@ def _score(row: ResultRow, path: Path) -> dict[int, Utterance]:
         found = score_utterances(path, "symbols" if row.wer is None else "letters")
     errors, total = (sum(getattr(each.units, what) for each in found.values()) for what in ("errors", "total"))
     if not math.isclose(100 * errors / total, row.uer, abs_tol=1e-6):
-        told = f"its UER is {100 * errors / total:.4f}, that of run {row.run} is {row.uer:.4f}"
-        raise ExperimentFileError(path, f"{told}: it is not what the results were made of")
+        message = f"its UER is {100 * errors / total:.4f}, that of run {row.run} is {row.uer:.4f}"
+        raise ExperimentFileError(path, f"{message}: it is not what the results were made of")
     return found
 
 

@@ -93,7 +93,7 @@ def import_folder(
 
 
 def _has_languages(vocabulary: Path) -> bool:
-    """Tell whether a vocabulary has one mapping a language, as MMS's: then the folder's head is one of many."""
+    """Return whether a vocabulary has one mapping a language, as MMS's: then the folder's head is one of many."""
     return any(isinstance(value, dict) for value in read_json(vocabulary).values())
 
 

@@ -33,7 +33,7 @@ FILE = "model.onnx"
 MAX_BYTES = 2**31 - 2**20
 """A protobuf message, which an ONNX file is, has less than 2 GiB."""
 
-NEVER = -1e4
+NEVER_EMITTED = -1e4
 """Log-probability of every symbol but the blank behind an utterance's end; -inf would turn into NaN in sums."""
 
 _OPSET = 17  # the first with layer norm as one operator
@@ -126,7 +126,7 @@ class Graph(nn.Module):
         result = found.logits.log_softmax(-1) if self.finetuned else found.last_hidden_state
         nothing = torch.zeros(result.size(-1))
         if self.finetuned:
-            nothing[1:] = NEVER  # the blank is the first symbol
+            nothing[1:] = NEVER_EMITTED  # the blank is the first symbol
         return torch.where(self._own(result.size(1))[..., None], result, nothing)
 
     def _own(self, length: int) -> Tensor:

@@ -23,7 +23,7 @@ class _Line(NamedTuple):
 
 
 def is_kaldi(folder: Path) -> bool:
-    """Tell whether this is a Kaldi data folder."""
+    """Return whether this is a Kaldi data folder."""
     return (folder / "wav.scp").is_file()
 
 

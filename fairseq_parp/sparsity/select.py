@@ -22,7 +22,7 @@ from fairseq_parp.sparsity import kernels
 from fairseq_parp.sparsity.kernels import Found, Kernel, Keys, ThresholdChunk
 from fairseq_parp.sparsity.packing import room_for_bits
 
-LEAST_SAMPLE = 1 << 12
+MIN_SAMPLE = 1 << 12
 """Keys in a sample at least. Those beyond make the bracket fit its room: more would take longer to fetch and sort."""
 
 DEVIATIONS = 3
@@ -183,7 +183,7 @@ class _Search:
         if self.size <= SMALL:
             return 1, self.kernel.infinity
         fitting = (DEVIATIONS * self.size / (FILLED * self._room)) ** 2  # for a median, the widest bracket
-        step = int(self.size / (LEAST_SAMPLE + fitting)) | 1  # odd: no power of two in shapes is in step
+        step = int(self.size / (MIN_SAMPLE + fitting)) | 1  # odd: no power of two in shapes is in step
         sample = self.kernel.sample(self.values, step)
         rank = self.k / self.size * len(sample)
         width = DEVIATIONS * (rank * (1 - self.k / self.size)) ** 0.5 + 1

@@ -97,7 +97,7 @@ def _require_something_left(start: Start, trainer: Any, epochs: int) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    """Tell whether a value is a number; with several ranks, fairseq saves the training's time as a tensor."""
+    """Return whether a value is a number; with several ranks, fairseq saves the training's time as a tensor."""
     return isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)
 
 

@@ -90,7 +90,7 @@ def convert(clips: Sequence[Clip], processes: int | None = None) -> int:
 
 
 def _is_newer(clip: Clip) -> bool:
-    """Tell whether the source was written after its FLAC; a source that is gone was not."""
+    """Return whether the source was written after its FLAC; a source that is gone was not."""
     try:
         return clip.source.stat().st_mtime > clip.target.stat().st_mtime
     except OSError:

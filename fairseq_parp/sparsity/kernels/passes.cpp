@@ -384,7 +384,7 @@ int32_t parp_levels() {
 #endif
 }
 
-// What a pass is told of a piece, and then tells of it.
+// Where a pass finds a piece, and what it counts there.
 struct Sampled {
     const uint32_t *values;
     int64_t size;
