@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def read_picture(path: Path, side: int | None = None) -> NDArray[np.uint8]:
         ImagesError: the file is no picture, damaged or too large to be one.
         MissingToolError: Pillow is not installed.
     """
+    logging.getLogger("PIL").setLevel(logging.WARNING)  # it logs every part of a file where fairseq logs
     try:
         from PIL import Image, ImageOps
     except ImportError as error:

@@ -86,7 +86,8 @@ def test_the_sheet_shows_the_pictures_in_the_order_of_the_rankings(
     out = {name: str(tmp_path / name) for name in ("ranks.tsv", "sheet.png")}
     given = ["--rankings", out["ranks.tsv"], "--sheet", out["sheet.png"], "--pictures", str(folder / "pictures")]
     assert retrieve(folder, *given) == 0
-    printed = capsys.readouterr().out
+    printed, errors = capsys.readouterr()
+    assert errors == ""
     assert "9 captions, 7 pictures" in printed
     assert sum(line.startswith("image to speech") for line in printed.splitlines()) == 3
     rows = [line.split("\t") for line in Path(out["ranks.tsv"]).read_text().splitlines()[1:]]
