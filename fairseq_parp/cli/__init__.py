@@ -27,6 +27,7 @@ VERBS = {
     "bench": "measure speed and memory beside others on this machine: table, JSON and plot",
     "classify": "print label and probability of audio files, or the accuracy over a split",
     "completion": "print the completion of this command for a shell",
+    "codes": "which codes of a shared codebook speech and pictures use, and recall by codes alone",
     "configs": "list, show and copy the shipped recipes",
     "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
     "doctor": "show versions, say what is broken here and how to mend it",

@@ -8,6 +8,7 @@ EXAMPLES = {
     "bench": "--table docs/performance.tsv",
     "classify": "checkpoint_best.pt FILE.wav",
     "completion": "bash",
+    "codes": "checkpoint_best.pt --data DATA --split test",
     "configs copy": "base_10m -o mine.yaml",
     "configs list": "",
     "configs show": "base_10m",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,18 @@ BATCH = 16
 """Captions, or pictures, that the model takes at a time; it changes no embedding."""
 
 
+class Used(NamedTuple):
+    """The codes of one caption or picture.
+
+    Attributes:
+        usage: (V,) how much it uses each code.
+        nearest: (T,) the code next to each of its fine features.
+    """
+
+    usage: Tensor
+    nearest: Tensor
+
+
 class Embedded(NamedTuple):
     """A split's captions and the pictures that they show.
 
@@ -31,6 +43,8 @@ class Embedded(NamedTuple):
         paths: of the captions' audio, as the manifest has them.
         texts: of the captions, from ``SPLIT.wrd``; None where there is no such file.
         ids: of the pictures.
+        caption_codes: of each caption; empty without a codebook.
+        image_codes: of each picture.
     """
 
     captions: Tensor
@@ -39,6 +53,8 @@ class Embedded(NamedTuple):
     paths: Sequence[str]
     texts: Sequence[str] | None
     ids: Sequence[str]
+    caption_codes: Sequence[Used] = ()
+    image_codes: Sequence[Used] = ()
 
 
 def embed_split(grounded: Grounded, data: str | Path, split: str, images: str | Path | None = None) -> Embedded:
@@ -66,20 +82,25 @@ def embed_split(grounded: Grounded, data: str | Path, split: str, images: str | 
         rows: Sequence[int] = dataset.dataset.rows.tolist()
         shown = list(dict.fromkeys(rows))
         order = sorted(range(len(dataset)), key=dataset.num_tokens)
-        captions = torch.cat(list(_captions(grounded, dataset, order)))[torch.tensor(order).argsort()]
+        back = torch.tensor(order).argsort()
+        captions, spoken = _joined(_captions(grounded, dataset, order))
     except OneLineExit as stop:
         raise stop.error from None
-    pictures = torch.cat([_pictures(grounded, features, shown[at : at + BATCH]) for at in range(0, len(shown), BATCH)])
+    pictures, seen = _joined(
+        _pictures(grounded, features, shown[at : at + BATCH]) for at in range(0, len(shown), BATCH)
+    )
     if captions.isnan().any() or pictures.isnan().any():
         raise ParpError(f"{grounded.path}: the model's output is NaN")
     place = {row: number for number, row in enumerate(shown)}
     return Embedded(
-        captions,
+        captions[back],
         pictures,
         torch.tensor([place[row] for row in rows]),
         [dataset.path(index) for index in range(len(rows))],
         _texts(Path(data, f"{split}.wrd"), dataset),
         [features.ids[row] for row in shown],
+        [spoken[index] for index in back.tolist()] if spoken else [],
+        seen,
     )
 
 
@@ -95,24 +116,37 @@ def _require_same(grounded: Grounded, features: Features) -> None:
 
 
 @torch.no_grad()
-def _captions(grounded: Grounded, dataset: Any, order: Sequence[int]) -> Iterator[Tensor]:
-    """Yield embeddings (B, D) of the captions, in this order."""
+def _captions(grounded: Grounded, dataset: Any, order: Sequence[int]) -> Iterator[tuple[Tensor, list[Used]]]:
+    """Yield embeddings (B, D) of the captions, in this order, and their codes."""
     for at in tqdm(range(0, len(order), BATCH), unit="batch", disable=None):
         sample = dataset.collater([dataset[index] for index in order[at : at + BATCH]])
         require_readable(sample)
         inputs = {key: sample["net_input"][key].to(grounded.device) for key in ("source", "padding_mask")}
         with each_alone(grounded.model, inputs):
-            yield grounded.model.embed_audio(**inputs).float().cpu()
+            yield _used(grounded, *grounded.model.encode_audio(**inputs))
 
 
 @torch.no_grad()
-def _pictures(grounded: Grounded, features: Features, rows: Sequence[int]) -> Tensor:
-    """Return embeddings (B, D) of the pictures in these rows."""
+def _pictures(grounded: Grounded, features: Features, rows: Sequence[int]) -> tuple[Tensor, list[Used]]:
+    """Return embeddings (B, D) of the pictures in these rows, and their codes."""
     found = [features[row] for row in rows]
     values = torch.stack([each for each, _ in found]).to(grounded.device)
     boxes = torch.stack([each for _, each in found if each is not None]) if features.has_boxes else None
-    embedded: Tensor = grounded.model.embed_images(values, None if boxes is None else boxes.to(grounded.device))
-    return embedded.float().cpu()
+    return _used(grounded, *grounded.model.encode_images(values, None if boxes is None else boxes.to(grounded.device)))
+
+
+def _used(grounded: Grounded, embedded: Tensor, coded: Any) -> tuple[Tensor, list[Used]]:
+    """Return what the model returned, on the CPU; the codes of a codebook that is seeded, without padding."""
+    if coded is None or not grounded.model.grounded["codes"].book.seeded:
+        return embedded.float().cpu(), []
+    nearest = grounded.model.grounded["codes"].book.nearest(coded.features)
+    every = zip(coded.usage, nearest, coded.real, strict=True)
+    return embedded.float().cpu(), [Used(usage.cpu(), codes[real].cpu()) for usage, codes, real in every]
+
+
+def _joined(batches: Iterable[tuple[Tensor, list[Used]]]) -> tuple[Tensor, list[Used]]:
+    embeddings, codes = zip(*batches, strict=True)
+    return torch.cat(embeddings), [each for batch in codes for each in batch]
 
 
 def _texts(file: Path, dataset: Any) -> list[str] | None:
