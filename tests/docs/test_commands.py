@@ -71,7 +71,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def chain() -> str:
     """The README's commands from the table to a finetuned checkpoint and what it is good for."""
-    return (ROOT / "README.md").read_text().split("From the table to a")[1].split("\nFrom LibriSpeech")[0]
+    return (ROOT / "README.md").read_text().split("From the table to a")[1].split("\nFor LibriSpeech")[0]
 
 
 def run_as_written(text: str, place: Path, server: tiny.Commands) -> None:
