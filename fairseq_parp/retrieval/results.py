@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy.special import gammaln
-from torch import Tensor
 
 from fairseq_parp.grounded.recall import AT, Ranks, first, ranks, recall
 from fairseq_parp.retrieval.embedding import Embedded
@@ -84,10 +82,14 @@ def rankings(embedded: Embedded, found: Ranks) -> Iterator[Ranking]:
     for number, row in enumerate(first(captions, images, LISTED).tolist()):
         target, rank = embedded.ids[int(embedded.owners[number])], int(found.of_images[number])
         yield Ranking("s2i", embedded.paths[number], target, rank, [embedded.ids[place] for place in row])
+    owned: list[list[str]] = [[] for _ in embedded.ids]
+    for path, image in zip(embedded.paths, embedded.owners.tolist(), strict=True):
+        owned[image].append(path)
     for number, row in enumerate(first(images, captions, LISTED).tolist()):
-        own = ",".join(embedded.paths[place] for place in _captions_of(embedded.owners, number))
         rank = int(found.of_captions[number])
-        yield Ranking("i2s", embedded.ids[number], own, rank, [embedded.paths[place] for place in row])
+        yield Ranking(
+            "i2s", embedded.ids[number], ",".join(owned[number]), rank, [embedded.paths[place] for place in row]
+        )
 
 
 def as_table(listed: Iterator[Ranking]) -> str:
@@ -95,11 +97,6 @@ def as_table(listed: Iterator[Ranking]) -> str:
     lines = ["\t".join(Ranking._fields)]
     lines += ["\t".join([*map(str, each[:4]), json.dumps(each.first, ensure_ascii=False)]) for each in listed]
     return "\n".join([*lines, ""])
-
-
-def _captions_of(owners: Tensor, image: int) -> list[int]:
-    places: list[int] = torch.nonzero(owners == image)[:, 0].tolist()
-    return places
 
 
 def _interval(hits: Numbers, totals: Numbers) -> tuple[float, float]:
