@@ -35,6 +35,7 @@ VERBS = {
     "export": "write a checkpoint for stock fairseq or Hugging Face transformers, and compare both",
     "images": "make features of pictures, or import them, for grounded training",
     "import": "make a fairseq checkpoint of a Hugging Face transformers folder",
+    "localise": "where in a picture a spoken word is: a heat map, or the pointing game",
     "manifest": "build and check manifests (tsv, ltr, wrd, dict)",
     "mask": "make, show, compare and apply masks",
     "part": "small files over one pretrained model: extract, show and apply them",

@@ -20,6 +20,7 @@ EXAMPLES = {
     "images import": "features.npy --ids ids.txt --encoder NAME -o DATA/images.safetensors",
     "import": "FOLDER -o imported.pt",
     "manifest captions": "train=SpokenCOCO_train.json valid=SpokenCOCO_val.json --out DATA --audio AUDIO",
+    "localise": "checkpoint_best.pt FILE.wav PICTURE --images images.safetensors --start 0.2 --end 0.6 --plot heat.png",
     "manifest check": "DATA",
     "manifest commonvoice": "COMMONVOICE/nl --splits SPLITS --language nl --out DATA",
     "manifest librilight": "LIBRISPEECH --subset 10min-0 --out DATA",

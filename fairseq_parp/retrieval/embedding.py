@@ -75,7 +75,7 @@ def embed_split(grounded: Grounded, data: str | Path, split: str, images: str | 
     task = grounded.task
     task.cfg.data, task.cfg.images = str(data), str(images or Path(data, FILE))
     features = Features(task.cfg.images)
-    _require_same(grounded, features)
+    require_same(grounded, features)
     try:
         task.load_dataset(split)
         dataset = task.datasets[split]
@@ -104,7 +104,7 @@ def embed_split(grounded: Grounded, data: str | Path, split: str, images: str | 
     )
 
 
-def _require_same(grounded: Grounded, features: Features) -> None:
+def require_same(grounded: Grounded, features: Features) -> None:
     """Compare the features with those of the training."""
     model, task = grounded.model.cfg, grounded.task.cfg
     trained = {"encoder": task.image_encoder, "width": model.image_width, "boxes": bool(model.image_boxes)}
