@@ -12,10 +12,13 @@ import torch
 from comparing import differences
 from in_process import state_of, train
 from omegaconf import OmegaConf
+from torch import nn
 
 from fairseq_parp import checkpoints
 from fairseq_parp.errors import OneLineExit
+from fairseq_parp.grounded.codes import Codes, CodeSettings
 from fairseq_parp.sparsity.scope import in_paper_scope
+from fairseq_parp.training.code_updates import CodeUpdates
 
 CODES: dict[str, dict[str, Any]] = {
     "criterion": {"code_weight": 0.5},
@@ -68,6 +71,33 @@ def test_without_codes_nothing_of_them_is_built(given: dict[str, Any], tmp_path:
     )
     train(plain, tmp_path, method="dense")
     assert not [name for name in checkpoints.read(tmp_path / "checkpoint_last.pt")["model"] if "codes" in name]
+
+
+def test_codes_follow_the_micro_batches_of_steps_that_were_taken_and_no_others() -> None:
+    torch.manual_seed(1)
+    settings = CodeSettings(codes=2, width=4, temperature=1.0, decay=0.9, warm_up=0, patience=9, fused=False)
+    head = nn.Module()
+    head.project = nn.Linear(4, 4)
+    model = nn.Module()
+    model.grounded = nn.ModuleDict({"audio": head, "codes": Codes(4, settings)}).train()
+    updates, codes = CodeUpdates(model, 3), model.grounded["codes"]
+
+    def micro_batch(ignore: bool = False) -> int:
+        updates.before_forward(ignore)
+        codes("audio", torch.randn(2, 3, 4))
+        head.project(torch.ones(4)).sum().backward()
+        return sum(len(rows) for rows in codes.book._seen.get("audio", []))
+
+    assert (micro_batch(), micro_batch(), micro_batch(ignore=True)) == (6, 12, 12)
+    model.zero_grad()  # fp16 overflowed: fairseq clears the gradients and takes no step
+    assert micro_batch() == 6
+    updates.after_step(1, taken=False)
+    assert not codes.book.seeded
+    model.zero_grad()
+    micro_batch()
+    updates.after_step(1, taken=True)
+    assert codes.book.seeded
+    assert not codes.book._seen
 
 
 BAD: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
