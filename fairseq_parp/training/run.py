@@ -39,7 +39,6 @@ class Run:
         self._saved: Mapping[str, Any] = {}
         self._scored: tuple[int, Any] = (0, None)
         self._reason = ""
-        self._epoch_over = False
         self._stepped = False
         self._written: tuple[int, str] | None = None
 
@@ -65,13 +64,13 @@ class Run:
         if other := _other_judge(saved, trainer.cfg, trainer.task):
             logger.warning(f"{other}: best value and patience start anew, and so does the reference of a plateau")
             vars(checkpoint_utils.save_checkpoint).pop("best", None)
-            plateau: Any = getattr(trainer.lr_scheduler, "lr_scheduler", None)
+            plateau = _torch_scheduler(trainer)
             if hasattr(plateau, "_reset"):  # torch's; it compares scores, as the best value does
                 plateau._reset()
             return
         self._saved = saved
         position = extra_state["train_iterator"]
-        if position.get("iterations_in_epoch") == 0 and not saved.get("stepped") and not cfg.reset_dataloader:
+        if position.get("iterations_in_epoch") == 0 and not saved.get("stepped"):
             self._scored = position["epoch"] - 1, extra_state.get("val_loss")
 
     @staticmethod
@@ -103,8 +102,10 @@ class Run:
             self._early.best, self._early.num_runs = self._saved["best"], self._saved["without_gain"]
         if self._cfg.checkpoint.reset_lr_scheduler:
             return
+        scheduler = _torch_scheduler(self._trainer)
         for name, value in self._saved.get("lr_scheduler", {}).items():
-            setattr(self._trainer.lr_scheduler.lr_scheduler, name, value)
+            if hasattr(scheduler, name):  # the schedule may be another one
+                setattr(scheduler, name, value)
         if self._scored[1] is not None:
             # fairseq saves the last checkpoint of an epoch before the scheduler gets the epoch's score.
             self._trainer.lr_step(*self._scored)
@@ -116,16 +117,14 @@ class Run:
 
         def save_checkpoint(filename: str, extra_state: Any) -> Any:
             done = save(filename, extra_state)
-            if Path(filename).name != "crash.pt":
-                self._written = (trainer.get_num_updates(), filename)
+            self._written = (trainer.get_num_updates(), filename)
             return done
 
         def lr_step(epoch: int, val_loss: Any = None) -> Any:
             rate = step(epoch, val_loss)
-            if self._epoch_over and rate <= stop_at:  # the train loop reads the rate next
+            if not self._reason and rate <= stop_at:  # an epoch is over; the train loop reads the rate next
                 self._stepped = True
                 self._end(f"optimization.stop_min_lr={stop_at}", val_loss, saved=self._interval_saves(True))
-            self._epoch_over = False
             return rate
 
         trainer.save_checkpoint, trainer.lr_step = save_checkpoint, lr_step
@@ -149,7 +148,6 @@ class Run:
         if stop or self._reason:
             reason = self._reason or self._patience() or "optimization.stop_time_hours"
             self._end(reason, score, saved=stop or self._interval_saves(end_of_epoch))
-        self._epoch_over = end_of_epoch and not stop and not self._reason
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run and a report need: plain values only."""
@@ -158,7 +156,7 @@ class Run:
             state |= {"best": self._early.best, "without_gain": self._early.num_runs}
         if self._trainer is not None:
             state |= _judge(self._cfg, self._trainer.task)
-        scheduler = getattr(getattr(self._trainer, "lr_scheduler", None), "lr_scheduler", None)
+        scheduler = _torch_scheduler(self._trainer)
         counters = {name: getattr(scheduler, name) for name in _COUNTERS if hasattr(scheduler, name)}
         if counters:
             state["lr_scheduler"] = counters
@@ -208,6 +206,11 @@ class Run:
         return by_updates or (end_of_epoch and self._batches.epoch % cfg.save_interval == 0)
 
 
+def _torch_scheduler(trainer: Any) -> Any:
+    """Return the torch scheduler inside fairseq's, as ``reduce_lr_on_plateau`` has one; None for any other."""
+    return getattr(getattr(trainer, "lr_scheduler", None), "lr_scheduler", None)
+
+
 def _judge(cfg: Any, task: Any) -> dict[str, str | None]:
     """Return what scores are compared by: the metric in words, and a digest of the validation set, None if unknown."""
     best = "largest" if cfg.checkpoint.maximize_best_checkpoint_metric else "smallest"
@@ -220,7 +223,7 @@ def _other_judge(saved: Mapping[str, Any], cfg: Any, task: Any) -> str:
     """Describe how scores of a checkpoint's run differ from those to come; "" if they can be compared."""
     now = _judge(cfg, task)
     was = {key: saved.get(key) for key in now}
-    if None not in (was["metric"], now["metric"]) and was["metric"] != now["metric"]:
+    if was["metric"] not in (None, now["metric"]):
         return f"{now['metric']} decides from here on, {was['metric']} did before"
     other = None not in (was["validated"], now["validated"]) and was["validated"] != now["validated"]
     return "other utterances are validated from here on" if other else ""

@@ -79,6 +79,14 @@ def test_new_meters_count_from_the_resume(train: Train) -> None:
         assert counted == updates
 
 
+def test_a_score_whose_metric_is_not_known_stays_the_best(train: Train) -> None:
+    def unnamed(state: dict[str, Any]) -> None:
+        state["extra_state"]["best"] = -1.0
+        del state["extra_state"]["ParpFinetuningTask"]["run"]["metric"]
+
+    assert train(unnamed)["extra_state"]["best"] == -1.0
+
+
 def test_a_new_dataloader_brings_the_learning_rate_of_epoch_1(train: Train) -> None:
     rates = {"lr": [0.01, 0.001], "max_update": 5}
     for reset, rate in ((False, 0.001), (True, 0.01)):
