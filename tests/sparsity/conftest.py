@@ -36,7 +36,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make samples, brackets, histograms and chunks tiny: the bracket often misses, or holds too much; with threads."""
     for name, value in {
-        "LEAST_SAMPLE": 8,
+        "MIN_SAMPLE": 8,
         "FILLED": 100,
         "SMALL": 4,
         "MAX_COLLECTED": 0.1,

@@ -74,7 +74,11 @@ def test_parp_p_rises_linearly_and_ends_exactly() -> None:
         ({"sparsity": True}, "task.pruning.sparsity=True: must be a number in [0, 1)"),
         ({"interval": 0}, "task.pruning.interval=0: must be a whole number of updates >= 1, or null for never"),
         ({"interval": 2.5}, "task.pruning.interval=2.5: must be a whole number of updates >= 1, or null for never"),
-        ({"allocation": "row"}, "task.pruning.allocation='row': must be one of erk, global, layer, tensor"),
+        (
+            {"allocation": "row"},
+            ("task.pruning.allocation='row': must be one of erk, global, layer, tensor, or a map of expressions to "
+            "sparsities"),
+        ),
         ({"scope": []}, "task.pruning.scope=(): must be 'paper', 'ffn', or a list of names and regular expressions"),
         ({"scope": 3}, "task.pruning.scope=3: must be 'paper', 'ffn', or a list of names and regular expressions"),
         ({"start_sparsity": 0.1}, ("task.pruning.start_sparsity=0.1: is for methods parp_p, gmp, not parp; leave it "
