@@ -11,6 +11,7 @@ import importlib
 import keyword
 from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 from fairseq_parp.cli.examples import example
 
@@ -24,7 +25,7 @@ class Action(argparse.ArgumentParser):
         """Declare the action's arguments."""
         action(self.package, self.prog.rpartition(" ")[2]).add_arguments(self)
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Declare the action's arguments, then parse."""
         self.declare()
         return super().parse_known_args(args, namespace)
