@@ -13,6 +13,7 @@ from fairseq_parp.compat import (
     cpu_flat_fp16,
     cpu_overflow,
     encoders,
+    loading_threads,
     no_eval,
     no_spans,
     not_a_number,
@@ -41,6 +42,7 @@ def install() -> None:
     broadcast.install()
     buckets.install()
     numpy_long.install()
+    loading_threads.install()
     cpu_overflow.install()
     cpu_flat_fp16.install()
     not_a_number.install()
