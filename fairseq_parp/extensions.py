@@ -1,4 +1,4 @@
-"""Packages that add to the registries: methods, criteria, structures, allocations.
+"""Packages that add to the registries: methods, criteria, structures, allocations, architectures.
 
 A package declares an entry point of the group ``fairseq_parp``, whose module or function registers what it adds::
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fairseq_parp.errors import ConfigError, unknown_key
-from fairseq_parp.sparsity.registry import Registry
+from fairseq_parp.registry import Registry
 
 PREFIX = "task.adapters"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fairseq_parp.architectures.family import Family, LinearMap
-from fairseq_parp.extensions import load_extensions
+from fairseq_parp.registry import Registry
 
 _ENCODER = r"(?!.*decoder)(?:.*\.)?"
 """Whatever stands before a layer, unless it is a decoder's."""
@@ -119,29 +119,17 @@ XLNET_IN_TRANSFORMERS = Family(
     models=(),
 )  # fmt: skip
 
-ARCHITECTURES = {
-    family.name: family
-    for family in (
-        WAV2VEC2, CONFORMER, HUBERT, DATA2VEC_AUDIO, DATA2VEC2, ROBERTA,
-        SPEECH_IN_TRANSFORMERS, BERT_IN_TRANSFORMERS, XLNET_IN_TRANSFORMERS,
-    )
-}  # fmt: skip
+ARCHITECTURES: Registry[Family] = Registry("architecture")
 
-
-def register(family: Family) -> Family:
-    """Add a row and return it.
-
-    Raises:
-        ValueError: the name is taken by another family.
-    """
-    if ARCHITECTURES.setdefault(family.name, family) is not family:
-        raise ValueError(f"architectures: the name {family.name!r} is registered already")
-    return family
+for _family in (
+    WAV2VEC2, CONFORMER, HUBERT, DATA2VEC_AUDIO, DATA2VEC2, ROBERTA,
+    SPEECH_IN_TRANSFORMERS, BERT_IN_TRANSFORMERS, XLNET_IN_TRANSFORMERS,
+):  # fmt: skip
+    ARCHITECTURES.register(_family.name, _family)
 
 
 def distinct_families() -> list[Family]:
     """Return one family for each way in which parameters are named, those of installed extensions included."""
-    load_extensions()
     found: dict[tuple[str, ...], Family] = {}
     for family in ARCHITECTURES.values():
         found.setdefault(family.expressions, family)

@@ -8,9 +8,9 @@ S3-Router-P finetunes dense, and learns a mask of the finetuned weights by the m
 from __future__ import annotations
 
 from fairseq_parp.errors import ConfigError
+from fairseq_parp.registry import Registry
 from fairseq_parp.sparsity import METHODS
 from fairseq_parp.sparsity.methods import Facts
-from fairseq_parp.sparsity.registry import Registry
 
 BASELINE = "dense"
 """What every sparse system is compared with."""

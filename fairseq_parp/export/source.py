@@ -203,8 +203,8 @@ def build_encoder(encoder_cfg: Any, state: Mapping[str, Any]) -> nn.Module:
     """
     from fairseq import tasks
 
-    family = ARCHITECTURES.get(str(encoder_cfg.model.get("_name")))
-    if family is not None and family.imports:
+    name = str(encoder_cfg.model.get("_name"))
+    if name in ARCHITECTURES and (family := ARCHITECTURES[name]).imports:
         importlib.import_module(family.imports)
     with building(), contextlib.redirect_stdout(io.StringIO()):
         task = tasks.setup_task(encoder_cfg.task, from_checkpoint=True)

@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 
 from fairseq_parp.architectures import layer_of
 from fairseq_parp.errors import ConfigError, ScopeError, listing
+from fairseq_parp.registry import Registry
 from fairseq_parp.sparsity.counting import exact, zero_count
-from fairseq_parp.sparsity.registry import Registry
 
 KEY = "task.pruning.allocation"
 

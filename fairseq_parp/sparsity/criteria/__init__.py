@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from fairseq_parp.registry import Registry
 from fairseq_parp.sparsity.parameter import PrunedParameter
-from fairseq_parp.sparsity.registry import Registry
 
 
 class Moment(NamedTuple):

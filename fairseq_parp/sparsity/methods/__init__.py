@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairseq_parp.errors import ConfigError, unknown_key
+from fairseq_parp.registry import Registry
 from fairseq_parp.sparsity.config import PREFIX, PruningConfig, frozen
 from fairseq_parp.sparsity.methods.base import Facts, Method
 from fairseq_parp.sparsity.methods.dense import Dense
@@ -15,10 +16,15 @@ from fairseq_parp.sparsity.methods.parp import Parp, ParpP
 from fairseq_parp.sparsity.methods.s3_router import S3Router
 from fairseq_parp.sparsity.methods.static import Fixed, Mpi, Rp
 from fairseq_parp.sparsity.methods.ste import Ste
-from fairseq_parp.sparsity.registry import Registry
 from fairseq_parp.sparsity.upgrade import upgraded_keys
 
-METHODS: Registry[type[Method]] = Registry(f"{PREFIX}.method")
+
+def _has_facts(method: type[Method]) -> None:
+    if not isinstance(getattr(method, "facts", None), Facts):
+        raise ValueError(f"{method.__name__}.facts must be {Facts.__name__}(label, ...): tables and pictures read them")
+
+
+METHODS: Registry[type[Method]] = Registry(f"{PREFIX}.method", _has_facts)
 
 METHODS.register("dense", Dense)
 METHODS.register("parp", Parp)

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from fairseq_parp.registry import Registry
 from fairseq_parp.sparsity.parameter import PrunedParameter
-from fairseq_parp.sparsity.registry import Registry
 from fairseq_parp.sparsity.select import Selected
 
 

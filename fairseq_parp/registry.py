@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from fairseq_parp.errors import ConfigError
@@ -16,18 +16,21 @@ class Registry(Mapping[str, T]):
 
     Args:
         key: config key that takes these names; error messages begin with it.
+        check: raises ValueError for an entry that lacks something; None checks nothing.
     """
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self, key: str, check: Callable[[T], None] | None = None) -> None:
+        self.key, self._check = key, check
         self._entries: dict[str, T] = {}
 
     def register(self, name: str, entry: T) -> T:
         """Add an entry and return it.
 
         Raises:
-            ValueError: the name is taken by something else.
+            ValueError: the name is taken by something else, or the entry lacks something.
         """
+        if self._check is not None:
+            self._check(entry)
         if self._entries.setdefault(name, entry) is not entry:
             raise ValueError(f"{self.key}: the name {name!r} is registered already")
         return entry
