@@ -14,7 +14,7 @@ from benchmarks.rows import Row
 
 # Okabe and Ito's palette: told apart by colour-blind readers; markers differ too.
 _OURS = {True: ("#0072B2", "o", "ours"), False: ("#D55E00", "X", "ours, over the limit"),
-         None: ("#999999", "o", "ours, no bar or the peer too unsteady to tell")}  # fmt: skip
+         None: ("#999999", "o", "ours, no bar, level with it, or pairs that disagree")}  # fmt: skip
 
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> None:

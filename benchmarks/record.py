@@ -16,8 +16,6 @@ from fairseq_parp.errors import ConfigError
 UNKNOWN = "-"
 """What stands where a date or a commit was not written down, and for the bar of a row that has none."""
 
-_VERDICTS = {True: "yes", False: "no", None: UNKNOWN}
-
 
 class Record(NamedTuple):
     """One row of one run, as text."""
@@ -36,11 +34,7 @@ class Record(NamedTuple):
 def records_of(rows: Iterable[Row], facts: Mapping[str, str]) -> list[Record]:
     """Return the records of rows measured where the facts hold; rows without a measurement have none."""
     run = (facts["date"], facts["commit"], facts["machine"], "fairseq-parp bench")
-    return [
-        Record(*run, row.by, row.name, f"{row.ratio:.3g}", _bar(row), "null" if row.null else _VERDICTS[row.holds])
-        for row in rows
-        if row.runs
-    ]
+    return [Record(*run, row.by, row.name, f"{row.ratio:.3g}", _bar(row), row.verdict) for row in rows if row.runs]
 
 
 def text_of(records: Iterable[Record]) -> str:

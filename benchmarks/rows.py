@@ -21,6 +21,9 @@ RUNS_OF_SLOWEST = 3
 BY_CHANCE = 0.05
 """How often as many pairs as :func:`differing` allows would agree at one look, were the true ratio the bar itself."""
 
+LEVEL = 0.05
+"""How far from the bar the middle pairs may lie, that a ratio on neither side of it is level with it."""
+
 Judge = Clock | Literal["bytes"]
 
 
@@ -67,6 +70,7 @@ class Row:
         runs: measurements of each side.
         ours_spread, peer_spread: see :func:`spread`.
         wall_ratio: the ratio on the wall clock, whichever clock judges; NaN for bytes.
+        level: whether the pairs disagree only because the ratio equals the bar, measured to within ``LEVEL``.
     """
 
     name: str
@@ -84,11 +88,19 @@ class Row:
     ours_spread: float
     peer_spread: float
     wall_ratio: float = math.nan
+    level: bool = False
 
     @property
     def null(self) -> bool:
         """Whether the row could not be measured, or is too noisy to be judged."""
-        return self.holds is None and self.why is not None
+        return self.holds is None and self.why is not None and not self.level
+
+    @property
+    def verdict(self) -> str:
+        """``yes``, ``no``, ``level``, ``null``, or ``-`` without a bar."""
+        if self.null or self.level:
+            return "level" if self.level else "null"
+        return {True: "yes", False: "no", None: "-"}[self.holds]
 
     @property
     def relative(self) -> float:
@@ -160,19 +172,33 @@ def differing(pairs: int) -> int:
     return max(0, int(binom.ppf(BY_CHANCE / 2, pairs, 0.5)) - 1)
 
 
+def middle(ratios: Sequence[float]) -> tuple[float, float]:
+    """Return the least and the largest ratio without those that may differ at either end: the median's interval.
+
+    >>> middle([9, 1, 2, 3, 4, 5, 6, 7, 8])
+    (2, 8)
+    """
+    ordered, left_out = sorted(ratios), differing(len(ratios))
+    return ordered[left_out], ordered[-1 - left_out]
+
+
 def _agree(bar: Bar, ratios: Sequence[float]) -> bool:
-    holds = bar.holds(statistics.median(ratios))
-    return sum(bar.holds(each) != holds for each in ratios) <= differing(len(ratios))
+    low, high = middle(ratios)
+    return bar.holds(low) == bar.holds(high)
 
 
 def _row(name: str, bar: Bar, against: str, by: Judge, ours: Sequence[float], peer: Sequence[float]) -> Row:
     ratios = [bar.ratio(mine, other) for mine, other in zip(ours, peer, strict=True)]
     ratio = statistics.median(ratios)
     holds, agree = bar.holds(ratio), _agree(bar, ratios)
-    why = None if agree else f"the pairs disagree: {min(ratios):.3g} to {max(ratios):.3g}"
+    low, high = middle(ratios)
+    level = not agree and bar.value is not None and max(bar.value - low, high - bar.value) <= LEVEL * bar.value
+    problem = f"the middle pairs are within {LEVEL:.0%} of the bar" if level else "the pairs disagree"
+    why = None if agree else f"{problem}: {low:.3g} to {high:.3g}"
     return Row(
         name, by, statistics.median(ours), statistics.median(peer), ratio, bar.value, holds if agree else None,
         why, bar.faster, "bytes" if by == "bytes" else "s", against, len(ours), spread(ours), spread(peer),
+        level=level,
     )  # fmt: skip
 
 

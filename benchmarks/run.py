@@ -119,9 +119,8 @@ def table(rows: Sequence[Row]) -> list[str]:
 def _cells(row: Row) -> tuple[str, ...]:
     ours, peer = _amount(row.ours, row.ours_spread, row.unit), _amount(row.peer, row.peer_spread, row.unit)
     bar = "none" if row.bar is None else f"{'>=' if row.faster else '<='} {row.bar:g}"
-    holds = "null" if row.null else {True: "yes", False: "NO", None: "-"}[row.holds]
     because = f": {row.why}" if row.why else ""
-    return row.name, row.by, ours, peer, f"{row.ratio:.4g}", bar, holds + because
+    return row.name, row.by, ours, peer, f"{row.ratio:.4g}", bar, {"no": "NO"}.get(row.verdict, row.verdict) + because
 
 
 def _amount(value: float, spread: float, unit: str) -> str:

@@ -45,7 +45,7 @@ def test_every_row_is_measured_and_written(
     every = [job for name in run.MODULES for job in import_module(f"benchmarks.{name}").jobs(TINY)]
     assert [row["name"] for row in written] == [name for job in every for name in job.names]
     assert {"name", "ours", "peer", "ratio", "bar", "holds", "why", "machine", "load"} <= set(written[0])
-    assert all(row.null or row.bar is None for row in rows if row.holds is None)
+    assert all(row.null or row.level or row.bar is None for row in rows if row.holds is None)
     assert all(row.why and row.holds is None for row in rows if row.null)
     missed = [row.why for row in rows if row.holds is False and any(peer in row.name for peer in PEERS)]
     assert missed
@@ -110,32 +110,33 @@ def test_half_of_the_stepped_weights_moved_by_one_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bar", "ours", "peer", "ratio", "holds"),
+    ("bar", "ours", "peer", "ratio", "verdict", "why"),
     [
-        (Bar(2.5), [2.0, 2.4, 2.2], [1.0, 1.0, 1.1], 2.0, True),
-        (Bar(1.8), [2.0, 2.4, 2.2], [1.0, 1.0, 1.1], 2.0, False),
-        (Bar(1.8), [2.0, 2.4, 2.2], [1.0, 1.0, 1.3], 2.0, None),
-        (Bar(2.5), [2.0] * 8 + [9.0], [1.0] * 9, 2.0, True),
-        (Bar(2.5), [2.0] * 7 + [9.0] * 2, [1.0] * 9, 2.0, None),
-        (Bar(None), [2.0, 9.0, 1.0], [1.0, 1.0, 1.0], 2.0, None),
-        (Bar(150, faster=True), [0.01, 0.01, 0.01], [1.6, 1.5, 1.55], 155.0, True),
-        (Bar(161, faster=True), [0.01, 0.01, 0.01], [1.6, 1.5, 1.55], 155.0, False),
+        (Bar(2.5), [2.0, 2.4, 2.2], [1.0, 1.0, 1.1], 2.0, "yes", None),
+        (Bar(1.8), [2.0, 2.4, 2.2], [1.0, 1.0, 1.1], 2.0, "no", None),
+        (Bar(1.8), [2.0, 2.4, 2.2], [1.0, 1.0, 1.3], 2.0, "null", "the pairs disagree: 1.69 to 2.4"),
+        (Bar(2.5), [2.0] * 8 + [9.0], [1.0] * 9, 2.0, "yes", None),
+        (Bar(2.5), [2.0] * 7 + [9.0] * 2, [1.0] * 9, 2.0, "null", "the pairs disagree: 2 to 9"),
+        (Bar(2.0), [1.0, 1.9, 1.9] + [2.0] * 4 + [2.1, 9.0], [1.0] * 9, 2.0, "level",
+         "the middle pairs are within 5% of the bar: 1.9 to 2.1"),
+        (Bar(2.0), [1.89, 2.0, 2.1], [1.0] * 3, 2.0, "null", "the pairs disagree: 1.89 to 2.1"),
+        (Bar(2.0, faster=True), [1.0] * 3, [1.9, 2.0, 2.11], 2.0, "null", "the pairs disagree: 1.9 to 2.11"),
+        (Bar(None), [2.0, 9.0, 1.0], [1.0, 1.0, 1.0], 2.0, "-", None),
+        (Bar(150, faster=True), [0.01, 0.01, 0.01], [1.6, 1.5, 1.55], 155.0, "yes", None),
+        (Bar(161, faster=True), [0.01, 0.01, 0.01], [1.6, 1.5, 1.55], 155.0, "no", None),
     ],
-)
-def test_judgement(bar: Bar, ours: list[float], peer: list[float], ratio: float, holds: bool | None) -> None:
+)  # fmt: skip
+def test_judgement(bar: Bar, ours: list[float], peer: list[float], ratio: float, verdict: str, why: str | None) -> None:
     noise = [
         [Cost(100.0 * (3 + n) ** place, value) for n, value in enumerate(side)]
         for place, side in enumerate((ours, peer))
     ]
     row = compare("r", bar, "p", *noise)
-    assert (round(row.ratio, 6), row.holds, row.by) == (ratio, holds, "cpu")
-    assert (row.why is not None) == (holds is None and bar.value is not None)
-    assert row.why in (
-        None,
-        f"the pairs disagree: {min(map(bar.ratio, ours, peer)):.3g} to {max(map(bar.ratio, ours, peer)):.3g}",
-    )
+    assert (round(row.ratio, 6), row.verdict, row.by, row.why) == (ratio, verdict, "cpu", why)
+    assert row.holds is {"yes": True, "no": False}.get(verdict)
     turned = compare("r", bar, "p", *([Cost(cost.cpu, cost.wall) for cost in side] for side in noise), by="wall")
-    assert (turned.ratio, turned.holds, turned.by, turned.wall_ratio) == (row.ratio, row.holds, "wall", row.ratio)
+    assert (turned.ratio, turned.verdict, turned.by) == (row.ratio, verdict, "wall")
+    assert turned.wall_ratio == row.ratio
 
 
 def spin(seconds: float) -> None:
