@@ -21,7 +21,7 @@ RUNS_OF_SLOWEST = 3
 BY_CHANCE = 0.05
 """How often as many pairs as :func:`differing` allows would agree at one look, were the true ratio the bar itself."""
 
-LEVEL = 0.05
+LEVEL = 0.1
 """How far from the bar the middle pairs may lie, that a ratio on neither side of it is level with it."""
 
 Judge = Clock | Literal["bytes"]
