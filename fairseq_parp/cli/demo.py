@@ -1,4 +1,4 @@
-"""``fairseq-parp demo``: PARP beside dense on synthetic speech, with the real fairseq commands."""
+"""``fairseq-parp demo``: PARP beside dense on synthetic speech, or speech with pictures; the real fairseq commands."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "--out", type=Path, default=Path("outputs/demo"), metavar="DIR", help="output folder (default: %(default)s)"
+        "--out", type=Path, metavar="DIR", help="output folder (default: outputs/demo; outputs/demo_grounded)"
     )
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--from-random", action="store_true", help="start from random instead of pretrained weights")
     other.add_argument("--pretrain", action="store_true", help="make the pretrained checkpoint, and finetune nothing")
+    other.add_argument("--grounded", action="store_true", help="train on spoken captions of drawn pictures; retrieve")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo."""
+    if arguments.grounded:
+        from fairseq_parp.demo import grounded
+
+        grounded.demo(arguments.out or Path("outputs/demo_grounded"))
+        return 0
     from fairseq_parp.demo.run import demo, pretrain  # here, so that --help needs neither torch nor matplotlib
 
+    out = arguments.out or Path("outputs/demo")
     if arguments.pretrain:
-        pretrain(arguments.out)
+        pretrain(out)
     else:
-        demo(arguments.out, from_random=arguments.from_random)
+        demo(out, from_random=arguments.from_random)
     return 0

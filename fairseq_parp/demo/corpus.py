@@ -15,7 +15,7 @@ import soundfile
 from tqdm import tqdm
 
 from fairseq_parp.demo.sentences import sentences
-from fairseq_parp.demo.speech import SAMPLE_RATE, Voice, speak
+from fairseq_parp.demo.speech import SAMPLE_RATE, SpokenWord, Voice, speak
 
 ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-us-nyc")
 VARIANTS = {
@@ -48,11 +48,12 @@ def plan(seed: int, utterances: dict[str, int]) -> list[Utterance]:
     for split in ("test", "valid", "train"):
         texts = sentences(utterances[split], draw, unlike=said)
         said.update(texts)
-        rows += [_utterance(split, number, text, draw) for number, text in enumerate(texts)]
+        rows += [utterance(split, number, text, draw) for number, text in enumerate(texts)]
     return rows
 
 
-def _utterance(split: str, number: int, text: str, draw: random.Random) -> Utterance:
+def utterance(split: str, number: int, text: str, draw: random.Random) -> Utterance:
+    """Return a text as one of the split's speakers says it: speakers and accents take turns, the rest is drawn."""
     variants = VARIANTS[split]
     accent = ACCENTS[number // len(variants) % len(ACCENTS)]
     variant = variants[number % len(variants)]
@@ -62,25 +63,34 @@ def _utterance(split: str, number: int, text: str, draw: random.Random) -> Utter
 
 def write(out: Path, rows: Sequence[Utterance], seed: int) -> None:
     """Write the audio of ``rows`` under ``out``, and ``transcripts.tsv`` with path, text, split and speaker."""
+    record(out, rows, seed)
+    lines = [f"{row.path}\t{row.text.upper()}\t{row.split}\t{row.voice.name}" for row in rows]
+    (out / "transcripts.tsv").write_text("\n".join(["path\ttext\tsplit\tspeaker", *lines]) + "\n")
+
+
+def record(out: Path, rows: Sequence[Utterance], seed: int) -> dict[str, tuple[SpokenWord, ...]]:
+    """Write the audio of ``rows`` under ``out``; return the spoken words by path."""
     jobs: dict[str, list[Utterance]] = {}
     for row in rows:
         jobs.setdefault(str(Path(row.path).parent / row.voice.variant), []).append(row)
         (out / row.path).parent.mkdir(parents=True, exist_ok=True)
     work = [(out, job, seed) for job in jobs.values()]
+    words: dict[str, tuple[SpokenWord, ...]] = {}
     # One fresh process for each variant: espeak-ng's sound depends on all it said before in its process.
     with (
         multiprocessing.get_context("spawn").Pool(maxtasksperchild=1) as pool,
         tqdm(total=len(rows), desc="speech", unit=" utterances") as bar,
     ):
-        for count in pool.imap_unordered(_write_audio, work, chunksize=1):
-            bar.update(count)
-    lines = [f"{row.path}\t{row.text.upper()}\t{row.split}\t{row.voice.name}" for row in rows]
-    (out / "transcripts.tsv").write_text("\n".join(["path\ttext\tsplit\tspeaker", *lines]) + "\n")
+        for found in pool.imap_unordered(_write_audio, work, chunksize=1):
+            words |= found
+            bar.update(len(found))
+    return words
 
 
-def _write_audio(work: tuple[Path, list[Utterance], int]) -> int:
+def _write_audio(work: tuple[Path, list[Utterance], int]) -> dict[str, tuple[SpokenWord, ...]]:
     out, rows, seed = work
-    audio = speak([(row.text, row.voice) for row in rows], seed)
-    for row, samples in zip(rows, audio, strict=True):
-        soundfile.write(out / row.path, samples, SAMPLE_RATE, subtype="PCM_16")
-    return len(rows)
+    words = {}
+    for row, spoken in zip(rows, speak([(row.text, row.voice) for row in rows], seed), strict=True):
+        soundfile.write(out / row.path, spoken.audio, SAMPLE_RATE, subtype="PCM_16")
+        words[row.path] = spoken.words
+    return words

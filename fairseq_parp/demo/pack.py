@@ -11,6 +11,9 @@ import torch
 from fairseq_parp.checkpoints import read
 from fairseq_parp.files import write_whole
 
+PRETRAINED = Path(__file__).with_name("pretrained.pt")
+"""The packed checkpoint that the demos start from."""
+
 _KEPT_SECTIONS = ("model", "task", "criterion", "optimization", "optimizer", "lr_scheduler", "dataset")
 
 

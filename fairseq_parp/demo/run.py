@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,23 +13,21 @@ from omegaconf import OmegaConf
 from fairseq_parp.commands.arguments import generate_command, train_command
 from fairseq_parp.commands.running import Command, records, run_together
 from fairseq_parp.demo import corpus
-from fairseq_parp.demo.pack import pack
+from fairseq_parp.demo.folder import prepare, short
+from fairseq_parp.demo.pack import PRETRAINED, pack
 from fairseq_parp.demo.plot import Curve, draw
 from fairseq_parp.environment.paths import PLUGIN, configs
-from fairseq_parp.errors import ConfigError, absolute
+from fairseq_parp.errors import absolute
 from fairseq_parp.manifests.table import write_table
 from fairseq_parp.mask_files.report import SparsityReport, report
 from fairseq_parp.scoring import Score, score_file
 from fairseq_parp.tables import table
 
 CONFIGS = configs()
-PRETRAINED = Path(__file__).with_name("pretrained.pt")
 DEMONSTRATED = ("dense", "parp")
 SEED = 1
 PRETRAINING_UTTERANCES = 2560
 """Two hours of the training voices, for pretraining; the finetuning corpus is much smaller."""
-
-_MARK = ".fairseq-parp-demo"
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def demo(out: Path, *, from_random: bool = False) -> list[Result]:
         ConfigError: ``out`` holds something that no demo made.
         CommandError: One of the commands failed.
     """
-    _prepare(out)
+    prepare(out)
     _synthesise(out, corpus.UTTERANCES)
     run_together([_training(out, method, from_random) for method in DEMONSTRATED])
     run_together([_decoding(out, method) for method in DEMONSTRATED])
@@ -72,23 +68,14 @@ def demo(out: Path, *, from_random: bool = False) -> list[Result]:
 
 def pretrain(out: Path) -> Path:
     """Make the checkpoint that the demo starts from; return its path."""
-    _prepare(out)
+    prepare(out)
     _synthesise(out, {**corpus.UTTERANCES, "train": PRETRAINING_UTTERANCES})
-    settings = [f"task.data={_short(out / 'data')}", f"checkpoint.save_dir={_short(out / 'pretraining')}"]
+    settings = [f"task.data={short(out / 'data')}", f"checkpoint.save_dir={short(out / 'pretraining')}"]
     run_together([_hydra_train("pretrain_small", "pretraining", out, settings)])
     packed = out / PRETRAINED.name
     pack(out / "pretraining" / "checkpoint_last.pt", packed)
     print(f"checkpoint: {absolute(packed)} ({packed.stat().st_size / 1e6:.1f} MB)")
     return packed
-
-
-def _prepare(out: Path) -> None:
-    """Empty ``out``, but only if an earlier demo made it."""
-    if out.exists() and not (out / _MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError("--out", absolute(out), "holds something that no demo made; name a new or empty folder")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    (out / _MARK).touch()
 
 
 def _synthesise(out: Path, utterances: dict[str, int]) -> None:
@@ -100,23 +87,23 @@ def _synthesise(out: Path, utterances: dict[str, int]) -> None:
 
 def _training(out: Path, method: str, from_random: bool) -> Command:
     settings = [
-        f"task.data={_short(out / 'data')}",
-        f"model.w2v_path={_short(PRETRAINED)}",
+        f"task.data={short(out / 'data')}",
+        f"model.w2v_path={short(PRETRAINED)}",
         f"task.pruning.method={method}",
-        f"checkpoint.save_dir={_short(out / method)}",
+        f"checkpoint.save_dir={short(out / method)}",
     ]
     return _hydra_train("demo", method, out, settings + ["+model.no_pretrained_weights=true"] * from_random)
 
 
 def _hydra_train(config: str, title: str, out: Path, settings: Sequence[str]) -> Command:
-    argv = train_command(_short(CONFIGS / f"{config}.yaml"), settings, _short(PLUGIN))
+    argv = train_command(short(CONFIGS / f"{config}.yaml"), settings, short(PLUGIN))
     return Command(title, argv, out / "logs" / f"train_{title}.log", _config(config).optimization.max_update)
 
 
 def _decoding(out: Path, method: str) -> Command:
     results = out / "decoded" / method
     paths = (out / "data", _checkpoint(out, method), results)
-    argv = generate_command(*map(_short, paths), plugin=_short(PLUGIN))
+    argv = generate_command(*map(short, paths), plugin=short(PLUGIN))
     return Command(f"decode {method}", argv, out / "logs" / f"decode_{method}.log")
 
 
@@ -159,8 +146,3 @@ def _log(out: Path, method: str) -> Path:
 
 def _config(name: str = "demo") -> Any:
     return OmegaConf.load(CONFIGS / f"{name}.yaml")
-
-
-def _short(path: Path) -> str:
-    """Return ``path`` as one would type it here: relative where that is shorter."""
-    return min(os.path.relpath(path), absolute(path), key=len)

@@ -75,6 +75,6 @@ def _spoken() -> list[Tensor]:
         (sentence, Voice("en-us", variant)) for sentence, variant in zip(SENTENCES, ("m1", "f2", "m3"), strict=True)
     ]
     try:
-        return [torch.from_numpy(spoken) for spoken in speak(lines, seed=1)]
+        return [torch.from_numpy(spoken.audio) for spoken in speak(lines, seed=1)]
     except MissingToolError as error:
         raise MissingToolError(f"no audio to check the export on; name --audio FILE ({error})") from None

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from fairseq_parp.demo import run
+from fairseq_parp.demo.folder import prepare
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, _draw_layers, draw
 from fairseq_parp.errors import ConfigError
@@ -70,13 +71,13 @@ def test_one_seed_gives_a_difference_and_no_verdict(errors: int, points: str) ->
 
 
 def test_only_a_folder_of_its_own_is_replaced(tmp_path: Path) -> None:
-    run._prepare(tmp_path / "new")
+    prepare(tmp_path / "new")
     (tmp_path / "new" / "old").touch()
-    run._prepare(tmp_path / "new")
+    prepare(tmp_path / "new")
     assert not (tmp_path / "new" / "old").exists()
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ConfigError, match="no demo made"):
-        run._prepare(tmp_path)
+        prepare(tmp_path)
     assert (tmp_path / "thesis.tex").exists()
 
 

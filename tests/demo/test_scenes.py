@@ -1,0 +1,109 @@
+"""The scenes of the grounded demo: what is drawn, what is said and when, and the demo's path with few updates."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from fairseq_parp.demo import drawing, grounded, scenes
+from fairseq_parp.demo.speech import SAMPLE_RATE, Synthesiser, Voice
+from fairseq_parp.retrieval.localising import Word, read_words
+
+SMALL = {"test": 6, "valid": 4, "train": 6}
+
+
+@pytest.fixture(scope="module")
+def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a demo with few scenes and updates, made by the real commands."""
+    out = tmp_path_factory.mktemp("grounded") / "my demo"
+    grounded.demo(out, sizes=SMALL, updates=2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def words(demonstrated: Path) -> list[Word]:
+    return [word for split in SMALL for word in read_words(demonstrated / "scenes" / f"words.{split}.tsv")]
+
+
+def test_splits_share_neither_pairs_nor_voices_but_every_object() -> None:
+    planned = scenes.plan(1)
+    pairs = {split: [s.objects for s in planned if s.captions[0].split == split] for split in scenes.SIZES}
+    assert {split: len(rows) for split, rows in pairs.items()} == scenes.SIZES
+    assert all(set(pairs[one]).isdisjoint(pairs[other]) for one, other in combinations(pairs, 2))
+    assert len(set(pairs["test"])) == scenes.SIZES["test"]
+    assert {name for pair in pairs["train"] for name in pair} == set(scenes.OBJECTS)
+    voices = {split: set[str]() for split in scenes.SIZES}
+    for scene in planned:
+        voices[scene.captions[0].split] |= {caption.voice.variant for caption in scene.captions}
+    assert all(voices[one].isdisjoint(voices[other]) for one, other in combinations(voices, 2))
+    assert scenes.plan(1) == planned != scenes.plan(2)
+
+
+def test_every_object_has_its_own_emoji() -> None:
+    drawn = {drawing._symbol(symbol).tobytes() for symbol in scenes.OBJECTS.values()}
+    assert len(drawn) == len(scenes.OBJECTS)
+    for symbol in scenes.OBJECTS.values():
+        colours = np.asarray(drawing._symbol(symbol))
+        assert len(np.unique(colours[colours[..., 3] == 255], axis=0)) > 3
+
+
+def test_boxes_are_those_of_the_ink(tmp_path: Path) -> None:
+    draw = random.Random(4)
+    for number, pair in enumerate(list(combinations(scenes.OBJECTS.values(), 2))[:8]):
+        boxes = drawing.draw_picture(pair, tmp_path / f"{number}.png", draw)
+        ink = (np.asarray(Image.open(tmp_path / f"{number}.png")) < 250).any(2)
+        assert ink.shape == (drawing.SIDE, drawing.SIDE)
+        for left, top, right, bottom in (tuple(round(drawing.SIDE * edge) for edge in box) for box in boxes):
+            inside = ink[top:bottom, left:right]
+            assert inside.any(0)[[1, -2]].all()
+            assert inside.any(1)[[1, -2]].all()
+            ink[top:bottom, left:right] = False
+        assert not ink.any()
+
+
+def test_times_of_words_are_those_of_their_sound() -> None:
+    audio, words = Synthesiser().say("banana, guitar", Voice("en-us", "m1"))
+    sounds = np.abs(audio) > 0.02 * np.abs(audio).max()
+    gaps = np.split(np.flatnonzero(sounds), np.flatnonzero(np.diff(np.flatnonzero(sounds)) > 0.1 * SAMPLE_RATE) + 1)
+    assert [word.text for word in words] == ["banana", "guitar"]
+    assert len(gaps) == 2
+    for word, sound in zip(words, gaps, strict=True):
+        assert word.start == pytest.approx(sound[0] / SAMPLE_RATE, abs=0.05)
+        assert word.end > sound[-1] / SAMPLE_RATE - 0.05
+    assert words[-1].end <= len(audio) / SAMPLE_RATE
+
+
+def test_every_object_of_a_caption_has_a_time_and_a_box(demonstrated: Path, words: list[Word]) -> None:
+    lines = (demonstrated / "scenes" / "transcripts.tsv").read_text().splitlines()
+    table = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    assert len(table) == 6 + 4 + 2 * 6
+    assert len(words) == 2 * len(table)
+    for row in table:
+        own = [word for word in words if word.audio == demonstrated / "scenes" / row["path"]]
+        seconds = soundfile.info(own[0].audio).duration
+        assert {word.image for word in own} == {row["image"]}
+        assert (demonstrated / "scenes" / "pictures" / row["image"]).is_file()
+        assert all(0 <= word.start < word.end <= seconds for word in own)
+        named = row["image"].removesuffix(".png").split("-")[1:]
+        order = [word.lower() for word in row["text"].split() if word.lower() in named]
+        assert sorted(order) == sorted(named)
+        assert own[0].end <= own[1].start
+
+
+def test_the_demo_ends_with_recall_of_the_gallery_and_a_contact_sheet(demonstrated: Path) -> None:
+    assert (demonstrated / "data" / "test.img").read_text().splitlines() == [
+        scene.image for scene in scenes.plan(grounded.SEED, SMALL) if scene.captions[0].split == "test"
+    ]
+    shown = grounded._table(demonstrated / "logs" / "retrieval.log").splitlines()
+    assert shown[0] == "6 captions, 6 pictures"
+    assert sum(line.startswith(("speech to image", "image to speech")) for line in shown) == 6
+    with Image.open(demonstrated / "sheet.png") as sheet:
+        assert min(sheet.size) > 300
+    assert len((demonstrated / "rankings.tsv").read_text().splitlines()) == 1 + 6 + 6
+    assert "CC BY-SA 4.0" in (demonstrated / "scenes" / "pictures" / "ATTRIBUTION.txt").read_text()
