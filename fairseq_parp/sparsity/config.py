@@ -58,6 +58,11 @@ class PruningConfig:
         """Return the keys of this method's config."""
         return [field.name for field in fields(cls)]
 
+    @classmethod
+    def can_be_null(cls, key: str) -> bool:
+        """Return whether this method's config has the key, and null has a meaning there."""
+        return any(field.name == key and "None" in str(field.type) for field in fields(cls))
+
     def identity(self) -> dict[str, Any]:
         """Return what a resumed run must share with the run it continues."""
         return asdict(self)

@@ -43,7 +43,7 @@ def read_config(raw: Mapping[str, Any] | None = None, **keys: Any) -> PruningCon
     """Return the config of the method that the keys of ``task.pruning`` name; without keys, PARP's defaults.
 
     Args:
-        raw: keys of a YAML file or command line; a key that is null and belongs to another method is passed over.
+        raw: keys of a YAML file or command line; a null that only another method's key can be is passed over.
         keys: more of them.
 
     Raises:
@@ -59,10 +59,10 @@ def read_config(raw: Mapping[str, Any] | None = None, **keys: Any) -> PruningCon
 
 
 def _is_for(cls: type[PruningConfig], method: str, key: str, value: Any) -> bool:
-    """Return whether a key is one of this method's."""
+    """Return whether a key and its value are this method's; a null that is another method's leaves the default."""
+    owners = {name: METHODS[name].config_class for name in METHODS if key in METHODS[name].config_class.names()}
     if key in cls.names():
-        return True
-    owners = [name for name in METHODS if key in METHODS[name].config_class.names()]
+        return value is not None or cls.can_be_null(key) or not any(each.can_be_null(key) for each in owners.values())
     if not owners:
         raise unknown_key(f"{PREFIX}.{key}", value, key, cls.names())
     if value is not None:
