@@ -4,7 +4,7 @@ Items name tokens within audio files; features are what each layer gives for the
 other in time; scores are averages of errors. Nothing here but ``features`` and ``alignment`` knows fairseq.
 """
 
-from fairseq_parp.abx.items import Item, read_items, write_items
 from fairseq_parp.abx.scores import Scores, abx
+from fairseq_parp.manifests.items import Item, read_items, write_items
 
 __all__ = ["Item", "Scores", "abx", "read_items", "write_items"]

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fairseq_parp.abx.items import Item
 from fairseq_parp.decoding.lattice import Lattice
 from fairseq_parp.errors import ItemError, absolute
+from fairseq_parp.manifests.items import Item
 from fairseq_parp.manifests.reading import Entry, read_labels, read_manifest
 from fairseq_parp.scoring import ErrorRate, error_rate
 from fairseq_parp.transcription.transcriber import Transcriber

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairseq_parp.abx.features import Layers, audio_files, seconds_of, span
-from fairseq_parp.abx.items import Item, by_file, read_items
 from fairseq_parp.abx.scores import Scores, abx, groups_of
 from fairseq_parp.errors import ItemError, absolute
+from fairseq_parp.manifests.items import Item, by_file, read_items
 
 Progress = Callable[[Iterable[Path]], Iterable[Path]]
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairseq_parp.abx.distances import Floats, token_distances
-from fairseq_parp.abx.items import Item
+from fairseq_parp.manifests.items import Item
 
 T = TypeVar("T")
 Pair = tuple[str, str]

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the items, and print how good the alignment can be taken to be."""
     from fairseq_parp.abx.alignment import align
-    from fairseq_parp.abx.items import write_items
+    from fairseq_parp.manifests.items import write_items
 
     found = align(
         arguments.checkpoint, arguments.data, arguments.split, arguments.labels, arguments.speaker,

@@ -45,17 +45,25 @@ def run(arguments: argparse.Namespace) -> int:
         from fairseq_parp.retrieval.sheet import draw_sheet
 
         draw_sheet(embedded, found, arguments.pictures, arguments.sheet)
-    print(_as_json(embedded, measured) if arguments.json else _render(embedded, measured))
+    print(_as_json(embedded, measured) if arguments.json else _render(embedded, measured, grounded.model.shown))
     for written in filter(None, (arguments.rankings, arguments.sheet) if not arguments.json else ()):
         print(f"written: {absolute(written)}")
     return 0
 
 
-def _render(embedded: Embedded, measured: list[Recall]) -> str:
-    from fairseq_parp.retrieval.results import WAYS
+def _render(embedded: Embedded, measured: list[Recall], captions: str) -> str:
+    from fairseq_parp.retrieval.results import ways
+
+    shown = ways(captions)
 
     cells = [
-        (WAYS[each.way], f"R@{each.k}", f"{each.value:.1f}", f"{each.low:.1f} to {each.high:.1f}", f"{each.chance:.2f}")
+        (
+            shown[each.way],
+            f"R@{each.k}",
+            f"{each.value:.1f}",
+            f"{each.low:.1f} to {each.high:.1f}",
+            f"{each.chance:.2f}",
+        )
         for each in measured
     ]
     heads = ["direction", "recall", "%", "95 % interval", "chance, %"]

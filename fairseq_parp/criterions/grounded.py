@@ -94,8 +94,8 @@ class GroundedCriterion(FairseqCriterion):
         return loss, 1, logged
 
     def _matching(self, model: Any, result: dict[str, Any], sample: dict[str, Any], logged: dict[str, Any]) -> Tensor:
-        audio, image, ids = gather(result["audio"]), gather(result["image"]), gather(sample["image_ids"])
-        found = masked_margin_softmax(image.float() @ audio.float().t(), ids, self.margin)
+        captions, image, ids = gather(result["caption"]), gather(result["image"]), gather(sample["image_ids"])
+        found = masked_margin_softmax(image.float() @ captions.float().t(), ids, self.margin)
         logged |= {"loss_av": float(found.loss), "negatives": found.negatives}
         if self.code_weight == 0:
             return found.loss
@@ -103,8 +103,8 @@ class GroundedCriterion(FairseqCriterion):
 
     def _code_matching(self, model: Any, result: dict[str, Any], ids: Tensor, logged: dict[str, Any]) -> Tensor:
         """Return the loss of the codes; before they are seeded it is zero, without a gradient."""
-        speech, pictures = (gather(result[f"{name}_codes"].usage) for name in ("audio", "image"))
-        loss = code_matching(speech, pictures, ids, self.code_both_ways)
+        captions, pictures = (gather(result[f"{name}_codes"].usage) for name in ("caption", "image"))
+        loss = code_matching(captions, pictures, ids, self.code_both_ways)
         if model.grounded["codes"].book.seeded:
             logged["loss_codes"] = float(loss)
             return loss

@@ -1,4 +1,4 @@
-"""``SPLIT.img`` beside ``SPLIT.tsv``: one picture's id a line, that of the utterance on the same place of the tsv."""
+"""``SPLIT.img``: a picture's or clip's id a line, that of the caption on the same place of the tsv or wrd."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from fairseq_parp.errors import ImagesError, listing
 from fairseq_parp.grounded.features import Features
 
 
-def rows_of(file: Path, utterances: int, features: Features, skipped: Collection[int] = ()) -> NDArray[np.int64]:
+def rows_of(captions: Path, utterances: int, features: Features, skipped: Collection[int] = ()) -> NDArray[np.int64]:
     """Return the row in ``features`` of each utterance's picture.
 
     Args:
-        file: ``SPLIT.img``.
-        utterances: lines of the tsv after its first.
+        captions: ``SPLIT.tsv`` or ``SPLIT.wrd``; beside it lies ``SPLIT.img``.
+        utterances: their number.
         features: of the pictures.
-        skipped: places in the tsv of utterances that fairseq leaves out.
+        skipped: places of captions that fairseq leaves out.
 
     Raises:
         ImagesError: the file is not there, has another number of lines, or names a picture that has no features.
     """
+    file = captions.with_suffix(".img")
     if not file.is_file():
         raise ImagesError(
-            file, "is not there: the folder has audio alone; give each line of the tsv its picture's id, or alpha=0"
+            file, "is not there: the folder has captions alone; give each caption its picture's id, or alpha=0"
         )
     ids = file.read_text(encoding="utf-8").splitlines()
     if len(ids) != utterances:
-        raise ImagesError(file, f"has {len(ids)} lines; {file.with_suffix('.tsv').name} has {utterances} utterances")
+        raise ImagesError(file, f"has {len(ids)} lines; {captions.name} has {utterances} captions")
     kept = [(line, name.strip()) for line, name in enumerate(ids) if line not in skipped]
     missing = [f"line {line + 1} ({name!r})" for line, name in kept if name not in features.rows]
     if missing:

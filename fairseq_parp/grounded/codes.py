@@ -12,8 +12,6 @@ from fairseq_parp.grounded.code_matching import usage
 from fairseq_parp.grounded.codebook import Codebook, InFloat32
 from fairseq_parp.grounded.padding import within
 
-MODALITIES = ("audio", "image")
-
 
 @dataclass(frozen=True)
 class CodeSettings:
@@ -67,24 +65,25 @@ class Codes(nn.Module):
     Args:
         inside: width of the fine features and of the retrieval vectors.
         settings: of the codebook.
+        modalities: names of both.
     """
 
-    def __init__(self, inside: int, settings: CodeSettings) -> None:
+    def __init__(self, inside: int, settings: CodeSettings, modalities: tuple[str, str]) -> None:
         super().__init__()
         self.temperature = settings.temperature
         self.book = Codebook(settings.codes, settings.width, settings.decay, settings.warm_up, settings.patience)
         self.project = nn.ModuleDict(
-            {name: nn.Sequential(nn.LayerNorm(inside), nn.Linear(inside, settings.width)) for name in MODALITIES}
+            {name: nn.Sequential(nn.LayerNorm(inside), nn.Linear(inside, settings.width)) for name in modalities}
         )
-        self.normalise = nn.ModuleDict({name: Normalised(settings.width) for name in MODALITIES})
-        fuse = {name: nn.Linear(settings.width, inside, bias=False) for name in MODALITIES}
+        self.normalise = nn.ModuleDict({name: Normalised(settings.width) for name in modalities})
+        fuse = {name: nn.Linear(settings.width, inside, bias=False) for name in modalities}
         self.fuse = nn.ModuleDict(fuse) if settings.fused else None
 
     def forward(self, modality: str, fine: Tensor, lengths: Tensor | None = None) -> Coded:
         """Compare fine features (B, T, inside) with the codes; training keeps them for the codebook's next update.
 
         Args:
-            modality: of :data:`MODALITIES`.
+            modality: one of the two.
             fine: features that no attention has mixed.
             lengths: (B,) of them are real; None for all.
         """

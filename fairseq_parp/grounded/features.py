@@ -86,8 +86,22 @@ class Features:
             raise ImagesError(self.path, f"the features of picture {self.ids[row]!r} are NaN or infinite")
         return features, file.get_slice("boxes")[row].float() if self.has_boxes else None
 
+    def boxes(self, rows: Sequence[int]) -> Tensor | None:
+        """Return the boxes (N, R, 4) of the pictures in these rows; None where there are none."""
+        return torch.stack([box for row in rows if (box := self[row][1]) is not None]) if self.has_boxes else None
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": (0, None)}
+
+
+def spans(frames: int) -> Tensor:
+    """Return the boxes (T, 4) of a clip's frames: left and right are times, as fractions of the clip.
+
+    >>> spans(2).tolist()
+    [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]]
+    """
+    at = torch.arange(frames) / frames
+    return torch.stack([at, torch.zeros(frames), at + 1 / frames, torch.ones(frames)], 1)
 
 
 def write_features(

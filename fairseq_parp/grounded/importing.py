@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fairseq_parp.errors import ConfigError, ImagesError, first_line, listing
-from fairseq_parp.grounded.features import write_in_parts
+from fairseq_parp.grounded.features import spans, write_in_parts
 
 _PART = 256
 
@@ -26,6 +26,7 @@ def import_features(
     encoder: str,
     ids: str | Path | None = None,
     boxes: str | Path | None = None,
+    frames: bool = False,
 ) -> tuple[int, ...]:
     """Write features from an array.
 
@@ -36,17 +37,20 @@ def import_features(
         encoder: name of the encoder that made them.
         ids: of the pictures, see :func:`read_ids`; None takes those of the ``.npz``.
         boxes: ``.npy`` with (N, R, 4): left, top, right, bottom as fractions of width and height.
+        frames: whether the regions are a clip's frames, at even times; then they need no boxes.
 
     Returns:
         The shape (N, R, C).
 
     Raises:
         ImagesError: a file cannot be read, or arrays and ids do not fit together.
-        ConfigError: no ids are given.
+        ConfigError: no ids are given, or boxes of frames.
     """
     arrays = _arrays(Path(source))
     if boxes is not None:
         arrays |= {"boxes": _arrays(Path(boxes)).popitem()[1]}
+    if frames and "boxes" in arrays:
+        raise ConfigError("--frames", True, "goes without boxes: the places of frames are their times")
     features = arrays.get("features")
     if features is None:
         raise ImagesError(source, f"has the arrays {listing(arrays)}; one must have the name features")
@@ -60,6 +64,8 @@ def import_features(
     if len(names) != len(features):
         raise ImagesError(source, f"has {len(features)} rows; there are {len(names)} ids")
     placed = _boxes(arrays.get("boxes"), features.shape, boxes or source)
+    if frames:
+        placed = spans(features.shape[1]).expand(len(features), -1, -1)
     parts = (torch.tensor(features[at : at + _PART].astype(np.float32)) for at in range(0, len(features), _PART))
     write_in_parts(out, names, features.shape[1:], parts, encoder, placed)
     return features.shape

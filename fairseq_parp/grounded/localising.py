@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -23,10 +24,27 @@ def within_box(boxes: Tensor, target: Tensor) -> Tensor:
     return inside
 
 
+def relevance_within(found: Tensor, boxes: Tensor, targets: Tensor) -> float:
+    """Return the mean relevance of the area of target boxes; regions beside them count nothing.
+
+    Args:
+        found: (R,) relevance of the regions.
+        boxes: (R, 4) of the regions.
+        targets: (K, 4) boxes of one object.
+
+    >>> halves = torch.tensor([[0, 0, 0.5, 1], [0.5, 0, 1, 1]])
+    >>> relevance_within(torch.tensor([1.0, 3.0]), halves, torch.tensor([[0.25, 0, 1, 1]]))
+    2.333...
+    """
+    least = torch.maximum(boxes[:, None, :2], targets[None, :, :2])
+    most = torch.minimum(boxes[:, None, 2:], targets[None, :, 2:])
+    areas = (most - least).clamp_min(0).prod(2).sum(1)
+    return float((areas * found).sum() / areas.sum()) if areas.any() else float("-inf")
+
+
 def points_at(found: Tensor, inside: Tensor) -> bool:
     """Return whether the most relevant region is inside; of equally relevant regions, every one has to be.
 
-    >>> import torch
     >>> points_at(torch.tensor([1.0, 3.0, 3.0]), torch.tensor([False, True, False]))
     False
     """

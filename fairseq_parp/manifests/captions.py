@@ -1,8 +1,9 @@
-"""``fairseq-parp manifest captions``: spoken captions of pictures, from the lists of SpokenCOCO, Places and Flickr8k.
+"""``fairseq-parp manifest captions``: captions of pictures and clips, from the lists of published corpora.
 
 A JSON list is ``{"data": [...]}``. An entry has an ``image`` and ``captions`` (SpokenCOCO), one ``caption`` (its
 unrolled lists), or the caption's own keys (Places): ``wav``, and ``text`` or ``asr_text``. A text list names the
-pictures of one of Flickr8k's splits; ``wav2capt.txt`` in the root has the captions of each.
+pictures of one of Flickr8k's splits; ``wav2capt.txt`` in the root has the captions of each. MSR-VTT's lists, whose
+captions are written, and tables of clips are those of :mod:`~fairseq_parp.manifests.clips`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fairseq_parp.errors import AudioError, ConfigError, ManifestError, absolute, first_line
+from fairseq_parp.manifests import clips
 from fairseq_parp.manifests.audio import read_headers
 from fairseq_parp.manifests.building import refuse_leftovers
 from fairseq_parp.manifests.cutting import cut
@@ -49,33 +51,33 @@ def write_captions(
     audio: str | PathLike[str] | None = None,
     processes: int | None = None,
 ) -> WrittenCaptions:
-    """Write ``SPLIT.tsv``, ``SPLIT.img`` and, where every caption has a text, ``SPLIT.wrd``.
+    """Write ``SPLIT.tsv``, ``SPLIT.img`` and, where every caption has a text, ``SPLIT.wrd``; of written ones no tsv.
 
     Args:
         lists: list by split.
         out: folder for the files.
         root: folder that the audio's paths start from; by default that of the first list.
-        text: Flickr8k's ``Flickr8k.token.txt``, for the words of its captions.
+        text: Flickr8k's ``Flickr8k.token.txt``, or MSR-VTT's JSON file, for lists without words.
         audio: folder for 16 kHz mono FLACs of all captions; None takes the audio as it is.
         processes: how many convert at a time; None means one per core.
 
     Raises:
         ManifestError: lists or audio cannot be used, all problems together; no manifest was written.
-        ConfigError: a split has a name that files cannot have, or ``text`` is given for JSON lists alone.
+        ConfigError: a split has a name that files cannot have, ``text`` is given for JSON lists alone, or ``audio`` for
+            written captions.
     """
     if wrong := [split for split in lists if not SPLIT_NAME.fullmatch(split)]:
         raise ConfigError("SPLIT=LIST", wrong[0], "is no name for files; letters, digits, '_', '-' and '.' make one")
     if text is not None and all(file.suffix.lower() == ".json" for file in lists.values()):
-        raise ConfigError("--text", str(text), "is for Flickr8k; JSON lists have their texts")
+        raise ConfigError("--text", str(text), "is for Flickr8k and tables; JSON lists have their texts")
     base = os.path.normpath(absolute(root if root is not None else next(iter(lists.values())).parent))
     problems: list[str] = []
-    words = _flickr_words(Path(text), problems) if text is not None else {}
     rows: list[TranscriptRow] = []
     for split, file in lists.items():
-        if file.suffix.lower() == ".json":
-            rows += _json(file, split, base, problems)
-        else:
-            rows += _flickr(file, split, Path(base), words, problems)
+        rows += _rows(file, split, base, Path(text) if text is not None else None, problems)
+    if rows and not any(row.path for row in rows) and not problems:
+        return _write_texts(rows, Path(out), audio)
+    problems += [f"{row.place}: is written, captions of other splits are spoken" for row in rows if not row.path][:1]
     problems += _faults(rows, base)
     if problems:
         raise ManifestError(problems)
@@ -92,15 +94,49 @@ def write_captions(
     return written
 
 
+def _rows(file: Path, split: str, base: str, text: Path | None, problems: list[str]) -> Iterator[TranscriptRow]:
+    """Yield the captions of a list."""
+    kind = file.suffix.lower()
+    if kind == ".json":
+        yield from _json(file, split, base, problems)
+    elif kind == ".csv":
+        sentences = clips.read_sentences(text, problems) if text is not None else {}
+        yield from clips.of_table(file, split, Path(base), sentences, problems)
+    else:
+        words = _flickr_words(text, problems) if text is not None else {}
+        yield from _flickr(file, split, Path(base), words, problems)
+
+
+def _write_texts(rows: Sequence[TranscriptRow], out: Path, audio: str | PathLike[str] | None) -> WrittenCaptions:
+    """Write ``SPLIT.wrd`` and ``SPLIT.img`` of written captions."""
+    if audio is not None:
+        raise ConfigError("--audio", str(audio), "is for spoken captions; these are written")
+    splits: dict[str, list[Utterance]] = {}
+    for row in rows:
+        splits.setdefault(row.split, []).append(Utterance("", 0, "", row.text, row.image))
+    files: dict[str, str] = {}
+    for split, utterances in splits.items():
+        files |= split_files(None, split, None, utterances)
+    refuse_leftovers(out, files)
+    write_together(out, files)
+    return WrittenCaptions(splits, 0, [])
+
+
 def _json(file: Path, split: str, base: str, problems: list[str]) -> Iterator[TranscriptRow]:
     """Yield the captions of a JSON list."""
     try:
         given = json.loads(file.read_text(encoding="utf-8"))
-        entries = given["data"] if isinstance(given, Mapping) else None
-        if not isinstance(entries, list) or not entries:
+        written = isinstance(given, Mapping) and all(
+            isinstance(given.get(key), list) for key in ("videos", "sentences")
+        )
+        entries: Any = given["data"] if isinstance(given, Mapping) and not written else None
+        if not written and (not isinstance(entries, list) or not entries):
             raise ValueError('a list has the form {"data": [{"image": ..., "captions": [...]}, ...]}')
     except (OSError, ValueError, KeyError, RecursionError) as error:
         problems.append(f"{absolute(file)}: no list of captions ({first_line(error)})")
+        return
+    if written:
+        yield from clips.of_json(given, file, split, problems)
         return
     for number, entry in enumerate(entries):
         image = entry.get("image") if isinstance(entry, Mapping) else None

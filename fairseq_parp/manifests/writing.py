@@ -24,11 +24,14 @@ class Utterance(NamedTuple):
     image: str = ""
 
 
-def split_files(root: str, split: str, kind: str | None, utterances: Sequence[Utterance]) -> dict[str, str]:
-    """Return name and content of a split's files: tsv, labels of ``kind``; wrd and img where there is something."""
-    files = {
-        f"{split}.tsv": _lines([root, *(f"{u.path}\t{u.frames}" for u in utterances)]),
-    }
+def split_files(root: str | None, split: str, kind: str | None, utterances: Sequence[Utterance]) -> dict[str, str]:
+    """Return name and content of a split's files: tsv, labels of ``kind``; wrd and img where there is something.
+
+    Without a root the utterances have no audio, and there is no tsv.
+    """
+    files: dict[str, str] = {}
+    if root is not None:
+        files[f"{split}.tsv"] = _lines([root, *(f"{u.path}\t{u.frames}" for u in utterances)])
     if kind is not None:
         files[f"{split}.{kind}"] = _lines([u.labels for u in utterances])
     for ending, lines in (("wrd", [u.words for u in utterances]), ("img", [u.image for u in utterances])):

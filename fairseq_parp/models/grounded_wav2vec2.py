@@ -7,25 +7,20 @@ from typing import Any, Optional
 from fairseq.models import register_model
 from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fairseq_parp.errors import ConfigError, one_line_errors
 from fairseq_parp.grounded.audio import HEADS, AudioHead
-from fairseq_parp.grounded.codes import Coded, Codes
-from fairseq_parp.grounded.image import ImageBranch
+from fairseq_parp.grounded.codes import Coded
 from fairseq_parp.grounded.weighting import read_alpha
-from fairseq_parp.models._code_fields import CodeFields, code_settings
+from fairseq_parp.models._grounded import GroundedFields, Grounding, parts_beside, require_parts
 from fairseq_parp.models._tapped import TappedEncoder
 from fairseq_parp.models._warm_start import load_into
 
 logger = logging.getLogger(__name__)
 
-SIMILARITIES = ("inner", "cosine")
-"""Values of ``model.similarity``."""
-
 
 @dataclass
-class GroundedWav2Vec2Config(CodeFields, Wav2Vec2Config):
+class GroundedWav2Vec2Config(GroundedFields, Wav2Vec2Config):
     """fairseq's ``wav2vec2``, and the grounded parts; the defaults are the published ones for base."""
 
     w2v_path: Optional[str] = field(  # noqa: UP045
@@ -34,30 +29,23 @@ class GroundedWav2Vec2Config(CodeFields, Wav2Vec2Config):
     shared_layers: int = field(default=8, metadata={"help": "layers below the tapped output, which pictures train"})
     cls_token: bool = field(default=True, metadata={"help": "a learned vector stands before the frames"})
     audio_head: str = field(default="resdavenet", metadata={"help": "resdavenet or small"})
-    embedding: int = field(default=768, metadata={"help": "width of both embeddings"})
-    grounded_heads: int = field(default=12, metadata={"help": "attention heads in audio head and image branch"})
-    grounded_dropout: float = field(default=0.1, metadata={"help": "dropout in audio head and image branch"})
-    image_layers: int = field(default=6, metadata={"help": "Transformer layers of the image branch"})
-    image_width: int = field(default=0, metadata={"help": "width of a region's features; 0 takes the data's"})
-    image_boxes: Optional[bool] = field(default=None, metadata={"help": "regions have boxes; by default as the data"})  # noqa: UP045
-    similarity: str = field(default="inner", metadata={"help": "inner product, or cosine over the temperature"})
-    temperature: float = field(default=0.07, metadata={"help": "divides cosines"})
     untrained_parts: bool = field(
         default=False, metadata={"help": "build also what alpha does not train: it stays as it is, and is validated"}
     )
-    alpha: Any = field(default=None, metadata={"help": "the task fills in criterion.alpha"})
 
 
 @register_model("grounded_wav2vec2", dataclass=GroundedWav2Vec2Config)
-class GroundedWav2Vec2(Wav2Vec2Model):
+class GroundedWav2Vec2(Grounding, Wav2Vec2Model):
     """wav2vec 2.0, an audio head on an inner layer, and an image branch.
 
     What ``alpha`` trains at no update is not built; with ``untrained_parts`` it is built and does not train.
 
     Attributes:
         ssl: whether the parts of wav2vec 2.0's own loss are built. Else nothing is built above the tap.
-        grounded: audio head and image branch; None where they are not built.
+        grounded: audio head, image branch and codes; None where they are not built.
     """
+
+    modality, shown = "audio", "speech"
 
     def __init__(self, cfg: GroundedWav2Vec2Config) -> None:
         tapped, self_supervised = _parts(cfg)
@@ -67,16 +55,8 @@ class GroundedWav2Vec2(Wav2Vec2Model):
         if tapped:
             self.encoder = TappedEncoder(cfg, cfg.shared_layers, cfg.cls_token)
             width, heads, dropout = cfg.embedding, cfg.grounded_heads, cfg.grounded_dropout
-            self.grounded = nn.ModuleDict(
-                {
-                    "audio": AudioHead(cfg.audio_head, cfg.encoder_embed_dim, width, heads, dropout, cfg.cls_token),
-                    "image": ImageBranch(
-                        cfg.image_width, width, heads, cfg.image_layers, dropout, bool(cfg.image_boxes)
-                    ),
-                }
-            )
-            if (codes := code_settings(cfg)) is not None:
-                self.grounded["codes"] = Codes(width, codes)
+            head = AudioHead(cfg.audio_head, cfg.encoder_embed_dim, width, heads, dropout, cfg.cls_token)
+            self.grounded = parts_beside("audio", head, cfg)
         if not self.ssl:
             del self.encoder.layers[cfg.shared_layers :]
             self.quantizer = self.project_q = self.target_glu = self.final_proj = None
@@ -125,8 +105,8 @@ class GroundedWav2Vec2(Wav2Vec2Model):
             options: of fairseq's model, such as ``features_only``.
 
         Returns:
-            beside fairseq's: ``audio`` and ``image``, (B, width) each; with a codebook, the
-            :class:`~fairseq_parp.grounded.codes.Coded` ``audio_codes`` and ``image_codes``.
+            beside fairseq's: ``caption`` and ``image``, (B, width) each; with a codebook, the
+            :class:`~fairseq_parp.grounded.codes.Coded` ``caption_codes`` and ``image_codes``.
         """
         if images is None or self.grounded is None:
             return super().forward(source, padding_mask, **options)  # type: ignore[no-any-return]
@@ -135,19 +115,11 @@ class GroundedWav2Vec2(Wav2Vec2Model):
         else:
             last = self.cfg.shared_layers - 1
             result = super().forward(source, padding_mask, mask=False, features_only=True, layer=last)
-        result["audio"], result["audio_codes"] = self._audio(result["padding_mask"])
-        result["image"], result["image_codes"] = self._images(images, boxes)
+        result["caption"], result["caption_codes"] = self._audio(result["padding_mask"])
+        result["image"], result["image_codes"] = self.encode_images(images, boxes)
         return result  # type: ignore[no-any-return]
 
-    def embed_audio(self, source: Tensor, padding_mask: Optional[Tensor] = None) -> Tensor:  # noqa: UP045
-        """Return embeddings (B, width) of whole, unmasked utterances (B, samples)."""
-        return self.encode_audio(source, padding_mask)[0]
-
-    def embed_images(self, images: Tensor, boxes: Optional[Tensor] = None) -> Tensor:  # noqa: UP045
-        """Return embeddings (B, width) of pictures; see :meth:`forward`."""
-        return self._images(images, boxes)[0]
-
-    def encode_audio(
+    def encode_captions(
         self,
         source: Tensor,
         padding_mask: Optional[Tensor] = None,  # noqa: UP045
@@ -156,42 +128,12 @@ class GroundedWav2Vec2(Wav2Vec2Model):
         found = super().forward(source, padding_mask, mask=False, features_only=True, layer=self.cfg.shared_layers - 1)
         return self._audio(found["padding_mask"])
 
-    def encode_images(
-        self,
-        images: Tensor,
-        boxes: Optional[Tensor] = None,  # noqa: UP045
-    ) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
-        """Return embeddings and codes of pictures; None without a codebook."""
-        return self._images(images, boxes)
-
-    def _images(self, images: Tensor, boxes: Optional[Tensor]) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
-        branch: Any = self.grounded["image"]  # type: ignore[index]
-        fine = branch.fine(images)
-        found, coded = self._coded("image", branch.pool(fine, boxes), fine, None)
-        return functional.normalize(found.float(), dim=1) if self.cfg.similarity == "cosine" else found, coded
-
     def _audio(self, padding: Optional[Tensor]) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
         """Return embeddings and codes of the utterances whose inner layer was just computed."""
         frames, cls = self.encoder.take_tapped()
         head: Any = self.grounded["audio"]  # type: ignore[index]
         fine, lengths = head.fine(frames, padding)
-        found, coded = self._coded("audio", head.pool(fine, lengths, cls), fine, lengths)
-        cosine = self.cfg.similarity == "cosine"
-        return functional.normalize(found.float(), dim=1) / float(self.cfg.temperature) if cosine else found, coded
-
-    def _coded(
-        self,
-        modality: str,
-        embedding: Tensor,
-        fine: Tensor,
-        lengths: Optional[Tensor],  # noqa: UP045
-    ) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
-        """Return retrieval vectors, fused where that is asked for, and the codes of the fine features."""
-        if "codes" not in self.grounded:  # type: ignore[operator]
-            return embedding, None
-        codes: Any = self.grounded["codes"]  # type: ignore[index]
-        coded = codes(modality, fine, lengths)
-        return codes.fused(modality, embedding, coded), coded
+        return self.scored(fine, lengths, head.pool(fine, lengths, cls))
 
 
 def _parts(cfg: GroundedWav2Vec2Config) -> tuple[bool, bool]:
@@ -206,13 +148,9 @@ def _parts(cfg: GroundedWav2Vec2Config) -> tuple[bool, bool]:
         return tapped, ssl
     if not 1 <= cfg.shared_layers <= cfg.encoder_layers:
         raise ConfigError("model.shared_layers", cfg.shared_layers, f"must be 1 to {cfg.encoder_layers}, the layers")
-    for key, allowed in (("audio_head", HEADS), ("similarity", SIMILARITIES)):
-        if getattr(cfg, key) not in allowed:
-            raise ConfigError(f"model.{key}", getattr(cfg, key), f"must be one of {', '.join(allowed)}")
-    if cfg.embedding % cfg.grounded_heads:
-        raise ConfigError("model.grounded_heads", cfg.grounded_heads, f"must divide model.embedding={cfg.embedding}")
+    if cfg.audio_head not in HEADS:
+        raise ConfigError("model.audio_head", cfg.audio_head, f"must be one of {', '.join(HEADS)}")
     if str(cfg.layer_type) != "transformer" and getattr(cfg.layer_type, "value", "transformer") != "transformer":
         raise ConfigError("model.layer_type", str(cfg.layer_type), "must be transformer: no other layers can be tapped")
-    if cfg.image_width < 1:
-        raise ConfigError("model.image_width", cfg.image_width, "must be the width of the pictures' features")
+    require_parts(cfg)
     return tapped, ssl

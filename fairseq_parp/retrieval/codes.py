@@ -1,4 +1,4 @@
-"""The codes that a split's captions and pictures use, and recall by them alone."""
+"""The codes that a split's captions and pictures use, what they stand for, and recall by them alone."""
 
 from __future__ import annotations
 
@@ -13,24 +13,46 @@ from fairseq_parp.errors import CheckpointError, absolute
 from fairseq_parp.figures import blank, write
 from fairseq_parp.grounded.code_matching import keys, queries
 from fairseq_parp.grounded.code_use import CodeUse, code_use
+from fairseq_parp.grounded.purity import CodeLabels
 from fairseq_parp.retrieval.embedding import Embedded, Used
 from fairseq_parp.retrieval.results import Recall, measure
+
+LISTED = 20
+"""Codes that a table lists."""
 
 
 class CodesFound(NamedTuple):
     """How a split uses the codes.
 
     Attributes:
-        audio: (V,) frames of speech next to each code, over all captions.
+        audio: (V,) frames of speech, or words of texts, next to each code, over all captions.
         image: (V,) regions next to each code, over all pictures.
         use: in numbers.
         recall: by the usage of codes alone, without embeddings.
+        words: labels of the captions' features, where they are known.
+        objects: labels of the regions, where they are known.
     """
 
     audio: Tensor
     image: Tensor
     use: CodeUse
     recall: list[Recall]
+    words: CodeLabels | None = None
+    objects: CodeLabels | None = None
+
+    @property
+    def alike(self) -> tuple[int, int]:
+        """How many codes have the same word as object, of how many that have both."""
+        pairs = [(self.words.best(code), self.objects.best(code)) for code in range(len(self.audio))
+                 if self.words is not None and self.objects is not None]  # fmt: skip
+        both = [(word[0].casefold(), shown[0].casefold()) for word, shown in pairs if word and shown]
+        return sum(word == shown for word, shown in both), len(both)
+
+    def busiest(self) -> list[int]:
+        """Return the codes with the largest share of uses, both modalities weighted equally."""
+        shares = self.audio / self.audio.sum() + self.image / self.image.sum()
+        order = shares.argsort(descending=True, stable=True).tolist()
+        return [code for code in order if shares[code] > 0][:LISTED]
 
 
 def measure_codes(embedded: Embedded, path: Path) -> CodesFound:
@@ -43,9 +65,7 @@ def measure_codes(embedded: Embedded, path: Path) -> CodesFound:
     Raises:
         CheckpointError: the model has no codebook, or its codes are not seeded yet.
     """
-    if not embedded.caption_codes:
-        reason = "has no codes: train with model.codes above 0 for more updates than model.code_warm_up"
-        raise CheckpointError(absolute(path), reason)
+    require_codes(embedded, path)
     audio, image = _uses(embedded.caption_codes), _uses(embedded.image_codes)
     spoken, seen = (
         torch.stack([each.usage for each in side]).double() for side in (embedded.caption_codes, embedded.image_codes)
@@ -54,14 +74,31 @@ def measure_codes(embedded: Embedded, path: Path) -> CodesFound:
     return CodesFound(audio, image, code_use(audio, image), recall)
 
 
-def draw(found: CodesFound, path: str | Path) -> None:
-    """Draw each code's share of both modalities' uses, the codes that most differ at the ends."""
+def require_codes(embedded: Embedded, path: Path) -> None:
+    """Check that a split was embedded with codes.
+
+    Raises:
+        CheckpointError: the model has no codebook, or its codes are not seeded yet.
+    """
+    if not embedded.caption_codes:
+        reason = "has no codes: train with model.codes above 0 for more updates than model.code_warm_up"
+        raise CheckpointError(absolute(path), reason)
+
+
+def draw(found: CodesFound, path: str | Path, captions: str = "speech") -> None:
+    """Draw each code's share of both modalities' uses, the codes that most differ at the ends.
+
+    Args:
+        found: the uses.
+        path: of the PNG to write.
+        captions: the captions' modality.
+    """
     shares = [uses.double() / uses.sum() for uses in (found.audio, found.image)]
     used = (shares[0] + shares[1]).nonzero()[:, 0]
     order = used[(shares[0] - shares[1])[used].argsort(descending=True)]
     figure = blank(8, 3)
     axes = figure.add_subplot()
-    axes.bar(range(len(order)), 100 * shares[0][order], 1, label="speech")
+    axes.bar(range(len(order)), 100 * shares[0][order], 1, label=captions)
     axes.bar(range(len(order)), -100 * shares[1][order], 1, label="pictures")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlabel(f"{found.use.used} codes with a use, {found.use.shared} shared")

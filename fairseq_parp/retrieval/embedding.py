@@ -40,9 +40,11 @@ class Embedded(NamedTuple):
         captions: (N, D) embeddings.
         images: (M, D) embeddings; each picture once, in the order of its first caption.
         owners: (N,) row in ``images`` of each caption's picture.
-        paths: of the captions' audio, as the manifest has them.
+        paths: of the captions' audio, as the manifest has them; of written captions, their lines.
         texts: of the captions, from ``SPLIT.wrd``; None where there is no such file.
         ids: of the pictures.
+        lengths: of each caption, as far as the model takes it: seconds of audio, or words.
+        boxes: (M, R, 4) places of each picture's regions; None where they have none.
         caption_codes: of each caption; empty without a codebook.
         image_codes: of each picture.
     """
@@ -53,6 +55,8 @@ class Embedded(NamedTuple):
     paths: Sequence[str]
     texts: Sequence[str] | None
     ids: Sequence[str]
+    lengths: Sequence[float]
+    boxes: Tensor | None = None
     caption_codes: Sequence[Used] = ()
     image_codes: Sequence[Used] = ()
 
@@ -62,7 +66,7 @@ def embed_split(grounded: Grounded, data: str | Path, split: str, images: str | 
 
     Args:
         grounded: the loaded checkpoint.
-        data: folder with ``SPLIT.tsv`` and ``SPLIT.img``.
+        data: folder with ``SPLIT.tsv`` (or, of written captions, ``SPLIT.wrd``) and ``SPLIT.img``.
         split: its name.
         images: features of the pictures; by default ``images.safetensors`` in the data folder.
 
@@ -99,6 +103,8 @@ def embed_split(grounded: Grounded, data: str | Path, split: str, images: str | 
         [dataset.path(index) for index in range(len(rows))],
         _texts(Path(data, f"{split}.wrd"), dataset),
         [features.ids[row] for row in shown],
+        [dataset.num_tokens(index) / grounded.rate for index in range(len(rows))],
+        features.boxes(shown),
         [spoken[index] for index in back.tolist()] if spoken else [],
         seen,
     )
@@ -123,7 +129,7 @@ def _captions(grounded: Grounded, dataset: Any, order: Sequence[int]) -> Iterato
         require_readable(sample)
         inputs = {key: sample["net_input"][key].to(grounded.device) for key in ("source", "padding_mask")}
         with each_alone(grounded.model, inputs):
-            yield _used(grounded, *grounded.model.encode_audio(**inputs))
+            yield _used(grounded, *grounded.model.encode_captions(**inputs))
 
 
 @torch.no_grad()

@@ -11,8 +11,6 @@ from fairseq_parp.errors import CheckpointError, absolute
 from fairseq_parp.plugin import load_plugin
 from fairseq_parp.transcription.loading import one_file
 
-_NAME = "grounded_wav2vec2"
-
 
 class Grounded(NamedTuple):
     """A grounded model and its task.
@@ -32,6 +30,11 @@ class Grounded(NamedTuple):
         """Where the model is."""
         return next(self.model.parameters()).device  # type: ignore[no-any-return]
 
+    @property
+    def rate(self) -> int:
+        """How many inputs of the model make a unit of a caption's length: samples a second of speech, 1 of words."""
+        return int(self.task.cfg.sample_rate) if self.model.modality == "audio" else 1
+
 
 def load_grounded(path: str | Path) -> Grounded:
     """Load a checkpoint of the task ``grounded_pretraining`` whose training used pictures. Nothing is pruned.
@@ -40,12 +43,15 @@ def load_grounded(path: str | Path) -> Grounded:
         CheckpointError: it cannot be read, or holds another model, or was trained with ``criterion.alpha=0``.
     """
     from fairseq import checkpoint_utils
+    from fairseq.models import MODEL_REGISTRY
 
     load_plugin()
+    from fairseq_parp.models._grounded import Grounding
+
     with one_file(path):
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         name = state["cfg"].model._name
-        if name != _NAME:
+        if not issubclass(MODEL_REGISTRY.get(name, object), Grounding):
             reason = f"holds the model {name}, which embeds no pictures; retrieve needs one of grounded_pretraining"
             raise CheckpointError(absolute(path), reason)
         if not state["cfg"].model.alpha:

@@ -1,65 +1,38 @@
-"""Segments of speech found in pictures by a grounded checkpoint's codes, and the pointing game over a file of words."""
+"""Segments of captions found in pictures and clips by a grounded checkpoint's codes."""
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fairseq_parp.architectures.convolutions import shortest_input
-from fairseq_parp.errors import AudioError, CheckpointError, ConfigError, ImagesError, absolute
+from fairseq_parp.errors import AudioError, CheckpointError, ConfigError, ImagesError, absolute, listing
 from fairseq_parp.grounded.features import Features
-from fairseq_parp.grounded.localising import points_at, relevance, within_box
+from fairseq_parp.grounded.localising import relevance
+from fairseq_parp.grounded.words import Words, words_of
+from fairseq_parp.manifests.alignments import Spoken
 from fairseq_parp.retrieval.embedding import require_same
 from fairseq_parp.retrieval.loading import Grounded
 from fairseq_parp.transcription.audio import read_audio
 
-COLUMNS = ("audio", "image", "start", "end", "left", "top", "right", "bottom")
-"""Columns of a file of words: seconds, and a box as fractions of the picture."""
-
-
-class Word(NamedTuple):
-    """A spoken word whose object has a box.
-
-    Attributes:
-        where: file and line.
-        audio: the recording.
-        image: the picture's id.
-        start, end: of the word in seconds.
-        box: (4,) of the object: left, top, right, bottom.
-    """
-
-    where: str
-    audio: Path
-    image: str
-    start: float
-    end: float
-    box: Tensor
-
-
-class Pointed(NamedTuple):
-    """The pointing game.
-
-    Attributes:
-        hits: one a word: whether the most relevant region's centre lies in the object's box.
-        chance: percentage of hits of a region drawn at random.
-    """
-
-    hits: list[bool]
-    chance: float
+Segments = Sequence[tuple[float, float]]
+"""Start and end of parts of a caption: in seconds, or of written ones in words."""
 
 
 class Localiser:
-    """Compares speech with regions by the codes of a grounded checkpoint.
+    """Compares captions with regions by the codes of a grounded checkpoint.
 
     Args:
         grounded: the loaded checkpoint.
-        features: of the pictures.
+        features: of the pictures or clips.
+
+    Attributes:
+        written: whether captions are texts; else they are paths of audio.
 
     Raises:
         CheckpointError: the model has no seeded codes.
@@ -75,50 +48,81 @@ class Localiser:
         if not features.has_boxes:
             raise ImagesError(features.path, "has no boxes: the places of regions are not known; write them beside")
         require_same(grounded, features)
-        self._grounded, self._features, self._codes = grounded, features, parts["codes"]
+        self.grounded, self.features, self._codes = grounded, features, parts["codes"]
+        self.written = grounded.model.modality == "text"
 
     @torch.no_grad()
-    def find(self, audio: str | Path, image: str, start: float, end: float) -> tuple[Tensor, Tensor]:
-        """Return the relevance (R,) of each region for a segment of speech, and the regions' boxes (R, 4).
+    def find(self, caption: str | Path, image: str, segments: Segments) -> tuple[Tensor, Tensor]:
+        """Return the relevance (R,) of each region for segments of a caption, and the regions' boxes (R, 4).
 
         Args:
-            audio: the recording; as in training, it is cut after ``task.max_sample_size`` samples.
-            image: id of the picture.
-            start, end: of the segment in seconds.
+            caption: the recording, or the text; as in training, it is cut where it is too long.
+            image: id of the picture or clip.
+            segments: of the caption.
 
         Raises:
             ImagesError: the picture has no features.
             AudioError: the recording cannot be read, or is too short.
-            ConfigError: the segment is empty or not within the recording.
+            ConfigError: a segment is empty or not within the caption.
         """
-        if image not in self._features.rows:
-            raise ImagesError(self._features.path, f"has no picture {image!r}")
-        values, boxes = self._features[self._features.rows[image]]
+        if image not in self.features.rows:
+            raise ImagesError(self.features.path, f"has no picture {image!r}")
+        values, boxes = self.features[self.features.rows[image]]
         if boxes is None:
-            raise ImagesError(self._features.path, "has no boxes")
-        device, model = self._grounded.device, self._grounded.model
+            raise ImagesError(self.features.path, "has no boxes")
+        device, model = self.grounded.device, self.grounded.model
         _, seen = model.encode_images(values[None].to(device), boxes[None].to(device))
-        _, spoken = model.encode_audio(self._read(audio, start, end)[None].to(device))
-        frames = self._probabilities(spoken)
-        first, last = self._frames(len(frames), start, end)
-        return relevance(frames[first:last], self._probabilities(seen)), boxes
+        source = self._text(str(caption)) if self.written else self._audio(caption)
+        _, said = model.encode_captions(source[None].to(device))
+        frames, length = self._probabilities(said), len(source) / self.grounded.rate
+        for start, end in segments:
+            if not 0 <= start < end <= length + length / len(frames):  # alignments are rounded
+                within = f"{absolute(caption)}" if not self.written else repr(str(caption))
+                allowed = f"must be a segment within the {length:.2f} {self.unit} of {within}"
+                raise ConfigError("start and end", f"{start:g} to {end:g}", allowed)
+        chosen = {frame for segment in segments for frame in _touched(*segment, len(frames), length)}
+        return relevance(frames[sorted(chosen)], self._probabilities(seen)), boxes
 
-    def _read(self, audio: str | Path, start: float, end: float) -> Tensor:
-        cfg = self._grounded.task.cfg
-        source = read_audio(audio, cfg.sample_rate, False)[: cfg.max_sample_size]
-        if len(source) < (least := shortest_input(self._grounded.model)):
-            raise AudioError(absolute(audio), f"too short: {len(source)} samples, one encoder frame needs {least}")
-        self._seconds = len(source) / cfg.sample_rate
-        if not 0 <= start < end <= self._seconds:
-            allowed = f"must be a segment within the {self._seconds:.2f} seconds of {absolute(audio)}"
-            raise ConfigError("start and end", f"{start:g} to {end:g}", allowed)
+    @property
+    def unit(self) -> str:
+        """Of the length of captions."""
+        return "words" if self.written else "seconds"
+
+    def segments(self, word: str, caption: str | Path, alignment: Mapping[str, Sequence[Spoken]] | None) -> Segments:
+        """Return where in a caption a word is, as often as it occurs; capitals do not matter.
+
+        Args:
+            word: to look for.
+            caption: the recording, or the text.
+            alignment: words by the name of their recording without ending; None of texts.
+
+        Raises:
+            ConfigError: the caption has no such word.
+        """
+        spoken = self.words(caption, alignment)
+        found = [(each.start, each.end) for each in spoken if each.word.casefold() == word.casefold()]
+        if not found:
+            there = listing(dict.fromkeys(each.word for each in spoken), most=30) if spoken else "none at all"
+            raise ConfigError("--word", word, f"is not in {str(caption)!r}; its words: {there}")
+        return found
+
+    def words(self, caption: str | Path, alignment: Mapping[str, Sequence[Spoken]] | None) -> Sequence[Spoken]:
+        """Return the words of a caption that are within what the model takes of it; see :meth:`segments`."""
+        if not self.written:
+            return (alignment or {}).get(Path(caption).stem, ())
+        written = words_of(str(caption))[: self.grounded.task.longest]
+        return [Spoken(place, place + 1, word) for place, word in enumerate(written)]
+
+    def _text(self, caption: str) -> Tensor:
+        known = Words(self.grounded.task.state.words)
+        return torch.tensor(known.encode(caption)[: self.grounded.task.longest])
+
+    def _audio(self, path: str | Path) -> Tensor:
+        cfg = self.grounded.task.cfg
+        source = read_audio(path, cfg.sample_rate, False)[: cfg.max_sample_size]
+        if len(source) < (least := shortest_input(self.grounded.model)):
+            raise AudioError(absolute(path), f"too short: {len(source)} samples, one encoder frame needs {least}")
         return torch.nn.functional.layer_norm(source, source.shape) if cfg.normalize else source
-
-    def _frames(self, frames: int, start: float, end: float) -> tuple[int, int]:
-        """Return the frames that a segment touches; they divide the recording evenly."""
-        rate = frames / self._seconds
-        first = min(int(start * rate), frames - 1)
-        return first, max(math.ceil(end * rate), first + 1)
 
     def _probabilities(self, coded: Any) -> Tensor:
         """Return (T, V) probabilities of the codes, of the only item of a batch."""
@@ -127,41 +131,8 @@ class Localiser:
         return found.cpu()
 
 
-def read_words(path: str | Path) -> Iterator[Word]:
-    """Yield the words of a tab-separated file with the columns :data:`COLUMNS`; paths are relative to its folder.
-
-    Raises:
-        ConfigError: a column is missing, or a value is not a number.
-    """
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
-        missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
-        if missing:
-            raise ConfigError("--words", str(path), f"lacks the column(s) {', '.join(missing)} in its first line")
-        for number, row in enumerate(rows, 2):
-            where = f"{absolute(path)}:{number}"
-            try:
-                start, end, *box = (float(row[name]) for name in COLUMNS[2:])
-            except (TypeError, ValueError) as error:
-                raise ConfigError("--words", where, f"needs a number in {', '.join(COLUMNS[2:])} ({error})") from None
-            yield Word(where, Path(path).parent / row["audio"], row["image"], start, end, torch.tensor(box))
-
-
-def point(localiser: Localiser, words: Iterator[Word]) -> Pointed:
-    """Play the pointing game.
-
-    Raises:
-        ConfigError: there is no word, or one is not within its recording.
-    """
-    hits, chances = [], []
-    for word in words:
-        try:
-            found, boxes = localiser.find(word.audio, word.image, word.start, word.end)
-        except ConfigError as error:
-            raise ConfigError(f"{word.where}: {error.key}", error.value, error.allowed) from None
-        inside = within_box(boxes, word.box)
-        hits.append(points_at(found, inside))
-        chances.append(float(inside.double().mean()))
-    if not hits:
-        raise ConfigError("--words", "no line", "must have one word at least")
-    return Pointed(hits, 100 * sum(chances) / len(chances))
+def _touched(start: float, end: float, frames: int, length: float) -> range:
+    """Return the frames that a segment touches; they divide the caption evenly."""
+    rate = frames / length
+    first = min(int(start * rate), frames - 1)
+    return range(first, min(max(math.ceil(end * rate), first + 1), frames))

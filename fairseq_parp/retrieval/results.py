@@ -16,15 +16,21 @@ from fairseq_parp.scoring.bootstrap import Numbers, utterance_interval
 LISTED = 5
 """Items that a ranking lists for each query."""
 
-WAYS = {"s2i": "speech to image", "i2s": "image to speech"}
-"""Directions: the picture of a caption is looked for, or a caption of a picture."""
+
+def ways(captions: str) -> dict[str, str]:
+    """Return the directions by key: the picture of a caption is looked for, or a caption of a picture.
+
+    >>> ways("speech")
+    {'s2i': 'speech to image', 'i2s': 'image to speech'}
+    """
+    return {"s2i": f"{captions} to image", "i2s": f"image to {captions}"}
 
 
 class Recall(NamedTuple):
     """Recall at k in one direction, all in percent.
 
     Attributes:
-        way: of :data:`WAYS`.
+        way: key of :func:`ways`.
         k: queries count whose item is among the first k.
         value: the recall.
         low, high: 95 % bootstrap interval over the pictures.
@@ -43,7 +49,7 @@ class Ranking(NamedTuple):
     """What one query finds.
 
     Attributes:
-        way: of :data:`WAYS`.
+        way: key of :func:`ways`.
         query: the caption's audio, or the picture's id.
         target: the picture's id, or the picture's captions, joined by commas.
         rank: of the target from 1 on; ties count against the model.

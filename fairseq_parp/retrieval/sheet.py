@@ -43,7 +43,7 @@ def draw_sheet(embedded: Embedded, found: Ranks, pictures: str | Path, path: str
     """
     chosen = sorted(np.random.default_rng(SEED).permutation(len(embedded.captions))[:ROWS].tolist())
     places = first(embedded.captions[chosen], embedded.images, COLUMNS).tolist()
-    shown = _read(Path(pictures), [embedded.ids[place] for row in places for place in row])
+    shown = read_pictures(Path(pictures), [embedded.ids[place] for row in places for place in row])
     figure = blank(3 + 1.3 * COLUMNS, 1.4 * len(chosen))
     grid: Any = figure.subplots(len(chosen), COLUMNS + 1, squeeze=False, width_ratios=[2.2, *[1] * COLUMNS])
     for axes, caption, row in zip(grid, chosen, places, strict=True):
@@ -72,8 +72,12 @@ def _picture(axes: Axes, pixels: Any, *, right: bool) -> None:
         side.set(color=RIGHT if right else "none", linewidth=4)
 
 
-def _read(folder: Path, ids: list[str]) -> dict[str, Any]:
-    """Return the pixels of pictures, (H, W, 3) each, by id."""
+def read_pictures(folder: Path, ids: list[str]) -> dict[str, Any]:
+    """Return the pixels of pictures, (H, W, 3) each, by id.
+
+    Raises:
+        ImagesError: a picture is not there or cannot be read; all of these are named.
+    """
     from fairseq_parp.grounded.pictures import read_picture
 
     if not folder.is_dir():

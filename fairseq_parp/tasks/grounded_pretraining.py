@@ -1,4 +1,4 @@
-"""The task ``grounded_pretraining``: wav2vec 2.0 trained on its own loss, on captions of pictures, or on both."""
+"""The task ``grounded_pretraining``: captions of pictures or clips, spoken or written, and wav2vec 2.0's own loss."""
 
 import logging
 from collections.abc import Mapping
@@ -15,13 +15,11 @@ from omegaconf import OmegaConf
 from fairseq_parp import compat
 from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.criterions import grounded  # noqa: F401 (registers the criterion)
-from fairseq_parp.errors import ConfigError, absolute, one_line_errors
-from fairseq_parp.grounded.captions import require_gallery, rows_of
+from fairseq_parp.errors import ConfigError, one_line_errors
 from fairseq_parp.grounded.features import FILE, Features
 from fairseq_parp.grounded.recall import METRICS
 from fairseq_parp.grounded.weighting import Alpha, read_alpha
-from fairseq_parp.manifests.checking import require, require_long_enough
-from fairseq_parp.training.captioned import Captioned, EveryCaption, FromStart
+from fairseq_parp.tasks._captions import CAPTIONS, require_same_words
 from fairseq_parp.training.code_updates import CodeUpdates, require_codes
 from fairseq_parp.training.fields import PruningFields
 from fairseq_parp.training.gallery import Gallery
@@ -46,18 +44,27 @@ class GroundedPretrainingConfig(PruningFields, AudioPretrainingConfig):
     image_encoder: Optional[str] = field(  # noqa: UP045
         default=None, metadata={"help": "name of the image encoder; by default the one that the file names"}
     )
+    least_word_count: int = field(
+        default=2, metadata={"help": "of grounded_text: rarer words of the training split share one index"}
+    )
 
 
 @register_task("grounded_pretraining", dataclass=GroundedPretrainingConfig)
 class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTask):
-    """Joint, visual or plain pretraining; it prunes as every task here does."""
+    """Joint, visual or plain pretraining; it prunes as every task here does.
+
+    Attributes:
+        shortest: samples of the shortest audio that the model takes.
+        longest: words of the longest written caption that the model takes.
+    """
 
     cfg: GroundedPretrainingConfig
 
     def __init__(self, cfg: GroundedPretrainingConfig) -> None:
         super().__init__(cfg)
         self._pictures = False
-        self._shortest = 1
+        self.shortest = self.longest = 1
+        self._captions = CAPTIONS["grounded_wav2vec2"]
         self._features: Features | None = None
         self._gallery = Gallery()
         self._codes = CodeUpdates(None, 0)
@@ -84,7 +91,8 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
                 self._require(model_cfg)
         model = super().build_model(model_cfg, from_checkpoint)
         self._pictures = getattr(model, "grounded", None) is not None
-        self._shortest = shortest_input(model)
+        self.shortest, self.longest = shortest_input(model), getattr(model_cfg, "text_longest", 1)
+        self._captions = CAPTIONS[model_cfg._name]
         self._codes = CodeUpdates(model, self.cfg.seed)
         return model
 
@@ -96,16 +104,17 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
             ImagesError: the features are missing or damaged.
         """
         run = self.cfg._get_root()
-        if model_cfg._name != "grounded_wav2vec2" or run.criterion._name != "grounded":
-            key = "model" if model_cfg._name != "grounded_wav2vec2" else "criterion"
-            names = {"model": "grounded_wav2vec2", "criterion": "grounded"}
-            raise ConfigError(f"{key}._name", run[key]._name, f"must be {names[key]} in the task grounded_pretraining")
+        for key, names in (("model", tuple(CAPTIONS)), ("criterion", ("grounded",))):
+            if run[key]._name not in names:
+                allowed = f"must be {' or '.join(names)} in the task grounded_pretraining"
+                raise ConfigError(f"{key}._name", run[key]._name, allowed)
         if model_cfg.alpha not in (None, run.criterion.alpha):
             allowed = f"is filled in from criterion.alpha={run.criterion.alpha:g}; leave it out"
             raise ConfigError("model.alpha", model_cfg.alpha, allowed)
         model_cfg.alpha = run.criterion.alpha
         alpha = read_alpha(run.criterion.alpha)
-        pictures = alpha.trains_pictures or bool(model_cfg.untrained_parts)
+        pictures = alpha.trains_pictures or bool(getattr(model_cfg, "untrained_parts", False))
+        CAPTIONS[model_cfg._name].fit(self, model_cfg)
         alpha.require_reached(int(run.optimization.max_update or 0))
         require_codes(run, model_cfg, alpha)
         _require_metric(run, alpha, pictures)
@@ -147,23 +156,9 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         """Load a split, having checked that its files are there and fit together."""
         self.note_split(split, kwargs)
         cfg = task_cfg or self.cfg
-        manifest = Path(self.cfg.data, f"{split}.tsv")
         with one_line_errors():
-            require(self.cfg.data, split, None)
-            require_long_enough(self.cfg.data, split, max(self._shortest, 1) if not cfg.min_sample_size else 1)
-            audio = FromStart(
-                str(manifest),
-                cfg.max_sample_size,
-                sample_rate=cfg.sample_rate,
-                min_sample_size=cfg.min_sample_size,
-                normalize=cfg.normalize,
-            )
-            data: Any = audio
-            if self._pictures:
-                rows = rows_of(manifest.with_suffix(".img"), audio.lines, self._open(), audio.skipped_indices)
-                require_gallery(manifest.with_suffix(".img"), rows)
-                data = Captioned(audio, self._open(), rows)
-        self.datasets[split] = EveryCaption(data, absolute(manifest))
+            features = self._open() if self._pictures else None
+            self.datasets[split] = self._captions.load(self, cfg, split, features)
 
     def get_batch_iterator(self, dataset: Any, **options: Any) -> Any:
         """Return fairseq's iterator; that of a validation set begins a new gallery."""
@@ -172,8 +167,9 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         return super().get_batch_iterator(dataset, **options)
 
     def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
-        """Check that a training whose weights this one starts from has reached its end, and that its codes fit."""
+        """Check that codes and words fit those of a training to start from, and that it has reached its end."""
         self._codes.require_same(state)
+        require_same_words(self, path, state)
         if self.run.start is not None and self.run.start.weights_only:
             require_finished(path, state)
 
@@ -209,9 +205,9 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         if self._pictures:
             inputs = sample["net_input"]
             with torch.no_grad():
-                audio = model.embed_audio(inputs["source"], inputs["padding_mask"])
+                captions = model.embed_captions(inputs["source"], inputs["padding_mask"])
                 image = model.embed_images(inputs["images"], inputs.get("boxes"))
-            self._gallery.add(sample["id"], sample["image_ids"], audio, image)
+            self._gallery.add(sample["id"], sample["image_ids"], captions, image)
             done[2]["validated"] = 1
         return done
 

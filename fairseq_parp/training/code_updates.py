@@ -24,7 +24,7 @@ class CodeUpdates:
     def __init__(self, model: Any, seed: int) -> None:
         grounded: Any = getattr(model, "grounded", None) or {}
         self.codes: Codes | None = dict(grounded).get("codes")
-        self._witness = grounded["audio"].project.weight if self.codes is not None else None
+        self._witness = grounded["image"].cls if self.codes is not None else None
         self._seed = seed
 
     def before_forward(self, ignore: bool) -> None:

@@ -95,7 +95,7 @@ def test_items_of_one_picture_leave_no_loss_and_no_gradient() -> None:
 
 def seeded() -> Codes:
     torch.manual_seed(3)
-    codes = Codes(8, SETTINGS).train()
+    codes = Codes(8, SETTINGS, ("audio", "image")).train()
     codes.book.observing = True
     for modality in ("audio", "image"):
         codes(modality, torch.randn(4, 6, 8))
@@ -130,7 +130,7 @@ def test_the_mean_of_each_modality_is_taken_off() -> None:
 
 
 def test_fusion_gives_every_part_a_gradient_once_the_codes_are_seeded() -> None:
-    for codes, trains in ((Codes(8, SETTINGS), False), (seeded(), True)):
+    for codes, trains in ((Codes(8, SETTINGS, ("audio", "image")), False), (seeded(), True)):
         fused = [codes.fused(name, torch.randn(3, 8), codes(name, torch.randn(3, 6, 8))) for name in ("audio", "image")]
         (fused[0] @ fused[1].t()).square().sum().backward()
         moved = {name: bool(each.grad.any()) for name, each in codes.named_parameters() if each.grad is not None}

@@ -76,16 +76,16 @@ def test_without_codes_nothing_of_them_is_built(given: dict[str, Any], tmp_path:
 def test_codes_follow_the_micro_batches_of_steps_that_were_taken_and_no_others() -> None:
     torch.manual_seed(1)
     settings = CodeSettings(codes=2, width=4, temperature=1.0, decay=0.9, warm_up=0, patience=9, fused=False)
-    head = nn.Module()
-    head.project = nn.Linear(4, 4)
+    branch = nn.Module()
+    branch.cls = nn.Parameter(torch.ones(4))
     model = nn.Module()
-    model.grounded = nn.ModuleDict({"audio": head, "codes": Codes(4, settings)}).train()
+    model.grounded = nn.ModuleDict({"image": branch, "codes": Codes(4, settings, ("audio", "image"))}).train()
     updates, codes = CodeUpdates(model, 3), model.grounded["codes"]
 
     def micro_batch(ignore: bool = False) -> int:
         updates.before_forward(ignore)
         codes("audio", torch.randn(2, 3, 4))
-        head.project(torch.ones(4)).sum().backward()
+        branch.cls.sum().backward()
         return sum(len(rows) for rows in codes.book._seen.get("audio", []))
 
     assert (micro_batch(), micro_batch(), micro_batch(ignore=True)) == (6, 12, 12)

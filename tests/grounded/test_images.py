@@ -75,6 +75,53 @@ def test_a_folder_becomes_features_with_relative_paths_as_ids(tmp_path: Path) ->
         torch.testing.assert_close(boxes, cells())
 
 
+def test_a_folder_of_clips_becomes_frames_at_even_times(tmp_path: Path) -> None:
+    folder, out = tmp_path / "clips", tmp_path / "images.safetensors"
+    for clip, frames in (("run/one", 5), ("sit", 2)):
+        (folder / clip).mkdir(parents=True)
+        for number in range(frames):
+            Image.new("RGB", (20, 20), (40 * number, 0, 0)).save(folder / clip / f"{number:02}.png")
+    assert cli.main(["images", "embed", str(folder), "-o", str(out), "--frames", "3"]) == 0
+    features = Features(out)
+    assert features.ids == ["run/one", "sit"]
+    assert (features.regions, features.width, features.has_boxes) == (3, 1280, True)
+    encoder = load_encoder()
+    for row, taken in ((0, [0, 2, 4]), (1, [0, 1, 1])):
+        values, boxes = features[row]
+        for number, found in zip(taken, values, strict=True):
+            square = torch.zeros(1, 3, 224, 224)
+            square[:, 0] = 40 * number
+            with torch.no_grad():
+                torch.testing.assert_close(found, encoder(square)[0].mean(0), rtol=2e-3, atol=2e-3)
+        assert boxes is not None
+        torch.testing.assert_close(boxes[1], torch.tensor([1 / 3, 0, 2 / 3, 1]))
+
+
+def test_bad_clips_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    array, ids = tmp_path / "a.npy", tmp_path / "ids.txt"
+    np.save(array, np.zeros((2, 3, 4), np.float32))
+    np.save(tmp_path / "boxes.npy", np.zeros((2, 3, 4), np.float32))
+    ids.write_text("one\ntwo\n")
+    folder, out = pictures(tmp_path / "pictures"), ["-o", str(tmp_path / "o.safetensors")]
+    imported = ["images", "import", str(array), *out, "--encoder", "mine", "--ids", str(ids), "--frames"]
+    cases = [
+        (["images", "embed", str(folder), *out, "--frames", "2"], "has a.JPG, which is in no clip"),
+        (["images", "embed", str(folder / "sub"), *out, "--frames", "0"], "--frames=0: must be 1 or more"),
+        (
+            [*imported, "--boxes", str(tmp_path / "boxes.npy")],
+            "goes without boxes: the places of frames",
+        ),
+    ]
+    for arguments, named in cases:
+        assert cli.main(arguments) == 2
+        assert named in capsys.readouterr().err
+        assert not (tmp_path / "o.safetensors").exists()
+    assert cli.main(imported) == 0
+    boxes = Features(tmp_path / "o.safetensors")[1][1]
+    assert boxes is not None
+    torch.testing.assert_close(boxes[2], torch.tensor([2 / 3, 0, 1, 1]))
+
+
 def test_transparency_is_white_and_a_turned_photograph_stands_upright(tmp_path: Path) -> None:
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     clear.putpixel((1, 2), (200, 10, 10, 255))

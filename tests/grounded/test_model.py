@@ -53,7 +53,7 @@ def test_without_a_class_vector_every_output_is_stock_fairseqs(layer_norm_first:
         for mine, theirs in zip(found[0]["layer_results"], found[1]["layer_results"], strict=True):
             assert torch.equal(mine[0], theirs[0])
     ours(**batch(), mask=False, features_only=True)
-    ours.embed_audio(**given)
+    ours.embed_captions(**given)
     tapped = stock(**given, mask=False, features_only=True, layer=1)["x"]
     ours(**given, mask=False, features_only=True)
     assert torch.equal(ours.encoder.take_tapped()[0], tapped)
@@ -80,15 +80,15 @@ def test_layerdrop_never_leaves_the_tapped_layer_out(alpha: float) -> None:
         layer.register_forward_hook(lambda *_, index=index: ran.append(index))
     np.random.seed(1)
     for _ in range(3):
-        model(**batch())["audio"].sum().backward()
+        model(**batch())["caption"].sum().backward()
     assert set(ran) == {1}
 
 
 def test_what_is_beyond_an_utterance_changes_no_embedding() -> None:
     model = build(alpha=1, extractor_mode="layer_norm").eval()
     given = batch()
-    together = model.embed_audio(given["source"], given["padding_mask"])
-    alone = model.embed_audio(given["source"][1:2, :7000])
+    together = model.embed_captions(given["source"], given["padding_mask"])
+    alone = model.embed_captions(given["source"][1:2, :7000])
     torch.testing.assert_close(together[1:2], alone, rtol=1e-3, atol=1e-4)
 
 
@@ -97,9 +97,9 @@ def test_in_a_batch_each_utterance_can_have_the_embedding_that_it_has_alone(cls:
     model = build(cls_token=cls).eval()
     given = {key: batch()[key] for key in ("source", "padding_mask")}
     with each_alone(model, given):
-        together = model.embed_audio(**given)
+        together = model.embed_captions(**given)
     for row, length in enumerate((9000, 7000, 8000)):
-        alone = model.embed_audio(given["source"][row : row + 1, :length])
+        alone = model.embed_captions(given["source"][row : row + 1, :length])
         torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-5)
 
 

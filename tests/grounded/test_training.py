@@ -165,7 +165,7 @@ def _not_a_number(data: Path) -> None:
 
 
 BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[str, ...]]] = {
-    "audio alone": (_without("train.img"), {}, ("train.img", "audio alone", "alpha=0")),
+    "audio alone": (_without("train.img"), {}, ("train.img", "captions alone", "alpha=0")),
     "no features": (_without("images.safetensors"), {}, ("images.safetensors", "is not there", "images embed")),
     "ids without a picture": (_unknown, {}, ("train.img", "line 3 ('nothing')", "no features")),
     "lines that do not line up": (_shorter, {}, ("train.img", "has 13 lines", "train.tsv has 14")),
@@ -239,7 +239,7 @@ def test_images_follow_the_utterances_that_fairseq_drops_and_audio_is_cut_from_i
     least = sorted(frames)[4]
     audio = FromStart(str(data / "train.tsv"), 9000, sample_rate=16000, min_sample_size=least, normalize=True)
     features = Features(data / "images.safetensors")
-    rows = rows_of(data / "train.img", audio.lines, features, audio.skipped_indices)
+    rows = rows_of(data / "train.tsv", audio.lines, features, audio.skipped_indices)
     kept = [place % small.PICTURES for place, size in enumerate(frames) if size >= least]
     assert [features.ids[row] for row in rows] == [f"picture{number}" for number in kept]
     every = EveryCaption(Captioned(audio, features, rows))

@@ -27,7 +27,7 @@ def corpus(folder: Path, sizes: dict[str, int] | None = None) -> Path:
         ids,
         torch.randn(PICTURES, REGIONS, WIDTH),
         "made up",
-        torch.rand(PICTURES, REGIONS, 4),
+        torch.rand(PICTURES, REGIONS, 2, 2).sort(2).values.flatten(2),  # left and top first
     )
     return data
 

@@ -65,7 +65,7 @@ def test_recall_is_that_of_embeddings_made_one_by_one(folder: Path, capsys: pyte
         for line in lines:
             audio = read_audio(Path(root, line.split("\t")[0]), 16000, False)[:14000]
             audio = torch.nn.functional.layer_norm(audio, audio.shape)
-            captions.append(grounded.model.embed_audio(audio[None])[0])
+            captions.append(grounded.model.embed_captions(audio[None])[0])
         for row in range(small.PICTURES):
             values, boxes = features[row]
             assert boxes is not None
@@ -115,7 +115,7 @@ def _rewrite(name: str, change: Callable[[str], str]) -> Callable[[Path], object
 
 BAD: dict[str, tuple[Callable[[Path], object], list[str], str, tuple[str, ...]]] = {
     "one picture": (_rewrite("valid.img", lambda _: "picture1\n" * 9), [], "", ("valid.img", "shows 1 picture")),
-    "audio alone": (lambda data: (data / "valid.img").unlink(), [], "", ("valid.img", "audio alone")),
+    "captions alone": (lambda data: (data / "valid.img").unlink(), [], "", ("valid.img", "captions alone")),
     "ids without features": (
         _rewrite("valid.img", lambda text: text.replace("picture2", "none")), [], "", ("valid.img", "line 3 ('none')"),
     ),

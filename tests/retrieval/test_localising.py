@@ -79,7 +79,7 @@ def test_relevance_is_that_of_codes_computed_by_hand_and_is_drawn(
     source = read_audio(audio(folder), 16000, False)[:14000]
     with torch.no_grad():
         _, seen = grounded.model.encode_images(values[None], places[None])
-        _, spoken = grounded.model.encode_audio(torch.nn.functional.layer_norm(source, source.shape)[None])
+        _, spoken = grounded.model.encode_captions(torch.nn.functional.layer_norm(source, source.shape)[None])
     regions, frames = ((-torch.cdist(x.features[0], book.embedding)).softmax(1) for x in (seen, spoken))
     step = len(source) / 16000 / len(frames)
     said = [row for row, frame in enumerate(frames) if (row + 1) * step > 0.1 and row * step < 0.3]
@@ -109,7 +109,67 @@ def test_the_pointing_game_counts_known_hits_and_misses(folder: Path, capsys: py
     assert (shown["words"], shown["hits"]) == (4, 3)
     assert shown["chance"] == pytest.approx(100 / small.REGIONS)
     assert localise(folder, "--words", str(words)) == 0
-    assert "3 of 4 words found: 75.0 %" in capsys.readouterr().out
+    assert "3 of 4 (75.0 %, " in capsys.readouterr().out
+
+
+def test_a_word_is_found_by_its_name_as_by_its_times(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "words.ctm").write_text("valid-0 1 0.1 0.1 a\nvalid-0 1 0.2 0.1 Dog\nvalid-0 1 0.4 0.1 dog\n")
+    at, by_name = [audio(folder), "picture2"], ["--alignment", str(folder / "words.ctm"), "--json"]
+    assert localise(folder, *at, "--word", "a", *by_name) == 0
+    named = json.loads(capsys.readouterr().out)
+    assert localise(folder, *at, "--start", "0.1", "--end", "0.2", "--json") == 0
+    assert named["relevance"] == json.loads(capsys.readouterr().out)["relevance"]
+    assert localise(folder, *at, "--word", "dog", *by_name) == 0  # it is said twice
+    assert json.loads(capsys.readouterr().out)["segments"] == [[0.2, pytest.approx(0.3)], [0.4, 0.5]]
+    assert localise(folder, *at, "--word", "cat", *by_name) == 2
+    line = capsys.readouterr().err
+    assert "--word='cat': is not in" in line
+    assert "its words: a, Dog, dog" in line
+    assert line.count("\n") == 1
+
+
+def test_the_pointing_game_over_a_split_is_that_over_its_words_in_a_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ctm, objects, words = (
+        [],
+        ["image\tobject\tleft\ttop\tright\tbottom"],
+        ["audio\timage\tstart\tend\tleft\ttop\tright\tbottom"],
+    )
+    for number in range(6):
+        found, boxes = best(folder, f"picture{number}", capsys)
+        left, top, right, bottom = boxes[found.index(max(found) if number % 2 else min(found))]
+        across, down = (left + right) / 2, (top + bottom) / 2
+        box = "\t".join(f"{side:.4f}" for side in (across - 1e-3, down - 1e-3, across + 1e-3, down + 1e-3))
+        ctm += [f"valid-{number} 1 0.1 0.2 thing{number}", f"valid-{number} 1 0.3 0.1 thing"]
+        objects.append(f"picture{number}\tThing{number}\t{box}")
+        words.append(f"data/valid-{number}.flac\tpicture{number}\t0.1\t0.3\t{box}")
+    for name, lines in (("game.ctm", ctm), ("objects.tsv", objects), ("game.tsv", words)):
+        (folder / name).write_text("\n".join(lines) + "\n")
+    split = ["--data", str(folder / "data"), "--split", "valid", "--objects", str(folder / "objects.tsv")]
+    shown = []
+    for arguments in (["--words", str(folder / "game.tsv")], [*split, "--alignment", str(folder / "game.ctm")]):
+        assert localise(folder, *arguments, "--json") == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0] == shown[1]
+    assert shown[0]["words"] == 6
+
+
+def test_a_word_prefers_its_own_object_or_another_as_their_areas_have_relevance(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objects, means = ["image\tobject\tleft\ttop\tright\tbottom"], []
+    found, boxes = best(folder, "picture0", capsys)
+    for name, side in (("left", 0.0), ("right", 0.5)):
+        objects.append(f"picture0\t{name}\t{side}\t0\t{side + 0.5}\t1")
+        areas = [max(0, min(b[2], side + 0.5) - max(b[0], side)) * max(0, b[3] - b[1]) for b in boxes]
+        means.append(sum(area * each for area, each in zip(areas, found, strict=True)) / sum(areas))
+    (folder / "sides.ctm").write_text("valid-0 1 0.1 0.2 right\n")
+    (folder / "sides.tsv").write_text("\n".join(objects) + "\n")
+    split = ["--data", str(folder / "data"), "--split", "valid", "--objects", str(folder / "sides.tsv")]
+    assert localise(folder, *split, "--alignment", str(folder / "sides.ctm"), "--json") == 0
+    shown = json.loads(capsys.readouterr().out)["preferred"]
+    assert (shown["words"], shown["hits"], shown["chance"]) == (1, int(means[1] > means[0]), 50)
 
 
 def test_bad_input_ends_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,11 +185,17 @@ def test_bad_input_ends_in_one_line(folder: Path, capsys: pytest.CaptureFixture[
         ([audio(folder), "picture1", *segment], "plain.safetensors", "has no boxes"),
         ([audio(folder), "nothing", *segment], "", "has no picture 'nothing'"),
         ([audio(folder), "picture1", "--start", "5", "--end", "6"], "", "start and end='5 to 6': must be a segment"),
-        ([audio(folder), "picture1"], "", "name WAV, IMAGE, --start and --end, or --words alone"),
+        ([audio(folder), "picture1"], "", "name WAV, IMAGE and --word, or WAV, IMAGE, --start and --end"),
+        ([audio(folder), "picture1", "--word", "dog"], "", "--alignment=None: is needed: the times of spoken words"),
+        ([audio(folder), "picture1", *segment, "--alignment", "x.ctm"], "", "--alignment='x.ctm': gives the times"),
+        ([audio(folder), "picture1", "--word", "dog", *segment], "", "name WAV, IMAGE and --word"),
+        (["--data", str(folder / "data")], "", "or --data and --objects"),
+        (["--data", str(folder / "data"), "--objects", "o.tsv"], "", "--alignment=None: is needed"),
+        (["--words", str(folder / "absent.tsv")], "", "cannot be read (FileNotFoundError"),
         (["--words", str(folder / "short.tsv")], "", "lacks the column(s) start, end"),
         (["--words", str(folder / "after.tsv")], "", "after.tsv:2: start and end='0.1 to 90'"),
         (["--words", str(folder / "text.tsv")], "", "text.tsv:2"),
-        (["--words", str(folder / "none.tsv")], "", "must have one word at least"),
+        (["--words", str(folder / "none.tsv")], "", "needs a word whose object has a box"),
     ]
     for arguments, images, named in cases:
         assert localise(folder, *arguments, images=images or "data/images.safetensors") == 2

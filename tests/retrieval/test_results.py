@@ -15,9 +15,8 @@ from fairseq_parp.retrieval.results import as_table, measure, rankings
 
 def embedded(captions: torch.Tensor, images: torch.Tensor, owners: list[int]) -> Embedded:
     paths = [f"{number}.wav" for number in range(len(captions))]
-    return Embedded(
-        captions, images, torch.tensor(owners), paths, None, [f"{number}.png" for number in range(len(images))]
-    )
+    ids, lengths = [f"{number}.png" for number in range(len(images))], [1.0] * len(captions)
+    return Embedded(captions, images, torch.tensor(owners), paths, None, ids, lengths)
 
 
 def test_chance_is_the_mean_over_every_order_of_the_gallery() -> None:

@@ -1,4 +1,4 @@
-"""``fairseq-parp images embed``: features of a folder's pictures."""
+"""``fairseq-parp images embed``: features of a folder's pictures or clips."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("folder", metavar="FOLDER", help="pictures in or below it; their relative paths are their ids")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="such as DATA/images.safetensors")
+    parser.add_argument("--frames", metavar="N", type=int, help="each folder is a clip: take N frames of it")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,6 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     from fairseq_parp.grounded.efficientnet import CELLS, NAME, WIDTH
     from fairseq_parp.grounded.embedding import embed_folder
 
-    count = embed_folder(arguments.folder, arguments.output, partial(tqdm, unit="batch", disable=None))
-    print(f"{count} pictures, {CELLS} x {WIDTH} each by {NAME}: {absolute(arguments.output)}")
+    frames, bar = arguments.frames, partial(tqdm, unit="batch", disable=None)
+    count = embed_folder(arguments.folder, arguments.output, frames, bar)
+    made = f"{count} pictures, {CELLS}" if frames is None else f"{count} clips, {frames}"
+    print(f"{made} x {WIDTH} each by {NAME}: {absolute(arguments.output)}")
     return 0

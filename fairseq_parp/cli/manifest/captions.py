@@ -1,4 +1,4 @@
-"""``fairseq-parp manifest captions``: spoken captions of pictures, for grounded training."""
+"""``fairseq-parp manifest captions``: captions of pictures and clips, for grounded training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPLIT=LIST",
         type=_split,
         nargs="+",
-        help="SpokenCOCO's or Places' .json, or a .txt of Flickr8k's pictures, such as train=SpokenCOCO_train.json",
+        help="SpokenCOCO's, Places' or MSR-VTT's .json, a .txt of Flickr8k's pictures, a .csv of clips, "
+        "such as train=SpokenCOCO_train.json",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
     parser.add_argument(
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that the audio's paths start from; for Flickr8k the one with wav2capt.txt (default: of the lists)",
     )
     parser.add_argument(
-        "--text", metavar="FILE", type=Path, help="Flickr8k.token.txt: the words of Flickr8k's captions"
+        "--text", metavar="FILE", type=Path, help="words of lists without: Flickr8k.token.txt, or MSR-VTT's .json"
     )
     parser.add_argument(
         "--audio", metavar="DIR", type=Path, help="convert all audio to 16 kHz mono FLACs in this folder"
@@ -58,8 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.audio:
         print(f"converted into {absolute(arguments.audio)}: {', '.join(written.conversion)}")
     for split, utterances in written.splits.items():
-        pictures = len({utterance.image for utterance in utterances})
-        print(f"{size(split, len(utterances), sum(each.frames for each in utterances))}, {pictures} pictures")
+        frames, pictures = sum(each.frames for each in utterances), len({each.image for each in utterances})
+        captions = size(split, len(utterances), frames) if frames else f"{split}: {len(utterances):,} written captions"
+        print(f"{captions}, {pictures} pictures")
     if written.untexted:
         print(f"no .wrd: {written.untexted} captions have no text")
     print(f"written to {absolute(arguments.out)}")

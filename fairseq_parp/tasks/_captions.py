@@ -1,0 +1,83 @@
+"""The kinds of captions of ``grounded_pretraining``, by the model that takes them: how a split is loaded."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairseq_parp.errors import ConfigError, DictionaryError, absolute
+from fairseq_parp.grounded.captions import require_gallery, rows_of
+from fairseq_parp.grounded.features import Features
+from fairseq_parp.grounded.words import Words
+from fairseq_parp.manifests.checking import require, require_long_enough
+from fairseq_parp.training.captioned import Captioned, EveryCaption, FromStart
+from fairseq_parp.training.written import EveryWritten, Written, read_texts
+
+
+class Spoken:
+    """Captions are audio, of a ``SPLIT.tsv``."""
+
+    def fit(self, task: Any, model_cfg: Any) -> None:
+        """Give the model what it has to know of the training's captions: nothing."""
+
+    def load(self, task: Any, cfg: Any, split: str, features: Features | None) -> EveryCaption:
+        """Return a split, with pictures where features are given; its files are checked."""
+        manifest = Path(cfg.data, f"{split}.tsv")
+        require(cfg.data, split, None)
+        require_long_enough(cfg.data, split, max(task.shortest, 1) if not cfg.min_sample_size else 1)
+        options = {key: getattr(cfg, key) for key in ("sample_rate", "min_sample_size", "normalize")}
+        audio = FromStart(str(manifest), cfg.max_sample_size, **options)
+        return EveryCaption(with_pictures(audio, manifest, features), absolute(manifest))
+
+
+class Text:
+    """Captions are words, of a ``SPLIT.wrd``; checkpoints keep the known words."""
+
+    def fit(self, task: Any, model_cfg: Any) -> None:
+        """Take the known words from the training split, and give the model their number.
+
+        Raises:
+            ConfigError: the model is to have another number.
+        """
+        file = Path(task.cfg.data, f"{task.cfg._get_root().dataset.train_subset}.wrd")
+        words = Words.of(read_texts(file), task.cfg.least_word_count)
+        if not words.known:
+            allowed = f"no word of {absolute(file)} occurs so often"
+            raise ConfigError("task.least_word_count", task.cfg.least_word_count, allowed)
+        if model_cfg.words not in (0, len(words)):
+            raise ConfigError("model.words", model_cfg.words, f"{absolute(file)} has {len(words)}; leave the key out")
+        model_cfg.words = len(words)
+        task.state.merge_state_dict({"words": words.known})
+
+    def load(self, task: Any, cfg: Any, split: str, features: Features | None) -> EveryCaption:
+        """Return a split with pictures; its files are checked."""
+        file = Path(cfg.data, f"{split}.wrd")
+        written = Written(file, Words(task.state.words), task.longest)
+        return EveryWritten(with_pictures(written, file, features), absolute(file))
+
+
+CAPTIONS: Mapping[str, Spoken | Text] = {"grounded_wav2vec2": Spoken(), "grounded_text": Text()}
+"""By the name of the model."""
+
+
+def with_pictures(captions: Any, file: Path, features: Features | None) -> Any:
+    """Return captions with the pictures that ``SPLIT.img`` beside their file names; as they are without features."""
+    if features is None:
+        return captions
+    images = file.with_suffix(".img")
+    rows = rows_of(file, captions.lines, features, captions.skipped_indices)
+    require_gallery(images, rows)
+    return Captioned(captions, features, rows)
+
+
+def require_same_words(task: Any, path: str, state: Mapping[str, Any]) -> None:
+    """Compare the known words with those of a checkpoint to start from.
+
+    Raises:
+        DictionaryError: they are others.
+    """
+    saved = (state.get("task_state") or {}).get("words")
+    known = task.state.state_dict.get("words")
+    if known is not None and saved != known:
+        counts = f"{len(saved or ())} known words there, {len(known)} here, or in another order"
+        way_out = "train on the same captions with the same task.least_word_count"
+        raise DictionaryError("the training split's words", absolute(path), counts, way_out)
