@@ -25,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", metavar="PNG", help="also draw the heat map")
     parser.add_argument("--picture", metavar="FILE", help="for --plot: the picture to draw it over")
     parser.add_argument("--alignment", metavar="FILE", help="times of spoken words: an item file or a CTM file")
-    parser.add_argument("--words", metavar="TSV", help="play the pointing game over the words of this file instead")
-    parser.add_argument("--data", metavar="DIR", help="play the pointing game over the captions of this data folder")
+    parser.add_argument("--data", metavar="DIR", help="play the pointing game over this data folder's captions instead")
     parser.add_argument("--split", metavar="NAME", default="test", help="split of --data (default: test)")
     parser.add_argument("--objects", metavar="TSV", help="of --data: image, object, left, top, right, bottom")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -54,12 +53,12 @@ def _require_one_way(arguments: argparse.Namespace) -> None:
         ConfigError: they are not.
     """
     given = {key for key, value in vars(arguments).items() if value is not None}
-    ways = {"caption": {"caption", "image", "start", "end"}, "words": {"words"}, "data": {"data", "objects"}}
+    ways = {"caption": {"caption", "image", "start", "end"}, "data": {"data", "objects"}}
     if "word" in given:
         ways["caption"] = {"caption", "image", "word"}
-    asked = given & {"caption", "image", "word", "start", "end", "words", "data", "objects"}
+    asked = given & {"caption", "image", "word", "start", "end", "data", "objects"}
     if asked not in ways.values():
-        allowed = "name WAV, IMAGE and --word, or WAV, IMAGE, --start and --end; or --words; or --data and --objects"
+        allowed = "name WAV, IMAGE and --word, or WAV, IMAGE, --start and --end; or --data and --objects"
         raise ConfigError("WAV", arguments.caption, allowed)
     for key, needs in (("plot", "caption"), ("picture", "plot")):
         if key in given and needs not in given:
@@ -95,15 +94,11 @@ def _one(localiser: Localiser, arguments: argparse.Namespace) -> int:
 def _game(localiser: Localiser, arguments: argparse.Namespace) -> int:
     from fairseq_parp.manifests.alignments import read_alignment
     from fairseq_parp.retrieval.labels import read_objects
-    from fairseq_parp.retrieval.pointing import point, read_words, words_of_split
+    from fairseq_parp.retrieval.pointing import point, words_of_split
 
-    if arguments.words:
-        words = read_words(arguments.words)
-    else:
-        alignment = read_alignment(arguments.alignment) if arguments.alignment else None
-        objects = read_objects(arguments.objects)
-        words = words_of_split(localiser, arguments.data, arguments.split, alignment, objects)
-    found = point(localiser, words)
+    alignment = read_alignment(arguments.alignment) if arguments.alignment else None
+    objects = read_objects(arguments.objects)
+    found = point(localiser, words_of_split(localiser, arguments.data, arguments.split, alignment, objects))
     if arguments.json:
         shown = _counted(found.hits, found.chance)
         print(json.dumps(shown | ({"preferred": _counted(found.preferred, found.even)} if found.preferred else {})))

@@ -6,14 +6,13 @@ Splits share objects and sentences, but neither pairs of objects nor speakers.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 from fairseq_parp.demo.corpus import Utterance, record, utterance
 from fairseq_parp.demo.drawing import ATTRIBUTION, Box, draw_picture
-from fairseq_parp.demo.speech import SpokenWord
 
 OBJECTS = {
     "dog": "🐕", "cat": "🐈", "horse": "🐎", "cow": "🐄", "pig": "🐖", "rabbit": "🐇",
@@ -38,7 +37,7 @@ SIZES = {"test": 400, "valid": 80, "train": 1500}
 CAPTIONS = {"test": 1, "valid": 1, "train": 2}
 """Captions of each picture."""
 
-WORDS_HEAD = ("audio", "image", "start", "end", "left", "top", "right", "bottom", "word")
+OBJECTS_HEAD = ("image", "object", "left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,8 @@ def write(out: Path, scenes: Sequence[Scene], seed: int) -> None:
 
     - ``pictures/``: a PNG file at each image's id, and the attribution that OpenMoji's licence asks for;
     - ``audio/`` and ``transcripts.tsv``: the captions, as ``fairseq-parp manifest table`` reads them;
-    - ``words.SPLIT.tsv``: when each object is said and where it is drawn, for ``fairseq-parp localise --words``.
+    - ``words.ctm`` and ``objects.tsv``: when each word is said and where each object is drawn, as ``fairseq-parp codes``
+      and ``localise`` read them.
 
     Raises:
         MissingToolError: eSpeak NG, Pillow or OpenMoji is not installed.
@@ -109,9 +109,17 @@ def write(out: Path, scenes: Sequence[Scene], seed: int) -> None:
         for caption in scene.captions
     ]
     _write_table(out / "transcripts.tsv", ("path", "text", "split", "speaker", "image"), rows)
-    for split in {row[2]: None for row in rows}:
-        words = [word for scene in scenes if scene.captions[0].split == split for word in _words(scene, said, boxes)]
-        _write_table(out / f"words.{split}.tsv", WORDS_HEAD, words)
+    words = "".join(
+        f"{Path(path).stem} 1 {word.start:.3f} {word.end - word.start:.3f} {word.text.replace(' ', '_')}\n"
+        for path, spoken in said.items()
+        for word in spoken
+        if word.end > word.start
+    )
+    (out / "words.ctm").write_text(words)
+    objects = [
+        (image, name, *(f"{side:.4f}" for side in box)) for image, drawn in boxes.items() for name, box in drawn.items()
+    ]
+    _write_table(out / "objects.tsv", OBJECTS_HEAD, objects)
 
 
 def _draw(pictures: Path, scene: Scene, draw: random.Random) -> dict[str, Box]:
@@ -119,17 +127,6 @@ def _draw(pictures: Path, scene: Scene, draw: random.Random) -> dict[str, Box]:
     path.parent.mkdir(parents=True, exist_ok=True)
     found = draw_picture([OBJECTS[name] for name in scene.objects], path, draw)
     return dict(zip(scene.objects, found, strict=True))
-
-
-def _words(
-    scene: Scene, said: Mapping[str, Sequence[SpokenWord]], boxes: Mapping[str, Mapping[str, Box]]
-) -> Iterator[tuple[str, ...]]:
-    for caption in scene.captions:
-        for word in said[caption.path]:
-            if word.text in scene.objects:
-                times = (f"{second:.3f}" for second in (word.start, word.end))
-                box = (f"{edge:.4f}" for edge in boxes[scene.image][word.text])
-                yield (caption.path, scene.image, *times, *box, word.text)
 
 
 def _write_table(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,54 +35,39 @@ class Shown(NamedTuple):
     box: Tensor
 
 
-def read_table(path: str | Path, option: str, columns: Sequence[str], numbers: Sequence[str]) -> Iterator[
-    tuple[str, dict[str, str], list[float]]
-]:  # fmt: skip
-    """Yield the lines of a tab-separated file: file and line, the cells by column, and the numbers.
-
-    Args:
-        path: of the file; its first line names the columns.
-        option: that names the file, for messages.
-        columns: that it must have.
-        numbers: the columns that hold numbers; the file must have these too.
-
-    Raises:
-        ConfigError: the file is not there, a column is missing, or a value is not a number.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(option, str(path), f"cannot be read ({first_line(error)})") from None
-    with io.StringIO(text, newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
-        missing = [name for name in (*columns, *numbers) if name not in (rows.fieldnames or ())]
-        if missing:
-            raise ConfigError(option, str(path), f"lacks the column(s) {', '.join(missing)} in its first line")
-        for number, row in enumerate(rows, 2):
-            where = f"{absolute(path)}:{number}"
-            try:
-                values = [float(row[name]) for name in numbers]
-            except (TypeError, ValueError) as error:
-                raise ConfigError(option, where, f"needs a number in {', '.join(numbers)} ({error})") from None
-            yield where, row, values
-
-
 def read_objects(path: str | Path) -> dict[str, list[Shown]]:
     """Return the objects of each picture, by its id, from a tab-separated file: image, object and the :data:`SIDES`.
 
     Raises:
-        ConfigError: a column is missing, a value is not a number, or a box is empty or not within the picture.
+        ConfigError: it cannot be read, a column is missing, a value is not a number, or a box is empty or not within
+            the picture.
     """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("--objects", str(path), f"cannot be read ({first_line(error)})") from None
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t")
+    missing = [name for name in ("image", "object", *SIDES) if name not in (rows.fieldnames or ())]
+    if missing:
+        raise ConfigError("--objects", str(path), f"lacks the column(s) {', '.join(missing)} in its first line")
     found: dict[str, list[Shown]] = {}
-    for where, row, box in read_table(path, "--objects", ("image", "object"), SIDES):
-        left, top, right, bottom = box
-        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            allowed = "must have a box within the picture: fractions from 0 to 1, left below right, top below bottom"
-            raise ConfigError("--objects", where, allowed)
-        found.setdefault(row["image"], []).append(Shown(row["object"], torch.tensor(box)))
+    for number, row in enumerate(rows, 2):
+        found.setdefault(row["image"], []).append(Shown(row["object"], _box(row, f"{absolute(path)}:{number}")))
     if not found:
         raise ConfigError("--objects", str(path), "has no object")
     return found
+
+
+def _box(row: Mapping[str, str], where: str) -> Tensor:
+    """Return the box (4,) of a row."""
+    try:
+        left, top, right, bottom = (float(row[name]) for name in SIDES)
+    except (TypeError, ValueError) as error:
+        raise ConfigError("--objects", where, f"needs a number in {', '.join(SIDES)} ({error})") from None
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        allowed = "must have a box within the picture: fractions from 0 to 1, left below right, top below bottom"
+        raise ConfigError("--objects", where, allowed)
+    return torch.tensor([left, top, right, bottom])
 
 
 def named(embedded: Embedded) -> list[str]:

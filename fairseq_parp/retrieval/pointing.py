@@ -1,4 +1,4 @@
-"""The pointing game: words whose objects have boxes, from a file or from a split, and how many are found."""
+"""The pointing game: the words of a split whose objects have boxes, and how many are found."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from fairseq_parp.errors import ConfigError, OneLineExit
 from fairseq_parp.grounded.localising import points_at, relevance_within, within_box
 from fairseq_parp.manifests.alignments import Spoken
 from fairseq_parp.manifests.reading import read_manifest
-from fairseq_parp.retrieval.labels import SIDES, Shown, read_table
+from fairseq_parp.retrieval.labels import Shown
 from fairseq_parp.retrieval.localising import Localiser, Segments
-
-COLUMNS = ("audio", "image", "start", "end", *SIDES)
-"""Columns of a file of words: seconds, and a box as fractions of the picture."""
 
 
 class Word(NamedTuple):
@@ -29,7 +26,7 @@ class Word(NamedTuple):
         image: the picture's id.
         segments: where in the caption the word is.
         boxes: (K, 4) of the object: left, top, right, bottom of each of its places.
-        others: the same of each other object of the picture, as far as they are known.
+        others: the same of each other object of the picture.
     """
 
     where: str
@@ -37,7 +34,7 @@ class Word(NamedTuple):
     image: str
     segments: Segments
     boxes: Tensor
-    others: Sequence[Tensor] = ()
+    others: Sequence[Tensor]
 
 
 class Pointed(NamedTuple):
@@ -54,16 +51,6 @@ class Pointed(NamedTuple):
     chance: float
     preferred: list[bool]
     even: float
-
-
-def read_words(path: str | Path) -> Iterator[Word]:
-    """Yield the words of a tab-separated file with the columns :data:`COLUMNS`; paths are relative to its folder.
-
-    Raises:
-        ConfigError: a column is missing, or a value is not a number.
-    """
-    for where, row, (start, end, *box) in read_table(path, "--words", COLUMNS[:2], COLUMNS[2:]):
-        yield Word(where, Path(path).parent / row["audio"], row["image"], [(start, end)], torch.tensor([box]))
 
 
 def words_of_split(

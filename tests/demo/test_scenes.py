@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from PIL import Image
 
 from fairseq_parp.demo import drawing, grounded, scenes
 from fairseq_parp.demo.speech import SAMPLE_RATE, Synthesiser, Voice
-from fairseq_parp.retrieval.localising import Word, read_words
+from fairseq_parp.manifests.alignments import read_alignment
+from fairseq_parp.retrieval.labels import read_objects
 
 SMALL = {"test": 6, "valid": 4, "train": 6}
 
@@ -24,11 +25,6 @@ def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("grounded") / "my demo"
     grounded.demo(out, sizes=SMALL, updates=2)
     return out
-
-
-@pytest.fixture(scope="module")
-def words(demonstrated: Path) -> list[Word]:
-    return [word for split in SMALL for word in read_words(demonstrated / "scenes" / f"words.{split}.tsv")]
 
 
 def test_splits_share_neither_pairs_nor_voices_but_every_object() -> None:
@@ -79,21 +75,25 @@ def test_times_of_words_are_those_of_their_sound() -> None:
     assert words[-1].end <= len(audio) / SAMPLE_RATE
 
 
-def test_every_object_of_a_caption_has_a_time_and_a_box(demonstrated: Path, words: list[Word]) -> None:
-    lines = (demonstrated / "scenes" / "transcripts.tsv").read_text().splitlines()
+def test_every_word_of_a_caption_has_a_time_and_every_object_a_box(demonstrated: Path) -> None:
+    made = demonstrated / "scenes"
+    lines = (made / "transcripts.tsv").read_text().splitlines()
     table = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
     assert len(table) == 6 + 4 + 2 * 6
-    assert len(words) == 2 * len(table)
+    said, shown = read_alignment(made / "words.ctm"), read_objects(made / "objects.tsv")
+    assert len(said) == len(table)
     for row in table:
-        own = [word for word in words if word.audio == demonstrated / "scenes" / row["path"]]
-        seconds = soundfile.info(own[0].audio).duration
-        assert {word.image for word in own} == {row["image"]}
-        assert (demonstrated / "scenes" / "pictures" / row["image"]).is_file()
-        assert all(0 <= word.start < word.end <= seconds for word in own)
+        own = said[Path(row["path"]).stem]
+        seconds = soundfile.info(made / row["path"]).duration
+        assert all(0 <= word.start < word.end <= seconds + 1e-3 for word in own)
+        assert all(word.end <= after.start + 1e-3 for word, after in pairwise(own))
         named = row["image"].removesuffix(".png").split("-")[1:]
-        order = [word.lower() for word in row["text"].split() if word.lower() in named]
-        assert sorted(order) == sorted(named)
-        assert own[0].end <= own[1].start
+        assert sorted(word.word for word in own if word.word in named) == sorted(named)
+        assert [word.lower() for word in row["text"].split() if word.lower() in named] == [
+            word.word for word in own if word.word in named
+        ]
+        assert sorted(each.label for each in shown[row["image"]]) == sorted(named)
+        assert (made / "pictures" / row["image"]).is_file()
 
 
 def test_the_demo_ends_with_recall_of_the_gallery_and_a_contact_sheet(demonstrated: Path) -> None:

@@ -93,25 +93,6 @@ def test_relevance_is_that_of_codes_computed_by_hand_and_is_drawn(
     assert "relevance" in capsys.readouterr().out
 
 
-def test_the_pointing_game_counts_known_hits_and_misses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = ["audio\timage\tstart\tend\tleft\ttop\tright\tbottom"]
-    for number in range(4):
-        found, boxes = best(folder, f"picture{number}", capsys)
-        order = sorted(range(len(found)), key=found.__getitem__)
-        left, top, right, bottom = boxes[order[-1] if number else order[0]]  # the first word is a miss
-        across, down = (left + right) / 2, (top + bottom) / 2
-        box = [across - 1e-4, down - 1e-4, across + 1e-4, down + 1e-4]
-        lines.append("\t".join(["data/valid-0.flac", f"picture{number}", "0.1", "0.3", *map(str, box)]))
-    words = folder / "words.tsv"
-    words.write_text("\n".join(lines) + "\n")
-    assert localise(folder, "--words", str(words), "--json") == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert (shown["words"], shown["hits"]) == (4, 3)
-    assert shown["chance"] == pytest.approx(100 / small.REGIONS)
-    assert localise(folder, "--words", str(words)) == 0
-    assert "3 of 4 (75.0 %, " in capsys.readouterr().out
-
-
 def test_a_word_is_found_by_its_name_as_by_its_times(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "words.ctm").write_text("valid-0 1 0.1 0.1 a\nvalid-0 1 0.2 0.1 Dog\nvalid-0 1 0.4 0.1 dog\n")
     at, by_name = [audio(folder), "picture2"], ["--alignment", str(folder / "words.ctm"), "--json"]
@@ -128,31 +109,29 @@ def test_a_word_is_found_by_its_name_as_by_its_times(folder: Path, capsys: pytes
     assert line.count("\n") == 1
 
 
-def test_the_pointing_game_over_a_split_is_that_over_its_words_in_a_file(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ctm, objects, words = (
-        [],
-        ["image\tobject\tleft\ttop\tright\tbottom"],
-        ["audio\timage\tstart\tend\tleft\ttop\tright\tbottom"],
-    )
-    for number in range(6):
-        found, boxes = best(folder, f"picture{number}", capsys)
-        left, top, right, bottom = boxes[found.index(max(found) if number % 2 else min(found))]
+def test_the_pointing_game_counts_known_hits_and_misses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ctm, objects = [], ["image\tobject\tleft\ttop\tright\tbottom"]
+    for number in range(4):
+        at = [str(folder / f"data/valid-{number}.flac"), f"picture{number}", "--start", "0.1", "--end", "0.3", "--json"]
+        assert localise(folder, *at) == 0
+        shown = json.loads(capsys.readouterr().out)
+        found = shown["relevance"]
+        region = found.index(max(found) if number else min(found))  # the first word is a miss
+        left, top, right, bottom = shown["boxes"][region]
         across, down = (left + right) / 2, (top + bottom) / 2
-        box = "\t".join(f"{side:.4f}" for side in (across - 1e-3, down - 1e-3, across + 1e-3, down + 1e-3))
+        box = "\t".join(f"{side:.6f}" for side in (across - 1e-3, down - 1e-3, across + 1e-3, down + 1e-3))
         ctm += [f"valid-{number} 1 0.1 0.2 thing{number}", f"valid-{number} 1 0.3 0.1 thing"]
         objects.append(f"picture{number}\tThing{number}\t{box}")
-        words.append(f"data/valid-{number}.flac\tpicture{number}\t0.1\t0.3\t{box}")
-    for name, lines in (("game.ctm", ctm), ("objects.tsv", objects), ("game.tsv", words)):
-        (folder / name).write_text("\n".join(lines) + "\n")
+    (folder / "game.ctm").write_text("\n".join(ctm) + "\n")
+    (folder / "objects.tsv").write_text("\n".join(objects) + "\n")
     split = ["--data", str(folder / "data"), "--split", "valid", "--objects", str(folder / "objects.tsv")]
-    shown = []
-    for arguments in (["--words", str(folder / "game.tsv")], [*split, "--alignment", str(folder / "game.ctm")]):
-        assert localise(folder, *arguments, "--json") == 0
-        shown.append(json.loads(capsys.readouterr().out))
-    assert shown[0] == shown[1]
-    assert shown[0]["words"] == 6
+    assert localise(folder, *split, "--alignment", str(folder / "game.ctm"), "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["words"], shown["hits"]) == (4, 3)
+    assert shown["chance"] == pytest.approx(100 / small.REGIONS)
+    assert "preferred" not in shown  # no picture has another object
+    assert localise(folder, *split, "--alignment", str(folder / "game.ctm")) == 0
+    assert "3 of 4 (75.0 %, " in capsys.readouterr().out
 
 
 def test_a_word_prefers_its_own_object_or_another_as_their_areas_have_relevance(
@@ -175,11 +154,8 @@ def test_a_word_prefers_its_own_object_or_another_as_their_areas_have_relevance(
 def test_bad_input_ends_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     features = Features(folder / "data/images.safetensors")
     write_features(folder / "plain.safetensors", features.ids, torch.randn(7, 3, 6), "made up")
-    (folder / "short.tsv").write_text("audio\timage\n")
-    head = "audio\timage\tstart\tend\tleft\ttop\tright\tbottom\n"
-    (folder / "after.tsv").write_text(f"{head}data/valid-0.flac\tpicture1\t0.1\t90\t0\t0\t1\t1\n")
-    (folder / "text.tsv").write_text(f"{head}data/valid-0.flac\tpicture1\tsoon\t1\t0\t0\t1\t1\n")
-    (folder / "none.tsv").write_text(head)
+    (folder / "nothing.ctm").write_text("valid-1 1 0.1 0.2 nothing\n")
+    (folder / "boxes.tsv").write_text("image\tobject\tleft\ttop\tright\tbottom\npicture1\tdog\t0\t0\t1\t1\n")
     segment = ["--start", "0.1", "--end", "0.3"]
     cases: list[tuple[list[str], str, str]] = [
         ([audio(folder), "picture1", *segment], "plain.safetensors", "has no boxes"),
@@ -191,11 +167,20 @@ def test_bad_input_ends_in_one_line(folder: Path, capsys: pytest.CaptureFixture[
         ([audio(folder), "picture1", "--word", "dog", *segment], "", "name WAV, IMAGE and --word"),
         (["--data", str(folder / "data")], "", "or --data and --objects"),
         (["--data", str(folder / "data"), "--objects", "o.tsv"], "", "--alignment=None: is needed"),
-        (["--words", str(folder / "absent.tsv")], "", "cannot be read (FileNotFoundError"),
-        (["--words", str(folder / "short.tsv")], "", "lacks the column(s) start, end"),
-        (["--words", str(folder / "after.tsv")], "", "after.tsv:2: start and end='0.1 to 90'"),
-        (["--words", str(folder / "text.tsv")], "", "text.tsv:2"),
-        (["--words", str(folder / "none.tsv")], "", "needs a word whose object has a box"),
+        (
+            [
+                "--data",
+                str(folder / "data"),
+                "--split",
+                "valid",
+                "--objects",
+                str(folder / "boxes.tsv"),
+                "--alignment",
+                str(folder / "nothing.ctm"),
+            ],
+            "",
+            "needs a word whose object has a box",
+        ),
     ]
     for arguments, images, named in cases:
         assert localise(folder, *arguments, images=images or "data/images.safetensors") == 2
