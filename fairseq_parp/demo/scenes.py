@@ -93,8 +93,8 @@ def write(out: Path, scenes: Sequence[Scene], seed: int) -> None:
 
     - ``pictures/``: a PNG file at each image's id, and the attribution that OpenMoji's licence asks for;
     - ``audio/`` and ``transcripts.tsv``: the captions, as ``fairseq-parp manifest table`` reads them;
-    - ``words.ctm`` and ``objects.tsv``: when each word is said and where each object is drawn, as ``fairseq-parp codes``
-      and ``localise`` read them.
+    - ``words.ctm`` and ``objects.tsv``: when each word is said and where each object is drawn, as ``fairseq-parp
+      codes`` and ``localise`` read them.
 
     Raises:
         MissingToolError: eSpeak NG, Pillow or OpenMoji is not installed.
