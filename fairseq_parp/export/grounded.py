@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
 from fairseq_parp.compat.no_eval import building
+from fairseq_parp.errors import CheckpointError, absolute
 
 logger = logging.getLogger(__name__)
 
-GROUNDED = "grounded_wav2vec2"
+GROUNDED, _WRITTEN = "grounded_wav2vec2", "grounded_text"
 _PARTS = ("grounded.", "encoder.cls")
 
 
-def is_grounded(state: Mapping[str, Any]) -> bool:
-    """Return whether a checkpoint holds a grounded model."""
-    cfg = state.get("cfg")
-    return cfg is not None and cfg["model"].get("_name") == GROUNDED
+def is_grounded(state: Mapping[str, Any], path: str | Path) -> bool:
+    """Return whether a checkpoint holds a grounded model.
+
+    Raises:
+        CheckpointError: it holds one of written captions.
+    """
+    name = None if state.get("cfg") is None else state["cfg"]["model"].get("_name")
+    if name == _WRITTEN:
+        raise CheckpointError(absolute(path), f"holds the model {name}, which has no encoder of speech to export")
+    return bool(name == GROUNDED)
 
 
 def plain_encoder(state: Mapping[str, Any]) -> dict[str, Any]:

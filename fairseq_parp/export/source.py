@@ -56,7 +56,7 @@ class Source:
         load_plugin()
         state = read(path)
         state["model"] = merged(str(path), state["model"])
-        if is_grounded(state):
+        if is_grounded(state, path):
             state = plain_encoder(state)
         return cls(Path(path), state, encoder_config(state))
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
-from fairseq_parp.errors import ManifestError
+from fairseq_parp.errors import ManifestError, absolute
 from fairseq_parp.grounded.words import PADDING, Words
 from fairseq_parp.manifests.reading import read_lines
 from fairseq_parp.training.captioned import EveryCaption
@@ -94,6 +94,9 @@ def read_texts(file: Path) -> list[str]:
     Raises:
         ManifestError: it is not there or cannot be used.
     """
+    if not file.is_file():
+        way_out = "is not there: the folder has no written captions; model._name=grounded_wav2vec2 takes spoken ones"
+        raise ManifestError([f"{absolute(file)}: {way_out}"])
     lines, problems = read_lines(file)
     if problems:
         raise ManifestError(problems)

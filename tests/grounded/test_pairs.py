@@ -116,6 +116,8 @@ def test_a_word_of_a_text_is_found_in_a_clip_by_its_name(
         line = capsys.readouterr().err
         assert named in line
         assert line.count("\n") == 1
+    assert cli.main(["export", at[1], "--to", "fairseq", "-o", str(folder / "exported")]) == 2
+    assert "holds the model grounded_text, which has no encoder of speech" in capsys.readouterr().err
     codes = ["codes", at[1], "--data", str(folder / "data"), "--split", "valid"]
     assert cli.main([*codes, "--alignment", "x.ctm"]) == 2
     assert "is for spoken captions alone" in capsys.readouterr().err
@@ -142,7 +144,7 @@ def test_bad_keys_end_in_one_line(case: str, written: tuple[dict[str, Any], Path
 
 
 FILES = {
-    "no texts": ("train.wrd", None, "train.wrd: No such file"),
+    "no texts": ("train.wrd", None, "train.wrd: is not there: the folder has no written captions"),
     "a text without a word": ("valid.wrd", "a dog\n...\n" + "a cat\n" * 6, "valid.wrd:2: has no word"),
     "fewer pictures": ("train.img", "train0\n", "train.img: has 1 lines; train.wrd has 42 captions"),
     "no pictures": ("train.img", None, "train.img: is not there: the folder has captions alone"),
