@@ -39,7 +39,7 @@ def make(folder: Path, captions: str, pictures: str, copies: int = 4) -> Path:
     splits = {"train": pairs[24:] * copies, "valid": pairs[:4] * 2, "test": pairs[4:24]}
     places = QUARTERS if pictures == "pictures" else spans(FRAMES)
     ids, features, objects = [], [], ["image\tobject\tleft\ttop\tright\tbottom"]
-    folder.mkdir(parents=True)
+    (folder / "audio").mkdir(parents=True)
     for split, chosen in splits.items():
         names, texts, lines, times = [], [], [str(folder.absolute())], []
         for number, pair in enumerate(chosen):
@@ -56,7 +56,8 @@ def make(folder: Path, captions: str, pictures: str, copies: int = 4) -> Path:
             if captions == "text":
                 texts.append(chance.choice(PATTERNS).format(*(THINGS[thing] for thing in said)))
             else:
-                lines.append(f"{names[-1]}.flac\t{_speak(folder / f'{names[-1]}.flac', said, chance)}")
+                path = f"audio/{names[-1]}.flac"  # fairseq takes every file valid* beside the manifests for a split
+                lines.append(f"{path}\t{_speak(folder / path, said, chance)}")
                 times += [
                     f"{names[-1]} 1 {SECONDS * place:.2f} {SECONDS} {THINGS[thing]}" for place, thing in enumerate(said)
                 ]
