@@ -36,6 +36,7 @@ RUNS = {
     "scenarios_small": (15, 22),  # three seeds of vgs_plus and of two orders
     "grounded_parp_encoders": (5, 7),
     "grounded_parp": (36, 36),  # 6 encoders x (dense, parp) x 3 seeds
+    "cmcm_small": (12, 12),  # 4 variants x 3 seeds
     "glue": (49, 49),  # 7 tasks x (dense, 3 methods x 2 sparsities)
 }
 
