@@ -10,7 +10,7 @@ from setuptools import Extension, find_packages, setup
 # them, this package must not replace them by another distribution, version or CUDA build. The extra
 # "fairseq" names the right distribution; `make setup` builds a whole environment from constraints.txt.
 REQUIRES = ["editdistance", "jiwer", "numpy", "omegaconf", "rich", "safetensors", "scipy", "shtab", "soundfile"]
-REQUIRES += ["soxr", "tqdm"]
+REQUIRES += ["soxr", "tqdm", "xxhash"]
 
 EXTRAS = {
     "fairseq": ['fairseq-fixed; python_version >= "3.11"', 'fairseq==0.12.2; python_version < "3.11"', "torch"],

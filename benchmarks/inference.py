@@ -132,13 +132,13 @@ def in_onnx_runtime(setting: Setting) -> Run:
     return lambda source: session.run(None, {name: source.numpy()})[0]
 
 
-def in_openvino(setting: Setting) -> Run:
+def in_openvino(setting: Setting, precision: str = "f32") -> Run:
     """Export, and load with OpenVINO."""
     import openvino
 
     core = openvino.Core()
     # Left alone it computes in bfloat16 where the processor can.
-    alike = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    alike = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
     compiled = core.compile_model(core.read_model(_exported(setting)), "CPU", alike)
     return lambda source: compiled(source.numpy())[0]
 
@@ -157,5 +157,6 @@ ENGINES: dict[str, tuple[Sequence[str], Callable[[Setting], Run]]] = {
     "torch.sparse CSR": ((), in_csr),
     "ONNX Runtime": (("onnx", "onnxscript", "onnxruntime"), in_onnx_runtime),
     "OpenVINO": (("onnx", "onnxscript", "openvino"), in_openvino),
+    "OpenVINO bf16": (("onnx", "onnxscript", "openvino"), functools.partial(in_openvino, precision="bf16")),
 }
 """What each engine needs beside torch, and how it takes the model."""

@@ -4,6 +4,6 @@ Data flows one way: archives (is the file whole?) -> pickles (what does it ask f
 checkpoint?).
 """
 
-from fairseq_parp.checkpoints.reading import load, read, require_whole
+from fairseq_parp.checkpoints.reading import load, load_into, read, require_whole
 
-__all__ = ["load", "read", "require_whole"]
+__all__ = ["load", "load_into", "read", "require_whole"]

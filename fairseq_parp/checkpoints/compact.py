@@ -1,36 +1,85 @@
 """A sparse checkpoint as one safetensors file: the bits of each sparse tensor's mask, and the values that are kept.
 
-Layout, version 1. A dense tensor ``X`` is stored as ``X``. A tensor ``X`` with at least :data:`MIN_ZEROS` zeros is two:
+Layout, version 2. The tensors of the model stand one after another, in the order of ``tensors`` in the content, within
+few tensors of the file:
 
-- ``X.bitmask``: uint8, ``ceil(n / 8)`` bytes, lowest bit first, 1 where a value is kept.
-- ``X.values``: the kept values, flat, in order.
+- ``values.F32``, ``values.F16``, ...: flat, the values of all tensors of one type. A tensor with at least
+  :data:`MIN_ZEROS` zeros has a mask, and its kept values are here; of any other tensor, all values.
+- ``bitmask``: uint8, ``ceil(n / 8)`` bytes for each tensor with a mask, lowest bit first, 1 where a value is kept.
+- ``content``: uint8, JSON in UTF-8, compressed by zlib: ``tensors`` (of each its name, type, shape, and whether it has
+  a mask), config, symbols of the dictionary, pruning.
 
 A value is kept unless all its bits are 0: -0.0 is kept, and everything comes back bit for bit. The metadata has
-``format``, ``content`` (JSON: shapes, config, symbols of the dictionary, pruning) and ``sha256`` of the content and of
-all tensors in the order of their names.
+``format`` and ``xxh3_128``: the checksum of the whole file, where 32 zeros take the checksum's own place.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
-from typing import IO, Any
+import math
+import mmap
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, NamedTuple
 
+import numpy as np
 import torch
+import xxhash
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fairseq_parp.sparsity import kernels, masking
-from fairseq_parp.sparsity.masks import require_bits
+from fairseq_parp.errors import ExportError
+from fairseq_parp.sparsity.expansion import expand
+from fairseq_parp.sparsity.kernels import INTEGERS
 from fairseq_parp.sparsity.packing import pack, pack_nonzero
 from fairseq_parp.sparsity.upgrade import MARKER, VERSION
 
-FORMAT = "fairseq_parp.compact.1"
+FORMAT = "fairseq_parp.compact.2"
 MIN_ZEROS = 0.1
 """Share of zeros from which on a mask is stored: its bits take a 32nd of fp32 values, a 16th of half ones."""
 
 MAX_HEADER = 100_000_000
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Bytes of the header, and of the content."""
+
+TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+"""Types of tensors, by their names in safetensors."""
+
+_NAMES = {dtype: name for name, dtype in TYPES.items()}
+_CHECKSUM, _UNSET = "xxh3_128", b"0" * 32
+_DAMAGES = (
+    KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+    zlib.error, json.JSONDecodeError, UnicodeDecodeError,
+)  # fmt: skip
+"""What a header or a content raises that is not of this layout."""
+
+Bytes = NDArray[np.uint8]
+
+
+class Listed(NamedTuple):
+    """A tensor of the model, as the content lists it."""
+
+    name: str
+    kind: str
+    shape: Sequence[int]
+    masked: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its type."""
+        return TYPES[self.kind]
+
+    @property
+    def width(self) -> int:
+        """Bytes of an element."""
+        return _width(self.dtype)
+
+    @property
+    def run(self) -> str:
+        """The tensor of the file that has its values."""
+        return f"values.{self.kind}"
 
 
 def is_compact(file: IO[bytes]) -> bool:
@@ -47,44 +96,106 @@ def encode(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> bytes:
     Args:
         tensors: of the model, by name.
         content: plain values to keep beside them.
+
+    Raises:
+        ExportError: a tensor is of a type that is not in :data:`TYPES`.
     """
-    from safetensors.torch import save
-
-    shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
-    stored: dict[str, Tensor] = {}
+    runs: dict[str, list[Tensor]] = {}
+    listed = []
     for name, tensor in tensors.items():
-        flat = tensor.detach().contiguous().view(-1)
-        kept = flat.view(_BITS[flat.element_size()]) != 0
-        if flat.is_floating_point() and int(kept.sum()) <= (1 - MIN_ZEROS) * flat.numel():
-            stored |= {f"{name}.bitmask": pack(kept), f"{name}.values": flat[kept]}
-        else:
-            stored[name] = flat.view(tensor.shape).clone()
-    text = json.dumps({**content, "shapes": shapes}, ensure_ascii=False)
-    return bytes(save(stored, {"format": FORMAT, "content": text, "sha256": checksum(text, stored)}))
+        if tensor.dtype not in _NAMES:
+            raise ExportError(f"{name} is of type {tensor.dtype}; a compact file holds {', '.join(TYPES)}")
+        flat = _flat(tensor.detach().contiguous())
+        kept = flat.view(INTEGERS[flat.element_size()]) != 0
+        masked = flat.is_floating_point() and int(kept.sum()) <= (1 - MIN_ZEROS) * flat.numel()
+        each = Listed(name, _NAMES[flat.dtype], list(tensor.shape), masked)
+        listed.append(each)
+        runs.setdefault(each.run, []).append(flat[kept] if masked else flat)
+        if masked:
+            runs.setdefault("bitmask", []).append(pack(kept))
+    text = json.dumps({**content, "tensors": listed}, ensure_ascii=False, separators=(",", ":"))
+    runs["content"] = [torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)]
+    return _file(runs)
 
 
-def decode(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def decode(data: bytes | mmap.mmap) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return tensors and content of a file.
 
     Raises:
         ValueError: it is truncated or altered, or no compact checkpoint.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
+    stored = Stored(data)
+    return dict(stored.tensors()), stored.content
 
-    length = int.from_bytes(data[:8], "little")
+
+def mapped(file: IO[bytes]) -> bytes | mmap.mmap:
+    """Return the content of an open file; of one on a disk, its pages in the cache, without copying them."""
     try:
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-        stored = load(data)
-        text, written, form = metadata["content"], metadata["sha256"], metadata["format"]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"truncated, damaged or no compact checkpoint ({type(error).__name__}: {error})") from None
-    if form != FORMAT:
-        raise ValueError(f"format {form!r}, expected {FORMAT!r}")
-    if checksum(text, stored) != written:
-        raise ValueError("altered: its SHA-256 is not the one that was written")
-    content = dict(json.loads(text))
-    return {name: _whole(name, tuple(shape), stored) for name, shape in content.pop("shapes").items()}, content
+        number = file.fileno()
+    except (AttributeError, OSError):  # in memory
+        return file.read()
+    ahead = getattr(mmap, "MAP_POPULATE", 0)  # all pages at once take a fifth of the time of one after another
+    return mmap.mmap(number, 0, flags=mmap.MAP_PRIVATE | ahead, prot=mmap.PROT_READ)
+
+
+class Stored:
+    """A file whose checksum is right.
+
+    Attributes:
+        content: plain values beside the tensors.
+        listed: the model's tensors, in their order.
+
+    Raises:
+        ValueError: the file is truncated or altered, or no compact checkpoint.
+    """
+
+    def __init__(self, data: bytes | mmap.mmap) -> None:
+        try:
+            self._left = _runs(data)
+            self.content = _content(self._left.pop("content"))
+            self.listed = [_listed(*each) for each in self.content.pop("tensors")]
+        except _DAMAGES as error:
+            raise ValueError(f"damaged, or no compact checkpoint ({type(error).__name__}: {error})") from None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the model's tensors, by name."""
+        return {each.name: tuple(each.shape) for each in self.listed}
+
+    def tensors(self, into: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Yield the tensors by name; once.
+
+        Args:
+            into: tensors of the same names and shapes, which take the values; new ones by default.
+
+        Raises:
+            ValueError: the masks and values are not those of the tensors that the content lists.
+        """
+        for each in self.listed:
+            yield each.name, self._next(each, None if into is None else into[each.name].detach())
+        if any(left.size for left in self._left.values()):
+            raise ValueError("damaged: it has more values than its tensors")
+
+    def _next(self, each: Listed, into: Tensor | None) -> Tensor:
+        size = math.prod(each.shape)
+        taken = self._cut("bitmask", -(-size // 8)) if each.masked else self._cut(each.run, size * each.width)
+        fits = into is not None and into.dtype == each.dtype and into.device.type == "cpu" and into.is_contiguous()
+        whole = into if into is not None and fits else torch.empty(tuple(each.shape), dtype=each.dtype)
+        if each.masked:
+            if size % 8 and int(taken[-1]) >> size % 8:
+                raise ValueError(f"damaged: the mask of {each.name} has other bits than its shape {each.shape}")
+            used = expand(whole, taken, self._left[each.run])
+            self._cut(each.run, used * each.width)
+        else:
+            _flat(whole).view(torch.uint8).numpy()[:] = taken
+        return whole if into is None or fits else into.copy_(whole)
+
+    def _cut(self, run: str, size: int) -> Bytes:
+        left = self._left[run]
+        if len(left) < size:
+            raise ValueError(f"damaged: {run} has fewer bytes than its tensors")
+        self._left[run] = left[size:]
+        return left[:size]
 
 
 def pruning_state(tensors: Mapping[str, Tensor], config: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
@@ -95,29 +206,68 @@ def pruning_state(tensors: Mapping[str, Tensor], config: Mapping[str, Any], name
     return {"compact": {"pruning": state}}
 
 
-def _whole(name: str, shape: tuple[int, ...], stored: Mapping[str, Tensor]) -> Tensor:
-    if name in stored:
-        if tuple(stored[name].shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(stored[name].shape)}, its header names {shape}")
-        return stored[name]
-    try:
-        bits, values = stored[f"{name}.bitmask"], stored[f"{name}.values"]
-    except KeyError as error:
-        raise ValueError(f"has no tensor {error}") from None
-    require_bits("the file", name, bits, shape)
-    whole = torch.ones(shape, dtype=values.dtype)
-    # three compiled passes: zeros where a value belongs, the values in their places, zeros in all others
-    masking.apply_mask({name: whole}, {name: ~bits})
-    kernel = kernels.choose([whole])
-    kernel.scatter([(kernel.flat(whole), kernel.flat(values))])
-    masking.apply_mask({name: whole}, {name: bits})
-    return whole
+def _flat(tensor: Tensor) -> Tensor:
+    """Return a flat view with stride 1 of contiguous memory; one element can have any stride before."""
+    return tensor.as_strided((tensor.numel(),), (1,))
 
 
-def checksum(text: str, stored: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256, in hexadecimal, of a text and of all tensors in the order of their names."""
-    found = hashlib.sha256(text.encode())
-    for name in sorted(stored):
-        found.update(name.encode())
-        found.update(stored[name].contiguous().view(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+def _file(runs: Mapping[str, Sequence[Tensor]]) -> bytes:
+    """Return flat tensors as a safetensors file; the parts of each stand one after another."""
+    header: dict[str, Any] = {"__metadata__": {"format": FORMAT, _CHECKSUM: _UNSET.decode()}}
+    parts, end = [], 0
+    for name, run in sorted(runs.items(), key=lambda item: (-item[1][0].element_size(), item[0])):  # all are aligned
+        parts += [part.view(torch.uint8).numpy().data for part in run]
+        size = sum(map(len, run))
+        start, end = end, end + size * run[0].element_size()
+        header[name] = {"dtype": _NAMES[run[0].dtype], "shape": [size], "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    head = len(text).to_bytes(8, "little") + text
+    return b"".join([head.replace(_UNSET, _checksum(head, *parts), 1), *parts])
+
+
+def _runs(data: bytes | mmap.mmap) -> dict[str, Bytes]:
+    """Return the file's tensors as bytes, of a file whose checksum is right."""
+    view = memoryview(data)
+    start = 8 + int.from_bytes(view[:8], "little")
+    head = bytes(view[:start])
+    header = json.loads(head[8:])
+    metadata = header.pop("__metadata__")
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"format {metadata['format']!r}, expected {FORMAT!r}: export the checkpoint again")
+    written = str(metadata[_CHECKSUM]).encode()
+    if _checksum(head.replace(written, _UNSET, 1), view[start:]) != written:
+        raise ValueError("truncated or altered: its checksum is not the one that was written")
+    payload = np.frombuffer(view[start:], np.uint8)
+    found = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        if not 0 <= start <= end <= payload.size or start % _width(TYPES[entry["dtype"]]):
+            raise ValueError(f"damaged: its tensor {name} is at {start} to {end} of {payload.size} bytes")
+        found[name] = payload[start:end]
+    return found
+
+
+def _checksum(*parts: Any) -> bytes:
+    found = xxhash.xxh3_128()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest().encode()
+
+
+def _width(dtype: torch.dtype) -> int:
+    return torch.empty(0, dtype=dtype).element_size()
+
+
+def _content(compressed: Bytes) -> dict[str, Any]:
+    unpacking = zlib.decompressobj()
+    text = unpacking.decompress(compressed.data, MAX_HEADER)
+    if not unpacking.eof:
+        raise ValueError(f"damaged: its content does not end, or has over {MAX_HEADER} bytes")
+    return dict(json.loads(text))
+
+
+def _listed(name: str, kind: str, shape: Sequence[int], masked: bool) -> Listed:
+    if not isinstance(name, str) or kind not in TYPES or any(type(size) is not int or size < 0 for size in shape):
+        raise ValueError(f"damaged: it lists a tensor {name!r} of type {kind!r} and shape {shape!r}")
+    return Listed(name, kind, shape, masked)

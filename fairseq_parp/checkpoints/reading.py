@@ -14,7 +14,7 @@ from fairseq_parp.checkpoints import compact
 from fairseq_parp.checkpoints.archives import DamagedError, inspect
 from fairseq_parp.checkpoints.contents import require_fairseq
 from fairseq_parp.checkpoints.pickles import RefusedError
-from fairseq_parp.errors import MaskError, UnreadableCheckpointError, absolute, first_line
+from fairseq_parp.errors import CheckpointError, MaskError, UnreadableCheckpointError, absolute, first_line, listing
 from fairseq_parp.kinds import no_checkpoint
 
 _DICTIONARY = "fairseq.data.dictionary.Dictionary"
@@ -86,11 +86,45 @@ def load(
 def _compact(source: IO[bytes], shown: str, with_fairseq: bool, require: Callable[[Any], None]) -> dict[str, Any]:
     """Read a compact checkpoint as the one that it was made from, without optimizer and random states."""
     try:
-        state = rebuilt(*compact.decode(source.read()), with_fairseq=with_fairseq)
+        state = rebuilt(*compact.decode(compact.mapped(source)), with_fairseq=with_fairseq)
         require(state)
     except (ValueError, KeyError, TypeError, RefusedError, MaskError) as error:
         raise UnreadableCheckpointError(shown, f"not a compact checkpoint that can be used ({error})") from None
     return state
+
+
+def load_into(tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Fill the tensors of a built model from a compact checkpoint, in one pass and without further memory.
+
+    Args:
+        tensors: all of the model, by name, as ``model.state_dict()`` returns them.
+        path: of the file.
+
+    Raises:
+        CheckpointError: there is no such file, or it is no compact checkpoint, or damaged; its tensors have other names
+            or shapes.
+    """
+    shown = absolute(str(path))
+    if reason := no_checkpoint(path):
+        raise UnreadableCheckpointError(shown, reason)
+    try:
+        with Path(path).open("rb") as file, torch.no_grad():
+            stored = compact.Stored(compact.mapped(file))
+            _require_tensors(tensors, stored.shapes, shown)
+            for _ in stored.tensors(tensors):
+                pass
+    except ValueError as error:
+        raise UnreadableCheckpointError(shown, f"not a compact checkpoint that can be used ({error})") from None
+
+
+def _require_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], shown: str) -> None:
+    if tensors.keys() != shapes.keys():
+        lacks = listing(sorted(tensors.keys() - shapes.keys()), 3) or "none"
+        adds = listing(sorted(shapes.keys() - tensors.keys()), 3) or "none"
+        raise CheckpointError(shown, f"of another model: it lacks the tensors {lacks}, and has {adds} in addition")
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != shapes[name]:
+            raise CheckpointError(shown, f"{name} has shape {shapes[name]}, the model's has {tuple(tensor.shape)}")
 
 
 def rebuilt(tensors: dict[str, Tensor], content: Mapping[str, Any], *, with_fairseq: bool = True) -> dict[str, Any]:

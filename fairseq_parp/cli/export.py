@@ -19,6 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--audio", metavar="FILE", nargs="+", default=[],
         help="recordings to compare export and checkpoint on (default: three sentences of the demo's voice)",
     )  # fmt: skip
+    parser.add_argument(
+        "--results", metavar="FILE", nargs="+", default=[],
+        help="generate-SUBSET.txt that fairseq-generate wrote of CKPT: its UER and WER stand in the model card",
+    )  # fmt: skip
     parser.add_argument("--fp16", action="store_true", help="store half precision (compact alone)")
     parser.add_argument("--force", action="store_true", help="replace an existing folder")
 
@@ -34,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     done = export(
         arguments.checkpoint, arguments.to, arguments.out, arguments.audio,
-        force=arguments.force, fp16=arguments.fp16, progress=progress,
+        results=arguments.results, force=arguments.force, fp16=arguments.fp16, progress=progress,
     )  # fmt: skip
     for name, difference in done.differences.items():
         print(f"{name}: largest difference of outputs {difference:.2g}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import platform
 import re
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+
+from fairseq_parp import __version__
 
 # Name on PyPI and name to import, in the order of the report.
 LIBRARIES = {
@@ -26,6 +30,7 @@ LIBRARIES = {
     "scipy": "scipy",
     "soxr": "soxr",
     "tqdm": "tqdm",
+    "xxhash": "xxhash",
     "flashlight-text": "flashlight.lib.text",
     "torchaudio": "torchaudio",
     "fairseq": "fairseq",
@@ -105,6 +110,15 @@ def fairseq_distributions() -> dict[str, str]:
     """Return name and version of every installed distribution that holds a fairseq."""
     names = sorted(set(metadata.packages_distributions().get("fairseq", [])))
     return {name: metadata.version(name) for name in names}
+
+
+@lru_cache
+def versions() -> str:
+    """Return the versions that a result depends on, in one line."""
+    fairseq = [f"{name} {number}" for name, number in fairseq_distributions().items()]
+    torch = try_import("torch")[0]
+    others = [f"torch {getattr(torch, '__version__', 'unknown')}", f"Python {platform.python_version()}"]
+    return ", ".join([*fairseq, *others, f"fairseq_parp {__version__}"])
 
 
 def with_origin(fairseq: Library, distributions: dict[str, str]) -> Library:

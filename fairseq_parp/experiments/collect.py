@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import re
 import shlex
 from collections.abc import Sequence
-from functools import lru_cache
 from os.path import relpath
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from fairseq_parp import __version__, checkpoints
-from fairseq_parp.environment.libraries import fairseq_distributions
+from fairseq_parp import checkpoints
+from fairseq_parp.environment.libraries import versions
 from fairseq_parp.experiments.plan import Plan
 from fairseq_parp.experiments.progress import Progress
 from fairseq_parp.experiments.results import ResultRow
@@ -82,7 +78,7 @@ def _row(plan: Plan, run: Run, outcome: Outcome, split: str) -> ResultRow:
         decoded=relpath(decoded, plan.out),
         pretrained_mask=relpath(outcome.mpi.product, plan.out) if outcome.mpi else "",
         command=shlex.join(outcome.train.argv),
-        versions=_versions(),
+        versions=versions(),
         variant=run.variant,
         trained=trained,
         parameters=parameters,
@@ -111,10 +107,3 @@ def _trained(checkpoint: Path) -> tuple[int | None, int | None]:
     extra = checkpoints.read(checkpoint, with_fairseq=False).get("extra_state") or {}
     kinds = next((each["adapters"] for each in extra.values() if isinstance(each, dict) and "adapters" in each), None)
     return (None, None) if kinds is None else (sum(kinds["trained"].values()), kinds["size"])
-
-
-@lru_cache
-def _versions() -> str:
-    fairseq = [f"{name} {number}" for name, number in fairseq_distributions().items()]
-    others = [f"torch {torch.__version__}", f"Python {platform.python_version()}", f"fairseq_parp {__version__}"]
-    return ", ".join(fairseq + others)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fairseq_parp import __version__
 from fairseq_parp.export.papers import PAPERS
+from fairseq_parp.export.provenance import Results, training
 from fairseq_parp.export.source import Source
 from fairseq_parp.mask_files.reading import saved_pruning
 
@@ -27,7 +28,12 @@ _GAIN = {"compact": "Zeros are not stored. They make the model no faster: the lo
 
 
 def card(
-    source: Source, target: str, differences: Mapping[str, float], lost: Sequence[str], changed: tuple[int, int] | None
+    source: Source,
+    target: str,
+    differences: Mapping[str, float],
+    lost: Sequence[str],
+    changed: tuple[int, int] | None,
+    results: Results = (),
 ) -> str:
     """Return the card as Markdown: source, sparsity as counted, what was compared, what to know in use.
 
@@ -37,6 +43,7 @@ def card(
         differences: the largest difference of outputs, by what was compared.
         lost: what the export lacks, one line each.
         changed: how many texts of a padded batch are others than alone, and of how many; None if batches change none.
+        results: error rates of the checkpoint.
     """
     rows = [f"| {part} | {zeros} of {size} | {zeros / size:.4f} |" for part, (zeros, size) in _zeros(source).items()]
     compared = [f"- {name}: largest difference of outputs {value:.2g}" for name, value in differences.items()]
@@ -47,6 +54,7 @@ def card(
         f"Written by `fairseq-parp export` {__version__} from a fairseq checkpoint of {source.encoder.family}"
         + (f", finetuned on {len(source.symbols) - 4} symbols (`{source.labels}`)." if source.finetuned else "."), "",
         "## Use", "", f"`{_USE[target]}`", "", *_notes(source, target, changed), "",
+        "## Training", "", *training(source, results), "",
         "## Pruning", "", _method(source), "", *_papers(source),
         "| layer | zeros | sparsity |", "|---|---|---|", *rows, "",
         _GAIN.get(target, _NO_GAIN), "",

@@ -16,6 +16,7 @@ from fairseq_parp.checkpoints.finetuned import task_of
 from fairseq_parp.errors import CheckpointError, ConfigError, ExportError, absolute
 from fairseq_parp.export.audio import Batch, batch, check_audio
 from fairseq_parp.export.card import card
+from fairseq_parp.export.provenance import scored
 from fairseq_parp.export.source import Source
 from fairseq_parp.export.targets import TARGETS, Target
 
@@ -46,6 +47,7 @@ def export(
     out: str | Path,
     audio: Sequence[str | Path] = (),
     *,
+    results: Sequence[str | Path] = (),
     force: bool = False,
     fp16: bool = False,
     progress: Callable[[str], None] = lambda _step: None,
@@ -57,6 +59,7 @@ def export(
         target: a key of :data:`~fairseq_parp.export.targets.TARGETS`.
         out: folder to make.
         audio: files to compare both on; without any, the demo's voice speaks three sentences.
+        results: files that fairseq-generate wrote of the checkpoint, for the error rates in the model card.
         force: replace ``out`` where it is there.
         fp16: store half precision; for ``compact`` alone.
         progress: is called with the name of each step before it.
@@ -67,6 +70,7 @@ def export(
         ConfigError: the target does not exist or has no fp16, or the folder is there.
         ExportError: the export differs from the checkpoint; nothing is left of it.
         MissingToolError: a library of the target is not installed.
+        ResultsError: a file of ``results`` is not what fairseq-generate writes.
     """
     if target not in TARGETS:
         raise ConfigError("--to", target, f"must be one of {', '.join(TARGETS)}")
@@ -79,6 +83,7 @@ def export(
         )
     module = importlib.import_module(f"fairseq_parp.export.to_{target}")
     progress("reading the checkpoint")
+    rates = scored(results)
     source = Source.open(checkpoint)
     _require_no_classifier(source)
     source = source.halved() if fp16 else source
@@ -91,7 +96,7 @@ def export(
         promise = TARGETS[target]._replace(tolerance=HALF_TOLERANCE) if fp16 else TARGETS[target]
         found = _compared(source, promise, lambda batches: module.outputs(source, place, batches), utterances)
         changed = None if TARGETS[target].alone else changed_texts(source, utterances)
-        (place / "README.md").write_text(card(source, target, found, lost, changed), encoding="utf-8")
+        (place / "README.md").write_text(card(source, target, found, lost, changed, rates), encoding="utf-8")
     return Exported(folder, found, zeros, lost)
 
 

@@ -12,6 +12,7 @@ order of their names.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,7 +23,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq_parp.checkpoints.compact import checksum
 from fairseq_parp.checkpoints.finetuned import CTC_HEAD
 from fairseq_parp.errors import MaskError, PartError, first_line
 from fairseq_parp.files import write_whole
@@ -149,6 +149,15 @@ class Part:
             if len(self.tensors[name]) != len(self.content["symbols"]):
                 rows, symbols = len(self.tensors[name]), len(self.content["symbols"])
                 raise ValueError(f"its dictionary disagrees with its head: {symbols} symbols, {rows} rows of {name}")
+
+
+def checksum(text: str, stored: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256, in hexadecimal, of a text and of all tensors in the order of their names."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(stored):
+        found.update(name.encode())
+        found.update(stored[name].contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _require_format(path: str | Path, form: object) -> None:

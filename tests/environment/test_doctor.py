@@ -21,7 +21,8 @@ class Site:
 
     def __init__(self, folder):
         self.folder = folder
-        for name in ("numpy", "soundfile", "editdistance", "jiwer", "rich", "safetensors", "scipy", "soxr", "tqdm"):
+        names = ("numpy", "soundfile", "editdistance", "jiwer", "rich", "safetensors", "scipy", "soxr", "tqdm")
+        for name in (*names, "xxhash"):
             self.add(name, "1.26.0")
         self.add("torch", "2.13.0", TORCH)
         self.add("hydra-core", "1.3.2")

@@ -17,14 +17,13 @@ from harmless import require_harmless
 from safetensors.torch import save
 
 from fairseq_parp import checkpoints, cli
-from fairseq_parp.checkpoints.compact import checksum
 from fairseq_parp.errors import CheckpointError, PartError
 from fairseq_parp.export.exporting import export
 from fairseq_parp.files import sha256
 from fairseq_parp.mask_files.reading import read_mask
 from fairseq_parp.parts.applying import apply
 from fairseq_parp.parts.extracting import extract
-from fairseq_parp.parts.part import Part
+from fairseq_parp.parts.part import Part, checksum
 from fairseq_parp.sparsity import MaskSet
 
 pytestmark = pytest.mark.filterwarnings("ignore")
