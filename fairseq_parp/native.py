@@ -7,7 +7,7 @@ import zlib
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-PARTS = ("sparsity.kernels.passes", "decoding.prefix_search", "abx.warping")
+PARTS = ("sparsity.kernels.passes", "sparsity.kernels.expansion", "decoding.prefix_search", "abx.warping")
 """Each is a file of that name, ending in .cpp; its library comes to lie beside it."""
 
 

@@ -24,11 +24,10 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
-import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fairseq_parp.errors import ExportError
+from fairseq_parp.errors import ExportError, MissingToolError
 from fairseq_parp.sparsity.expansion import expand
 from fairseq_parp.sparsity.kernels import INTEGERS
 from fairseq_parp.sparsity.packing import pack, pack_nonzero
@@ -249,6 +248,10 @@ def _runs(data: bytes | mmap.mmap) -> dict[str, Bytes]:
 
 
 def _checksum(*parts: Any) -> bytes:
+    try:
+        import xxhash  # where a file is read or written: training needs none
+    except ImportError as error:
+        raise MissingToolError(f"compact files need xxhash: pip install xxhash ({error})") from None
     found = xxhash.xxh3_128()
     for part in parts:
         found.update(part)

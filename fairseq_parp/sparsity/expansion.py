@@ -12,6 +12,9 @@ from torch import Tensor
 from fairseq_parp import native
 from fairseq_parp.sparsity.kernels import INTEGERS, compiled
 
+PART = "sparsity.kernels.expansion"
+"""Its library."""
+
 _WIDTHS = (2, 4)
 """Bytes of the elements that the compiled pass takes."""
 
@@ -69,4 +72,4 @@ def by_numpy(into: Tensor, bits: NDArray[np.uint8], values: NDArray[np.uint8]) -
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    return native.load("sparsity.kernels.passes")
+    return native.load(PART)

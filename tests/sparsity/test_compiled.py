@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from fairseq_parp import native
 from fairseq_parp.sparsity import kernels
-from fairseq_parp.sparsity.expansion import by_library, by_numpy
 from fairseq_parp.sparsity.kernels import Found, MaskChunk, MaskedCopy, ThresholdChunk, chunkwise
 from fairseq_parp.sparsity.kernels.arrays import Arrays
 from fairseq_parp.sparsity.kernels.compiled import Compiled, levels
@@ -202,25 +201,3 @@ def test_masked_copy(kernel: Compiled, size: int) -> None:
     into, bits = np.full(size, 7, np.uint32), np.packbits(kept, bitorder="little")
     kernel.copy_masked([MaskedCopy(into, values, bits)])
     assert np.array_equal(into, np.where(kept, values, 0))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("size", SIZES)
-def test_expand(kernel: Compiled, dtype: torch.dtype, size: int) -> None:
-    """Values go to the places that the bits keep; the tensor may begin anywhere, and others' memory stays."""
-    assert LIBRARY is not None
-    chance = np.random.default_rng(size)
-    for share in (0, 0.1, 0.5, 1):
-        kept = chance.random(size) < share
-        bits = np.packbits(kept, bitorder="little")
-        many = int(kept.sum())
-        values = torch.tensor(chance.standard_normal(many), dtype=dtype).view(torch.uint8).numpy()
-        for first in (0, 1):
-            ours, theirs = (torch.full((size + 2,), 7, dtype=dtype) for _ in range(2))
-            used = by_library(LIBRARY, kernel.level, ours[first : first + size], bits, values)
-            assert used == by_numpy(theirs[first : first + size], bits, values) == many
-            assert ours.view(torch.uint8).equal(theirs.view(torch.uint8))
-        if many:
-            short = values[: -ours.element_size()]
-            assert by_library(LIBRARY, kernel.level, ours[:size], bits, short) == -1
-            assert by_numpy(theirs[:size], bits, short) == -1

@@ -81,15 +81,6 @@ struct Plain {
     static INLINE void copy(uint32_t *into, const uint32_t *values, uint64_t kept) {
         for (int i = 0; i < WIDE; i++) into[i] = values[i] & -static_cast<uint32_t>(kept >> i & 1);
     }
-    template <class T> static INLINE int64_t expand(T *into, const T *values, uint64_t kept) {
-        int64_t next = 0;
-        for (int i = 0; i < WIDE; i++) {
-            const uint64_t keeps = kept >> i & 1;
-            into[i] = static_cast<T>(values[next] & -keeps);
-            next += static_cast<int64_t>(keeps);
-        }
-        return next;
-    }
     static INLINE void multiply(float *into, const float *gradient, const float *weight, const float *score) {
         for (int i = 0; i < WIDE; i++)
             into[i] = gradient[i] * weight[i] * static_cast<float>((score[i] > 0) - (score[i] < 0));
@@ -98,7 +89,7 @@ struct Plain {
 };
 
 #ifdef VECTORS
-#define AVX2 __attribute__((target("avx2,bmi2,popcnt")))
+#define AVX2 __attribute__((target("avx2,popcnt")))
 #define AVX512 __attribute__((target("avx512f,popcnt")))
 
 struct Avx2 {
@@ -124,17 +115,6 @@ struct Avx2 {
             _mm256_stream_si256(reinterpret_cast<__m256i *>(into + 8 * i), _mm256_and_si256(load(values + 8 * i), keeps));
         }
     }
-    template <class T> AVX2 static inline int64_t expand(T *into, const T *values, uint64_t kept) {
-        int64_t next = 0;
-        for (int i = 0; i < WIDE; i += 8) {
-            const uint64_t eight = kept >> i & 0xFF, keeps = _pdep_u64(eight, 0x0101010101010101) * 0xFF;
-            const uint64_t places = _pdep_u64(0x0706050403020100, keeps);  // of the values, by the bytes that keep one
-            const __m256i near = _mm256_cvtepu8_epi32(bytes(places)), mask = _mm256_cvtepi8_epi32(bytes(keeps));
-            put(into + i, _mm256_and_si256(_mm256_permutevar8x32_epi32(take(values + next), near), mask));
-            next += ones(eight);
-        }
-        return next;
-    }
     AVX2 static inline void multiply(float *into, const float *gradient, const float *weight, const float *score) {
         const __m256 one = _mm256_set1_ps(1), zero = _mm256_setzero_ps();
         for (int i = 0; i < WIDE; i += 8) {
@@ -148,18 +128,6 @@ struct Avx2 {
     static inline void finish() { _mm_sfence(); }
 
 private:
-    AVX2 static inline __m128i bytes(uint64_t eight) { return _mm_cvtsi64_si128(static_cast<long long>(eight)); }
-    AVX2 static inline __m256i take(const uint32_t *values) { return load(values); }
-    AVX2 static inline __m256i take(const uint16_t *values) {
-        return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(values)));
-    }
-    AVX2 static inline void put(uint32_t *into, __m256i eight) {
-        _mm256_stream_si256(reinterpret_cast<__m256i *>(into), eight);
-    }
-    AVX2 static inline void put(uint16_t *into, __m256i eight) {
-        const __m128i low = _mm256_castsi256_si128(eight), high = _mm256_extracti128_si256(eight, 1);
-        _mm_stream_si128(reinterpret_cast<__m128i *>(into), _mm_packus_epi32(low, high));
-    }
     AVX2 static inline __m256i load(const uint32_t *values) {
         return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(values));
     }
@@ -198,15 +166,6 @@ struct Avx512 {
             _mm512_stream_si512(reinterpret_cast<__m512i *>(into + 16 * i), sixteen);
         }
     }
-    template <class T> AVX512 static inline int64_t expand(T *into, const T *values, uint64_t kept) {
-        int64_t next = 0;
-        for (int i = 0; i < WIDE; i += 16) {
-            const __mmask16 keeps = static_cast<__mmask16>(kept >> i);
-            put(into + i, _mm512_maskz_expand_epi32(keeps, take(values + next)));
-            next += ones(keeps);
-        }
-        return next;
-    }
     AVX512 static inline void multiply(float *into, const float *gradient, const float *weight, const float *score) {
         const __m512 one = _mm512_set1_ps(1), zero = _mm512_setzero_ps();
         for (int i = 0; i < WIDE; i += 16) {
@@ -220,16 +179,6 @@ struct Avx512 {
     static inline void finish() { _mm_sfence(); }
 
 private:
-    AVX512 static inline __m512i take(const uint32_t *values) { return _mm512_loadu_si512(values); }
-    AVX512 static inline __m512i take(const uint16_t *values) {
-        return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(values)));
-    }
-    AVX512 static inline void put(uint32_t *into, __m512i sixteen) {
-        _mm512_stream_si512(reinterpret_cast<__m512i *>(into), sixteen);
-    }
-    AVX512 static inline void put(uint16_t *into, __m512i sixteen) {
-        _mm256_stream_si256(reinterpret_cast<__m256i *>(into), _mm512_cvtepi32_epi16(sixteen));
-    }
     AVX512 static inline __m512i all(uint32_t key) { return _mm512_set1_epi32(static_cast<int>(key)); }
     AVX512 static inline __m512i magnitudes(__m512i sixteen) { return _mm512_and_si512(sixteen, all(MAGNITUDE)); }
 };
@@ -371,33 +320,6 @@ INLINE void copy_masked(uint32_t *into, const uint32_t *values, int64_t size, co
     for (int64_t i = words * WIDE; i < size; i++) into[i] = kept >> (i - words * WIDE) & 1 ? values[i] : 0;
 }
 
-// Make ``into`` the next of ``many`` values where ``bits`` keep one, and zero elsewhere. Return how many were used; -1
-// where they do not suffice. Where fewer than 64 are left, a vector would read past them.
-template <class Lanes, class T>
-INLINE int64_t expand(T *into, int64_t size, const uint8_t *bits, const T *values, int64_t many) {
-    const bool aligned = reinterpret_cast<uintptr_t>(into) % ALIGNED == 0;
-    int64_t next = 0, start = 0;
-    for (uint64_t kept; start + WIDE <= size && next + WIDE <= many; start += WIDE) {
-        std::memcpy(&kept, bits + start / 8, 8);
-        T *here = into + start;
-        next += aligned ? Lanes::expand(here, values + next, kept) : Plain::expand(here, values + next, kept);
-    }
-    Lanes::finish();
-    for (; start < size; start++) {
-        const bool keeps = bits[start / 8] >> start % 8 & 1;
-        if (keeps && next == many) return -1;
-        into[start] = keeps ? values[next++] : 0;
-    }
-    return next;
-}
-
-template <class Lanes>
-INLINE int64_t expand_any(void *into, int64_t size, int32_t width, const uint8_t *bits, const void *from, int64_t many) {
-    if (width == 2)
-        return expand<Lanes>(static_cast<uint16_t *>(into), size, bits, static_cast<const uint16_t *>(from), many);
-    return expand<Lanes>(static_cast<uint32_t *>(into), size, bits, static_cast<const uint32_t *>(from), many);
-}
-
 template <class Lanes>
 INLINE void multiply(float *into, const float *gradient, const float *weight, const float *score, int64_t size) {
     const bool aligned = reinterpret_cast<uintptr_t>(into) % ALIGNED == 0;
@@ -409,16 +331,12 @@ INLINE void multiply(float *into, const float *gradient, const float *weight, co
 
 using Copy = void(uint32_t *, const uint32_t *, int64_t, const uint8_t *);
 using Multiply = void(float *, const float *, const float *, const float *, int64_t);
-using Expand = int64_t(void *, int64_t, int32_t, const uint8_t *, const void *, int64_t);
 
 void look_plain(Look &at) { look<Plain>(at); }
 void sweep_plain(Sweep &at) { sweep<Plain>(at); }
 void copy_plain(uint32_t *i, const uint32_t *v, int64_t n, const uint8_t *b) { copy_masked<Plain>(i, v, n, b); }
 void multiply_plain(float *i, const float *g, const float *w, const float *s, int64_t n) {
     multiply<Plain>(i, g, w, s, n);
-}
-int64_t expand_plain(void *i, int64_t n, int32_t w, const uint8_t *b, const void *v, int64_t m) {
-    return expand_any<Plain>(i, n, w, b, v, m);
 }
 #ifdef VECTORS
 AVX2 void look_avx2(Look &at) { look<Avx2>(at); }
@@ -431,12 +349,6 @@ AVX512 void copy_avx512(uint32_t *i, const uint32_t *v, int64_t n, const uint8_t
 AVX512 void multiply_avx512(float *i, const float *g, const float *w, const float *s, int64_t n) {
     multiply<Avx512>(i, g, w, s, n);
 }
-AVX2 int64_t expand_avx2(void *i, int64_t n, int32_t w, const uint8_t *b, const void *v, int64_t m) {
-    return expand_any<Avx2>(i, n, w, b, v, m);
-}
-AVX512 int64_t expand_avx512(void *i, int64_t n, int32_t w, const uint8_t *b, const void *v, int64_t m) {
-    return expand_any<Avx512>(i, n, w, b, v, m);
-}
 AVX512 void look_avx512(Look &at) { look<Avx512>(at); }
 AVX512 void sweep_avx512(Sweep &at) { sweep<Avx512>(at); }
 #endif
@@ -446,14 +358,13 @@ struct Level {
     void (*sweep)(Sweep &);
     Copy *copy;
     Multiply *multiply;
-    Expand *expand;
 };
 
 const Level LEVELS[] = {
-    {look_plain, sweep_plain, copy_plain, multiply_plain, expand_plain},
+    {look_plain, sweep_plain, copy_plain, multiply_plain},
 #ifdef VECTORS
-    {look_avx2, sweep_avx2, copy_avx2, multiply_avx2, expand_avx2},
-    {look_avx512, sweep_avx512, copy_avx512, multiply_avx512, expand_avx512},
+    {look_avx2, sweep_avx2, copy_avx2, multiply_avx2},
+    {look_avx512, sweep_avx512, copy_avx512, multiply_avx512},
 #endif
 };
 
@@ -467,8 +378,7 @@ uint32_t parp_source() { return PARP_SOURCE; }
 // How many of the LEVELS this processor has; the last is the fastest.
 int32_t parp_levels() {
 #ifdef VECTORS
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
-    return !avx2 ? 1 : !__builtin_cpu_supports("avx512f") ? 2 : 3;
+    return !__builtin_cpu_supports("avx2") ? 1 : !__builtin_cpu_supports("avx512f") ? 2 : 3;
 #else
     return 1;
 #endif
@@ -564,13 +474,6 @@ void parp_copy_masked(uint32_t *into, const uint32_t *values, int64_t size, cons
 void parp_score_gradient(float *into, const float *gradient, const float *weight, const float *score, int64_t size,
                          int32_t level) {
     LEVELS[level].multiply(into, gradient, weight, score, size);
-}
-
-// Make ``into``, of elements of ``width`` (2 or 4) bytes, the next of ``many`` values where ``bits`` keep one, and zero
-// elsewhere. Return how many values were used; -1 where they do not suffice.
-int64_t parp_expand(void *into, int64_t size, int32_t width, const uint8_t *bits, const void *values, int64_t many,
-                    int32_t level) {
-    return LEVELS[level].expand(into, size, width, bits, values, many);
 }
 
 // Make the zeros among ``values`` what ``aside`` has, in order; it has as many.
