@@ -26,7 +26,8 @@ def test_the_compiled_pass_is_that_of_numpy(level: int, dtype: torch.dtype, size
     for share in (0, 0.1, 0.5, 1):
         kept = chance.random(size) < share
         bits, many = np.packbits(kept, bitorder="little"), int(kept.sum())
-        values = torch.tensor(chance.standard_normal(many), dtype=dtype).view(torch.uint8).numpy()
+        drawn = torch.tensor(chance.standard_normal(many + 2), dtype=dtype)  # an empty one has no bytes to view
+        values = drawn.view(torch.uint8).numpy()[: many * drawn.element_size()]
         for first in (0, 1):
             ours, theirs = (torch.full((size + 2,), 7, dtype=dtype) for _ in range(2))
             used = by_library(LIBRARY, level, ours[first : first + size], bits, values)
