@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from recipes import CONFIGS, RECIPES, Yaml12Floats, load, value
+from recipes import CLASSES, CONFIGS, RECIPES, Yaml12Floats, load, value
 
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.sparsity.methods import METHODS, read_config
@@ -130,6 +130,27 @@ def test_overrides_in_the_headers(name: str) -> None:
     assert f"{int(row['max_tokens']) / 16000:g} seconds" in text
 
 
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_is_flat_and_says_how_to_run_it(path: Path) -> None:
+    config, text = load(path), path.read_text()
+    assert "defaults" not in config
+    assert config["hydra"]["run"]["dir"] == "."
+    head = text[: text.index("\n\n")]
+    for word in ("# First:", "# Run:", "# Override:", f"--config-name {path.stem}"):
+        assert word in head, word
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_pruning_key_is_read(path: Path) -> None:
+    from fairseq_parp.sparsity import read_config
+    from fairseq_parp.sparsity.upgrade import upgraded_keys
+
+    task = load(path)["task"]
+    if "pruning" in task:
+        read_config(task["pruning"])
+        assert upgraded_keys(task["pruning"]) == task["pruning"]  # old keys are for old files
+
+
 KEYS = {path.stem: (load(path).get("task") or {}).get("pruning") or {} for path in sorted(CONFIGS.glob("*.yaml"))}
 
 
@@ -143,3 +164,51 @@ def test_a_recipe_of_parp_takes_every_method_by_its_name_alone(recipe: str) -> N
 def test_null_is_no_value_of_a_key_that_every_method_needs() -> None:
     with pytest.raises(ConfigError, match=r"task\.pruning\.sparsity=None: must be a number"):
         read_config({"method": "gmp", "sparsity": None})
+
+
+SUPERB = {
+    "optimization.max_update": 200_000,
+    "optimization.lr": [1e-4],
+    "optimization.clip_norm": 1.0,
+    "optimizer._name": "adam",
+    "lr_scheduler._name": "fixed",
+    "checkpoint.save_interval_updates": 4000,
+    "dataset.validate_interval_updates": 4000,
+    "model.latent_embed_dim": 256,
+    "model.pooling": "mean",
+    "model.apply_mask": False,
+}
+"""What both of SUPERB's utterance-level configs have (s3prl, downstream/speech_commands and downstream/voxceleb1)."""
+
+
+BATCHES = {"superb_ks": (32, 1), "superb_sid": (8, 4)}
+"""Utterances in a batch, and batches of an update."""
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_numbers_of_superb_and_their_labels(name: str) -> None:
+    """Every value of SUPERB's is labelled so, and the table has the numbers of the recipe."""
+    config, lines = load(CONFIGS / f"{name}.yaml"), (CONFIGS / f"{name}.yaml").read_text().splitlines()
+    row, (batch, accumulated) = CLASSES[name], BATCHES[name]
+    assert row["source"].startswith("SUPERB")
+    assert (float(row["lr"]), int(row["updates_parp"]), int(row["update_freq"])) == (1e-4, 200_000, accumulated)
+    table = {
+        "task.labels": row["labels"],
+        "task.normalize": row["normalize"] == "true",
+        "task.pruning.interval": int(row["interval_parp"]),
+        "dataset.valid_subset": row["valid_subset"],
+        "model.layerdrop": float(row["layerdrop"]),
+        "checkpoint.save_dir": f"outputs/{name}",
+    }
+    assert {key: value(config, key) for key in table} == table
+    assert f"{int(row['weights']):,} weights" in "\n".join(lines)
+    assert f"model.w2v_path={row['checkpoint']}" in "\n".join(lines)
+    expected = SUPERB | {"dataset.batch_size": batch}
+    assert config["optimization"].get("update_freq", [1]) == [accumulated]
+    for key, number in expected.items():
+        assert value(config, key) == number, key
+        leaf = key.rpartition(".")[2]
+        assert any(f" {leaf}:" in line and "# SUPERB" in line for line in lines) or leaf == "_name", key
+    for line in lines:
+        if line.lstrip().startswith(("method:", "sparsity:", "interval:", "feature_grad_mult:")):
+            assert "# ours" in line, line

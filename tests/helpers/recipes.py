@@ -13,8 +13,11 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 with (CONFIGS / "recipes.tsv").open() as table:
     EVERY = {row["config"]: row for row in csv.DictReader(table, delimiter="\t")}
 
-RECIPES = {name: row for name, row in EVERY.items() if row["labels"] != "-"}
-"""Of speech."""
+RECIPES = {name: row for name, row in EVERY.items() if row["labels"] not in ("-", "label")}
+"""Of recognition."""
+
+CLASSES = {name: row for name, row in EVERY.items() if row["labels"] == "label"}
+"""Of classes of utterances."""
 
 TEXT = {name: row for name, row in EVERY.items() if row["labels"] == "-"}
 """Of text."""
