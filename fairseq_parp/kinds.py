@@ -52,7 +52,7 @@ def _safetensors(file: Path, length: int) -> str | None:
         opened.seek(8)
         try:
             metadata = json.loads(opened.read(length)).get("__metadata__") or {}
-        except (ValueError, MemoryError, OverflowError, AttributeError):
+        except (ValueError, MemoryError, OverflowError, AttributeError, RecursionError):
             return None
     if str(metadata.get("format", "")).startswith("fairseq_parp.compact"):
         return None

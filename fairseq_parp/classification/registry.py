@@ -70,7 +70,8 @@ def load_classifier(path: str | Path, overrides: Mapping[str, str] | None = None
     """
     task = task_of(checkpoints.read(path))
     if task not in CLASSIFIERS:
-        reason = f"its task is {task}, which gives no labels; fairseq-parp transcribe prints the text of a CTC model"
-        raise CheckpointError(absolute(path), reason)
+        reason = f"its task is {task}, which gives no labels" if task else "names no task"
+        way_out = "fairseq-parp transcribe prints the text of a CTC model"
+        raise CheckpointError(absolute(path), f"{reason}; {way_out}")
     classifier: Classifier = importlib.import_module(CLASSIFIERS[task]).load(path, overrides or {})
     return classifier

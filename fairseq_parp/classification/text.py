@@ -51,6 +51,7 @@ class TextClassifier:
                 if vocabulary is None:
                     raise CheckpointError(absolute(path), "does not keep its labels: another task than this trained it")
                 state["cfg"].task.num_classes = len(vocabulary.names)  # the recipe may have left it open
+                _require_head(state, len(vocabulary.names), path)
                 self._task = TASK_REGISTRY["parp_sentence_prediction"](state["cfg"].task, vocabulary)
                 load = checkpoint_utils.load_model_ensemble_and_task
                 (self._model,), _, _ = load([str(path)], task=self._task, state=state)
@@ -78,6 +79,8 @@ class TextClassifier:
             except ParpError as error:
                 yield error
                 continue
+            if not lines:
+                yield ManifestError([f"{absolute(file)}: is empty; a line is a text to classify"])
             prepared = ((f"{file}:{number}", line) for number, line in enumerate(lines, start=1))
             while chunk := [(item, self._encoded(item, line)) for item, line in islice(prepared, _BATCH)]:
                 known = [tokens for _, tokens in chunk if isinstance(tokens, Tensor)]
@@ -139,6 +142,19 @@ class TextClassifier:
         if probability.isnan().any():
             raise ParpError(f"{absolute(self._path)}: the model's output is NaN")
         return [(self.labels[place], value) for place, value in zip(best.tolist(), probability.tolist(), strict=True)]
+
+
+def _require_head(state: Mapping[str, Any], classes: int, path: str | Path) -> None:
+    """Check that a checkpoint has the head to load: fairseq would put a random one in place of another.
+
+    Raises:
+        CheckpointError: it has none of that name, or one for another number of labels.
+    """
+    name = state["cfg"].task.classification_head_name
+    weight = state["model"].get(f"classification_heads.{name}.out_proj.weight")
+    if weight is None or len(weight) != classes:
+        found = "no such head" if weight is None else f"one for {len(weight)}"
+        raise CheckpointError(absolute(path), f"needs the head {name!r} for its {classes} labels; it has {found}")
 
 
 load = TextClassifier

@@ -114,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ExportError(f"{absolute(path)}: no such file; name a folder of save_pretrained") from None
-    except (ValueError, NotADirectoryError) as error:
+    except (ValueError, RecursionError, NotADirectoryError) as error:
         raise ExportError(f"{absolute(path)}: not JSON ({error})") from None
     if not isinstance(found, dict):
         raise ExportError(f"{absolute(path)}: holds a {type(found).__name__}, not an object")

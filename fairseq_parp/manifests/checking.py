@@ -70,15 +70,24 @@ def unalignable(
     return shown(manifest.file, _ctc_faults(manifest, read_labels(Path(folder) / f"{split}.{labels}"), convolutions))
 
 
-def require_one_each(folder: str | PathLike[str], split: str, labels: str) -> None:
-    """Check that every utterance of a split has one label: the first of several would be taken.
+def require_one_each(folder: str | PathLike[str], split: str, labels: str, training: bool = False) -> None:
+    """Check that every utterance of a split has one label.
+
+    Args:
+        folder: the data folder.
+        split: name of the split.
+        labels: kind of the labels.
+        training: whether a model trains on the split: two classes are needed then.
 
     Raises:
-        ManifestError: an utterance has several.
+        ManifestError: an utterance has several labels, or all have the same one.
     """
     found = read_labels(Path(folder) / f"{split}.{labels}")
     if problems := shown(found.file, _several(found)):
         raise ManifestError(problems)
+    if training and len(set(map(str.strip, found.lines))) < 2:
+        reason = f"every label is {found.lines[0].strip()!r}; a classifier needs two at least"
+        raise ManifestError([f"{found.file}: {reason}"])
 
 
 def _several(labels: Labels) -> Iterator[tuple[int, str]]:

@@ -101,9 +101,9 @@ def write_table(
     wanted = Wanted(valid_speakers, test_speakers, valid_minutes, test_minutes, minutes, seed)
     chosen = choose(rows, built.utterances, wanted)
     symbols = dictionary_for(built.utterances, symbols)
-    if label is not None:
-        _require_two_labels(label, symbols, source)
     trained = dictionary(utterance.labels for utterance in chosen.splits.get("train", built.utterances))
+    if label is not None:
+        _require_two_labels(label, trained if "train" in chosen.splits else symbols, source)
     written = WrittenTable(
         chosen.splits,
         symbols,
@@ -134,7 +134,8 @@ def _with_audio(
     return tuple(clips.rows), folder, clips.notes
 
 
-def _require_two_labels(column: str, symbols: Mapping[str, int], source: Path) -> None:
-    if len(symbols) < 2:
-        allowed = f"{absolute(source)} has one label in it, {next(iter(symbols))!r}; a classifier needs two at least"
+def _require_two_labels(column: str, labels: Mapping[str, int], source: Path) -> None:
+    if len(labels) < 2:
+        only = next(iter(labels), None)
+        allowed = f"{absolute(source)} has one label to train on, {only!r}; a classifier needs two at least"
         raise ConfigError("--label", column, allowed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,33 @@ _POSITIONS = "sentence_encoder.embed_positions.weight"
 
 _MORE_KEYS = ("_name", "checkpoint_activations", "offload_activations")
 """Keys of RoBERTa's that neither its arguments nor its architectures name."""
+
+_NUMBERED = {
+    "report_mcc": "whole numbers as labels",
+    "report_acc_and_f1": "the labels 0 and 1",
+    "report_pearson_and_spearman": "whole numbers as labels",
+}
+"""Keys of the criterion, and the labels that fairseq can compute their metrics of."""
+
+
+def require_inputs(task_cfg: Any, tokens: int) -> None:
+    """Check the keys of a task that decide what a RoBERTa reads.
+
+    Args:
+        task_cfg: of the task.
+        tokens: in the dictionary.
+
+    Raises:
+        ConfigError: a mark is no token, no text has room, or the data are to be those of another model.
+    """
+    for key in ("init_token", "separator_token"):
+        if (mark := getattr(task_cfg, key)) is not None and not 0 <= mark < tokens:
+            allowed = f"must be the number of a token, from 0 to {tokens - 1}; those of RoBERTa are 0 and 2"
+            raise ConfigError(f"task.{key}", mark, allowed)
+    if task_cfg.max_positions < 2:
+        raise ConfigError("task.max_positions", task_cfg.max_positions, "must be at least 2: a mark and a token")
+    if getattr(task_cfg, "d2v2_multi", False):
+        raise ConfigError("task.d2v2_multi", True, "prepares the data of another model than RoBERTa; leave the key out")
 
 
 def require_roberta(model_cfg: Any, training: bool) -> None:
@@ -45,14 +72,24 @@ def require_roberta(model_cfg: Any, training: bool) -> None:
             raise unknown_key(f"model.{key}", model_cfg[key], str(key), sorted(set(keys)))
 
 
-def require_criterion(task_cfg: Any, criterion_cfg: Any) -> None:
+def require_criterion(task_cfg: Any, criterion_cfg: Any, names: Sequence[str]) -> None:
     """Check the criterion, and the metric that decides which checkpoint is best: fairseq looks it up after validation.
 
+    Args:
+        task_cfg: of the task.
+        criterion_cfg: of the criterion.
+        names: of the classes.
+
     Raises:
-        ConfigError: it is another criterion, it has no such metric, or the worst checkpoint would be kept as the best.
+        ConfigError: it is another criterion, it reads another head, it cannot compute a metric of these classes, it has
+            no such metric, or the worst checkpoint would be kept as the best.
     """
     if criterion_cfg._name != "sentence_prediction":
         raise ConfigError("criterion._name", criterion_cfg._name, "must be sentence_prediction, for classes of texts")
+    head, ours = "classification_head_name", task_cfg.classification_head_name
+    if criterion_cfg[head] != ours:
+        raise ConfigError(f"criterion.{head}", criterion_cfg[head], f"must be that of the task, {ours}")
+    _require_numbered(criterion_cfg, names)
     run = task_cfg._get_root()
     if "checkpoint" not in run or run.dataset.disable_validation:
         return
@@ -65,6 +102,14 @@ def require_criterion(task_cfg: Any, criterion_cfg: Any) -> None:
     if maximize != (metric in larger):
         allowed = f"must be {str(not maximize).lower()} for {metric}: checkpoint_best.pt would be the worst one"
         raise ConfigError("checkpoint.maximize_best_checkpoint_metric", maximize, allowed)
+
+
+def _require_numbered(criterion_cfg: Any, names: Sequence[str]) -> None:
+    """Check that fairseq can compute the metrics of GLUE that a criterion asks for: it reads labels as numbers."""
+    numbers = all(name.isascii() and name.isdigit() for name in names)
+    for key, allowed in _NUMBERED.items():
+        if criterion_cfg.get(key) and not (set(names) == {"0", "1"} if key == "report_acc_and_f1" else numbers):
+            raise ConfigError(f"criterion.{key}", True, f"needs {allowed}; the labels are {listing(names, most=12)}")
 
 
 def require_pretrained(

@@ -49,13 +49,18 @@ class SpeechTask(TrainingSet, PruningLifeCycle):
         """Check the config of a task that is to be made; where it decodes and names no labels, name the checkpoint's.
 
         Raises:
-            ConfigError: no data are named, or the training is sharded.
+            ConfigError: no data or no labels are named, only a part of the audio is taken, or the training is sharded.
         """
         if OmegaConf.is_missing(cfg, "data"):
             raise ConfigError("task.data", "???", "must be the folder of the manifests")
         require_unsharded(cfg)
         if cfg.path and not cfg.labels:
             cfg.labels = labels_of_checkpoint(cfg.path)
+        if not cfg.labels:
+            raise ConfigError("task.labels", cfg.labels, "must name the files of the labels, such as ltr for train.ltr")
+        if (part := getattr(cfg, "subsample", 1)) < 1:
+            way_out = "fairseq-parp manifest table --minutes takes a part of both"
+            raise ConfigError("task.subsample", part, f"takes a part of the audio and keeps all labels; {way_out}")
 
     def load_target_dictionary(self) -> Any:
         """Return the dictionary of the labels: the checkpoint's in decoding, that of the data in training."""
@@ -71,20 +76,25 @@ class SpeechTask(TrainingSet, PruningLifeCycle):
 
     def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load a split, having checked that its files are there and fit together."""
-        self.note_split(split, kwargs)
+        training = self.note_split(split, kwargs)
         cfg = task_cfg or self.cfg
         with one_line_errors():
             if getattr(cfg, "multi_corpus_keys", None) is None and not getattr(cfg, "binarized_dataset", False):
                 require(self.cfg.data, split, cfg.labels, symbols=list(self.target_dictionary.symbols))
                 require_long_enough(self.cfg.data, split, self._shortest)
-                self.require_labels(split, cfg.labels)
+                self.require_labels(split, cfg.labels, training)
         super().load_dataset(split, task_cfg, **kwargs)  # type: ignore[misc]
         self.datasets[split] = EveryUtterance(self.datasets[split], f"{absolute(self.cfg.data)}/{split}.tsv")
         with one_line_errors():
             self.datasets[split].require_uncropped(self.cfg.max_sample_size)
 
-    def require_labels(self, split: str, labels: str) -> None:
+    def require_labels(self, split: str, labels: str, training: bool) -> None:
         """Check what only this task asks of a split's labels; their symbols are known ones.
+
+        Args:
+            split: name of the split.
+            labels: kind of the labels.
+            training: whether the model trains on the split.
 
         Raises:
             ManifestError: the task cannot train on them.

@@ -49,8 +49,8 @@ class ParpAudioClassificationTask(SpeechTask, AudioClassificationTask):
             if AudioClassificationTask is AudioPretrainingTask:
                 reason = "this fairseq has no task audio_classification; fairseq-fixed has it"
                 raise MissingToolError(f"task._name=parp_audio_classification: {reason}")
-            require_classifier(cfg)
             cls.prepare(cfg)
+            require_classifier(cfg)
         with building():
             return super().setup_task(cfg, **kwargs)  # type: ignore[no-any-return]
 
@@ -58,15 +58,16 @@ class ParpAudioClassificationTask(SpeechTask, AudioClassificationTask):
         """Return the labels: the checkpoint's in decoding, those of the data in training."""
         found = super().load_target_dictionary()
         with one_line_errors():
-            return as_classes(found, f"{absolute(self.cfg.data)}/dict.{self.cfg.labels}.txt")
+            folder = absolute(self.cfg.target_dictionary or self.cfg.data)
+            return as_classes(found, f"{folder}/dict.{self.cfg.labels}.txt")
 
-    def require_labels(self, split: str, labels: str) -> None:
-        """Check that every utterance has one label.
+    def require_labels(self, split: str, labels: str, training: bool) -> None:
+        """Check that every utterance has one label, and that a model is trained on two classes at least.
 
         Raises:
-            ManifestError: an utterance has several.
+            ManifestError: an utterance has several, or all have the same one.
         """
-        require_one_each(self.cfg.data, split, labels)
+        require_one_each(self.cfg.data, split, labels, training)
 
     def build_model(self, model_cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model, having checked that it is one that classifies."""

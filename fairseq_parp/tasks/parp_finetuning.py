@@ -75,7 +75,7 @@ class ParpFinetuningTask(SpeechTask, AudioFinetuningTask):
 
     # --- data -------------------------------------------------------------------------------------------------
 
-    def require_labels(self, split: str, labels: str) -> None:
+    def require_labels(self, split: str, labels: str, training: bool) -> None:  # noqa: ARG002 (both are trained alike)
         """Find labels that CTC cannot align: an error, or a warning where ``criterion.zero_infinity`` passes over them.
 
         Raises:

@@ -15,7 +15,7 @@ from fairseq_parp import compat
 from fairseq_parp.errors import ConfigError, absolute, listing, one_line_errors
 from fairseq_parp.mask_files.first import sources_of
 from fairseq_parp.sparsity import Sources
-from fairseq_parp.tasks._roberta import require_criterion, require_pretrained, require_roberta
+from fairseq_parp.tasks._roberta import require_criterion, require_inputs, require_pretrained, require_roberta
 from fairseq_parp.text.folder import require_room, require_split
 from fairseq_parp.text.vocabulary import KEY, Vocabulary
 from fairseq_parp.training.fields import PruningFields
@@ -59,6 +59,7 @@ class ParpSentencePredictionTask(TrainingSet, PruningLifeCycle, SentencePredicti
             if cfg.regression_target:
                 raise ConfigError("criterion.regression_target", True, "is not supported: labels are classes here")
             vocabulary = Vocabulary.of_folder(Path(cfg.data))
+            require_inputs(cfg, len(vocabulary.tokens))
             names = vocabulary.names
             if cfg.num_classes not in (-1, len(names)):
                 allowed = f"{absolute(cfg.data)} has {len(names)} labels: {listing(names, most=12)}; leave the key out"
@@ -92,7 +93,7 @@ class ParpSentencePredictionTask(TrainingSet, PruningLifeCycle, SentencePredicti
     def build_criterion(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
         """Build the criterion, by one of whose metrics the best checkpoint is found."""
         with one_line_errors():
-            require_criterion(self.cfg, cfg)
+            require_criterion(self.cfg, cfg, self.vocabulary.names)
         return super().build_criterion(cfg, *args, **kwargs)
 
     def mask_sources(self, model: Any) -> Sources:

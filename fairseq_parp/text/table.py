@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from fairseq_parp.errors import ManifestError, absolute, listing
+from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
 from fairseq_parp.kinds import absent
+from fairseq_parp.text.vocabulary import is_own
 
 TEXTS, LABEL = ("text", "text2"), "label"
 """Names of the columns where none are given; ``text2`` and ``label`` may be missing."""
@@ -48,18 +49,27 @@ def read_table(file: Path, texts: Sequence[str] | None = None, label: str | None
         label: name of the column of labels; None takes ``label`` where it is there.
 
     Raises:
-        ManifestError: it cannot be read or has no examples, lacks a column, or has a row that cannot be used: another
-            number of cells, an empty text, an empty label or one with a space. All such rows are named.
+        ConfigError: the columns that are named are more than two texts, or one column serves twice.
+        ManifestError: it cannot be read or has no examples, lacks a column or has it twice, or has a row that cannot be
+            used: another number of cells, an empty text, an empty label, one with a space or one of fairseq's own
+            symbols. All such rows are named.
     """
     lines = lines_of(file)
     names = lines[0].split("\t") if lines else []
     chosen = list(texts) if texts else [name for name in TEXTS if name in names] or [TEXTS[0]]
     wanted = label or (LABEL if LABEL in names else None)
     columns = [*chosen, *([wanted] if wanted else [])]
+    if len(chosen) > 2:
+        raise ConfigError("--text", " ".join(chosen), "names one column, or two for pairs of texts")
+    if double := [name for name in columns if columns.count(name) > 1]:
+        allowed = f"the column {double[0]!r} serves twice; --label names that of the labels"
+        raise ConfigError("--text", " ".join(chosen), allowed)
     if missing := [name for name in columns if name not in names]:
         found = listing(names) or "none"
         way_out = "the first line names the columns; --text and --label name others"
         raise ManifestError([f"{absolute(file)}:1: no column {missing[0]!r}, the columns are {found}; {way_out}"])
+    if double := [name for name in columns if names.count(name) > 1]:
+        raise ManifestError([f"{absolute(file)}:1: several columns have the name {double[0]!r}; rename all but one"])
     places = [names.index(name) for name in columns]
     examples, problems = [], []
     for number, line in enumerate(lines[1:], start=2):
@@ -101,3 +111,5 @@ def _faults(example: Example, texts: Sequence[str], label: str | None) -> Iterab
         yield f"the label is empty (column {label!r}); remove the row"
     elif label and len(example.label.split()) > 1:
         yield f"the label {example.label!r} has a space, which ends a label in fairseq; write it with an underscore"
+    elif label and is_own(example.label):
+        yield f"the label {example.label!r} is a symbol of fairseq's own; use another name"

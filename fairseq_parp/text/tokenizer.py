@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ ENCODER, MERGES, DICTIONARY = "encoder.json", "vocab.bpe", "dict.txt"
 
 BYTES = 256
 """Tokens that any tokenizer needs: one for each byte, so that it can encode any text."""
+
+_MARK = re.compile(r"<.*>|\[.*\]|madeupword\d+")
+"""Tokens that stand for no text, as other libraries and fairseq-preprocess add them."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +67,18 @@ class Tokenizer:
         """The tokens with their ids.
 
         Raises:
-            TokenizerError: ``encoder.json`` is no such mapping, or lacks bytes.
+            TokenizerError: ``encoder.json`` is no such mapping, has an id twice, or lacks bytes.
         """
         try:
             found = json.loads(self.encoder)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TokenizerError(self.where, f"{ENCODER} cannot be read ({first_line(error)})") from None
         if not isinstance(found, dict) or not all(type(number) is int for number in found.values()):
             raise TokenizerError(self.where, f"{ENCODER} is not a mapping of tokens to ids")
         from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
+        if len(set(found.values())) < len(found):
+            raise TokenizerError(self.where, f"{ENCODER} gives two tokens the same id")
         if missing := [byte for byte, letter in bytes_to_unicode().items() if letter not in found]:
             lacks = f"{ENCODER} lacks {len(missing)} of the {BYTES} bytes, so that it cannot encode every text"
             raise TokenizerError(self.where, lacks)
@@ -87,16 +93,31 @@ class Tokenizer:
         """
         from fairseq.data.encoders.gpt2_bpe_utils import Encoder
 
-        merges = [tuple(line.split(" ")) for line in self.merges.rstrip("\n").split("\n")[1:]]
+        first, *lines = self.merges.rstrip("\n").split("\n")
+        if not first.startswith("#"):
+            raise TokenizerError(self.where, f"{MERGES} has no line #version at its head, which fairseq passes over")
+        merges = [tuple(line.split(" ")) for line in lines]
         for number, merge in enumerate(merges, start=2):
             if len(merge) != 2 or "".join(merge) not in self.ids:
                 wanted = f"must be two tokens whose union is in {ENCODER}"
                 raise TokenizerError(self.where, f"{MERGES} line {number}: {' '.join(merge)!r} {wanted}")
+        if unmade := _unmade(self.ids, {"".join(merge) for merge in merges}):
+            lacks = f"{MERGES} has no merge for {len(unmade)} tokens of {ENCODER}, such as {unmade[0]!r}"
+            raise TokenizerError(self.where, f"{lacks}: it is incomplete, or the files are of two tokenizers")
         return Encoder(encoder=self.ids, bpe_merges=merges)
 
     def encode(self, text: str) -> str:
         """Return the ids of a text's tokens, separated by spaces, as a line that fairseq binarises."""
         return " ".join(map(str, self._bpe.encode(text)))
+
+
+def _unmade(ids: Mapping[str, int], made: Collection[str]) -> list[str]:
+    """Return the tokens that neither a byte nor a merge makes, without marks such as ``<|endoftext|>``."""
+    return [
+        token
+        for token in ids
+        if len(token) > 1 and token not in made and not re.fullmatch(r"<.*>|\[.*\]|madeupword\d+", token)
+    ]
 
 
 def train(texts: Sequence[str], size: int) -> Tokenizer:

@@ -26,6 +26,9 @@ _KEYS = {"tokens", "labels", "texts"}
 _PADDING = "madeupword"
 """What fairseq-preprocess fills a dictionary up with, to a multiple of 8 symbols."""
 
+_OWN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+"""Symbols that fairseq puts into every dictionary of a task of text."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -105,8 +108,7 @@ class Vocabulary:
     @property
     def names(self) -> list[str]:
         """The names of the classes, in the order of the model's outputs."""
-        own = [symbol for symbol in self.labels.symbols[self.labels.nspecial :] if symbol != "<mask>"]
-        return [symbol for symbol in own if not symbol.startswith(_PADDING)]
+        return [symbol for symbol in self.labels.symbols if not is_own(symbol)]
 
     def require_same(self, saved: Vocabulary, path: str, labels: bool) -> None:
         """Compare this vocabulary, the data's, with that of a checkpoint to start from.
@@ -132,6 +134,11 @@ class Vocabulary:
                 f"another tokenizer than {absolute(path)} was trained with: the same numbers mean other texts; {anew}"
             )
             raise TokenizerError(self.tokenizer.where, reason)
+
+
+def is_own(symbol: str) -> bool:
+    """Return whether fairseq adds a symbol to dictionaries itself, so that it cannot name a class."""
+    return symbol in _OWN or symbol.startswith(_PADDING)
 
 
 def read_dictionary(file: Path, mask: bool = False) -> Any:

@@ -100,8 +100,9 @@ def _require_alike(tables: Mapping[str, Table]) -> dict[str, int]:
                 [f"{where}: {table.texts} text(s) an example, {absolute(train.file)} has {train.texts}"]
             )
         if table.labelled != train.labelled and (table.labelled or split == "valid"):
-            which = "no labels, which the training table has" if train.labelled else "labels, which it has not"
-            raise ManifestError([f"{where}: has {which}; --label names their column"])
+            which = ("no labels", "labels") if train.labelled else ("labels", "none")
+            way_out = f"{absolute(train.file)} has {which[1]}; --label names their column"
+            raise ManifestError([f"{where}: has {which[0]}, but {way_out}"])
     if not train.labelled:
         if train.texts > 1:
             raise ManifestError(

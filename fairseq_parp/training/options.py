@@ -97,12 +97,17 @@ def require_classifier(task_cfg: Any, model_cfg: Any = None) -> None:
         model_cfg: of the model, once it is to be built.
 
     Raises:
-        ConfigError: data of several corpora or in another format; a model that does not classify; another pooling.
+        ConfigError: data of several corpora or in another format; compressed labels; a model that does not classify;
+            another pooling, or a head without a width.
     """
     for key in ("multi_corpus_keys", "binarized_dataset"):
         if value := getattr(task_cfg, key, None):
             allowed = "is not supported here; fairseq-parp manifest union puts data folders together"
             raise ConfigError(f"task.{key}", value, allowed)
+    if str(level := getattr(task_cfg, "text_compression_level", "none")) != "none":
+        raise ConfigError(
+            "task.text_compression_level", str(level), "must be none: fairseq cannot read such labels again"
+        )
     if model_cfg is None:
         return
     name = str(getattr(model_cfg, "_name", None))
@@ -110,6 +115,8 @@ def require_classifier(task_cfg: Any, model_cfg: Any = None) -> None:
         raise ConfigError("model._name", name, f"must be {CLASSIFIER}, which gives one label for an utterance")
     if model_cfg.pooling != "mean":
         raise ConfigError("model.pooling", model_cfg.pooling, "must be mean, which alone fairseq's model takes")
+    if (width := model_cfg.latent_embed_dim) is not None and width < 1:
+        raise ConfigError("model.latent_embed_dim", width, "must be at least 1, or null for the width of the encoder")
 
 
 def require_accuracy(task_cfg: Any, criterion: str) -> None:

@@ -142,6 +142,8 @@ def _require_alone(cfg: Any, resets: list[str]) -> None:
 
 
 def _require_there(key: str, path: str, save_dir: str) -> None:
+    if Path(path).is_dir():  # fairseq would start from random weights
+        raise ConfigError(f"checkpoint.{key}", path, f"{absolute(path)} is a folder; name a file in it")
     if _exists(path):
         return
     beside = f"{save_dir}/{path.rpartition('/')[2]}"

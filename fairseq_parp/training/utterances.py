@@ -118,6 +118,18 @@ class EveryUtterance(BaseWrapperDataset):
             )
             raise ConfigError("task.max_sample_size", most, allowed)
 
+    def filter_indices_by_size(self, indices: Any, max_sizes: Any) -> tuple[Any, Any]:
+        """Return the indices of examples that have room in a batch, and of those that fairseq passes over in training.
+
+        Raises:
+            ConfigError: none has room; fairseq would end in a traceback.
+        """
+        kept, passed_over = super().filter_indices_by_size(indices, max_sizes)
+        if len(passed_over) and not len(kept):
+            with one_line_errors():
+                self._require_room(indices, min(max_sizes) if isinstance(max_sizes, tuple) else max_sizes)
+        return kept, passed_over
+
     def _require_room(self, indices: Any, max_tokens: int | None) -> None:
         longest = max(indices, key=self.num_tokens)
         size = self.num_tokens(longest)

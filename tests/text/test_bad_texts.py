@@ -66,11 +66,29 @@ def refused(config: dict[str, Any], save: Path) -> str:
         ),
         ({"criterion": {"regression_target": True}}, "criterion.regression_target=True: is not supported"),
         (
+            {"criterion": {"report_mcc": True}},
+            "criterion.report_mcc=True: needs whole numbers as labels; the labels are tools, animals",
+        ),
+        (
+            {"criterion": {"report_acc_and_f1": True}},
+            "report_acc_and_f1=True: needs the labels 0 and 1; the labels are",
+        ),
+        (
+            {"task": {"classification_head_name": "mine"}},
+            "criterion.classification_head_name='sentence_classification_head': must be that of the task, mine",
+        ),
+        ({"task": {"init_token": 9999}}, "task.init_token=9999: must be the number of a token, from 0 to [0-9]+"),
+        ({"task": {"separator_token": -1}}, "task.separator_token=-1: must be the number of a token"),
+        ({"task": {"d2v2_multi": True}}, "task.d2v2_multi=True: prepares the data of another model than RoBERTa"),
+        (
             {"model": {"_name": "transformer"}},
             "model._name='transformer': is not a text encoder .*; roberta, .* are",
         ),
         ({"model": {"encoder_layer": 2}}, "model.encoder_layer=2: no such key; did you mean encoder_layers?"),
         ({"checkpoint": {"finetune_from_model": "nothing.pt"}}, "finetune_from_model='nothing.pt': no such file"),
+        ({"checkpoint": {"finetune_from_model": "/"}}, "finetune_from_model='/': / is a folder; name a file in it"),
+        ({"task": {"max_positions": 1, "shorten_method": "truncate"}}, "task.max_positions=1: must be at least 2"),
+        ({"dataset": {"batch_size": None, "max_tokens": 5}}, "max_tokens=5: the longest example has [0-9]+ tokens"),
         (
             {"checkpoint": {"best_checkpoint_metric": "wer"}},
             "best_checkpoint_metric='wer': must be one of loss, accuracy",

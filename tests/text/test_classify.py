@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import texts
 import tiny
+import torch
 from in_process import common, speech, train
 
+from fairseq_parp import checkpoints
 from fairseq_parp.cli import main
 
 
@@ -102,3 +104,31 @@ def test_a_ctc_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (tmp_path / "lines.txt").write_text("one\n")
     assert main(["classify", str(tmp_path / "run" / "checkpoint_last.pt"), str(tmp_path / "lines.txt")]) == 2
     assert "its task is parp_finetuning, which gives no labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("head", "mine", "needs the head 'mine' for its 2 labels; it has no such head"),
+        ("labels", "plants", "needs the head 'sentence_classification_head' for its 3 labels; it has one for 2"),
+    ],
+)
+def test_a_head_that_fairseq_would_replace_by_a_random_one(
+    key: str, value: str, message: str, finetuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = checkpoints.read(finetuned)
+    if key == "head":
+        state["cfg"]["task"]["classification_head_name"] = value
+    else:
+        vocabulary = state["task_state"]["text"]
+        vocabulary["labels"] = vocabulary["labels"].replace("\n<mask>", f"\n{value}\n<mask>")
+    torch.save(state, tmp_path / "changed.pt")
+    (tmp_path / "lines.txt").write_text("the old cat\n")
+    assert main(["classify", str(tmp_path / "changed.pt"), str(tmp_path / "lines.txt")]) == 2
+    assert capsys.readouterr().err.strip().endswith(f"{tmp_path}/changed.pt: {message}")
+
+
+def test_a_file_without_lines(finetuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.txt").touch()
+    assert main(["classify", str(finetuned), str(tmp_path / "empty.txt")]) == 1
+    assert f"{tmp_path}/empty.txt: is empty; a line is a text to classify" in capsys.readouterr().err

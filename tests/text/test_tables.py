@@ -22,11 +22,13 @@ TEXTS = ["a cat and a dog", "don't  saw:  it", "naïve – 日本語 \u2028 x", 
 
 def test_every_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     rows = [["a cat", "animal"], ["", "tool"], ["a saw", ""], ["a file", "hand tool"], ["no label"]]
+    rows += [["a drill", "<unk>"], ["a clamp", "madeupword0001"]]
     file = texts.write_table(tmp_path / "train.tsv", rows)
     with pytest.raises(ManifestError) as caught:
         read_table(file)
     assert [problem.removeprefix(f"{file}:")[:24] for problem in caught.value.problems] == [
         "3: the text is empty (co", "4: the label is empty (c", "5: the label 'hand tool'", "6: 1 cells, the first li",
+        "7: the label '<unk>' is ", "8: the label 'madeupword",
     ]  # fmt: skip
 
 
@@ -40,6 +42,23 @@ def test_every_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_a_table_without_its_columns_or_without_rows(columns: tuple[str, ...], message: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=message):
         read_table(texts.write_table(tmp_path / "train.tsv", [], columns))
+
+
+@pytest.mark.parametrize(
+    ("columns", "texts_named", "label", "message"),
+    [
+        ("abcd", ["a", "b", "c"], "d", "--text='a b c': names one column, or two for pairs of texts"),
+        ("abcd", ["a", "a"], "d", "--text='a a': the column 'a' serves twice; --label names that of the labels"),
+        ("abcd", ["a"], "a", "--text='a': the column 'a' serves twice"),
+        ("abab", ["a"], None, ":1: several columns have the name 'a'; rename all but one"),
+    ],
+)
+def test_columns_that_cannot_be_told_apart(
+    columns: str, texts_named: list[str], label: str | None, message: str, tmp_path: Path
+) -> None:
+    file = texts.write_table(tmp_path / "train.tsv", [["1", "2", "3", "4"]], list(columns))
+    with pytest.raises((ConfigError, ManifestError), match=message):
+        read_table(file, texts_named, label)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +125,16 @@ def test_a_tokenizer_that_is_taken_is_kept_beside_the_data(tmp_path: Path) -> No
     ("name", "content", "message"),
     [
         ("encoder.json", "{", "encoder.json cannot be read"),
+        pytest.param("encoder.json", "[" * 100_000, "encoder.json cannot be read", id="deeply nested"),
         ("encoder.json", "[1]", "is not a mapping of tokens to ids"),
+        ("encoder.json", '{"a": 0, "b": 0}', "encoder.json gives two tokens the same id"),
         ("encoder.json", '{"a": 0}', "lacks 255 of the 256 bytes"),
+        ("vocab.bpe", "t h\n", "vocab.bpe has no line #version at its head"),
+        (
+            "vocab.bpe",
+            "#version: 0.2\n",
+            "has no merge for [0-9]+ tokens of encoder.json, such as '.*': it is incomplete",
+        ),
         ("vocab.bpe", "#version\na b c\n", "vocab.bpe line 2: 'a b c' must be two tokens"),
         ("vocab.bpe", None, "vocab.bpe: cannot be read"),
         ("dict.txt", "0 3\n1 2\n", "lacks .* ids of the tokenizer, such as 2: the files are of two tokenizers"),
