@@ -11,6 +11,7 @@ import in_process
 import labelled
 import ngram_oracle as ngram
 import pytest
+import texts
 import torch
 from safetensors.torch import save_file
 from torch.nn.utils import prune
@@ -28,11 +29,16 @@ VERBS: dict[str, list[str | tuple[object, str]]] = {
     "mask make": ["mask", "make", (INPUT, "pretrained"), "--sparsity", "0.5", "-o", (OUTPUT, ".safetensors")],
     "mask apply": ["mask", "apply", (INPUT, "pretrained"), (INPUT, "mask"), "-o", (OUTPUT, ".pt")],
     "classify": ["classify", (INPUT, "classifier"), (INPUT, "audio")],
+    "classify split": ["classify", (INPUT, "classifier"), "--data", (INPUT, "labelled"), "--plot", (OUTPUT, ".png"),
+                       "--results", (OUTPUT, ".txt")],
+    "classify texts": ["classify", (INPUT, "text classifier"), "--data", (INPUT, "binarised")],
     "score": ["score", (INPUT, "results")],
     "transcribe": ["transcribe", (INPUT, "finetuned"), (INPUT, "audio")],
     "manifest check": ["manifest", "check", (INPUT, "data")],
     "manifest table": ["manifest", "table", (INPUT, "table"), "--root", (INPUT, "data"),
                        "--dictionary", (INPUT, "dictionary"), "--out", (OUTPUT, "")],
+    "manifest text": ["manifest", "text", (INPUT, "texts"), "--valid", (INPUT, "texts"), "--tokenizer",
+                      (INPUT, "tokenizer"), "--out", (OUTPUT, "")],
     "manifest union": ["manifest", "union", (INPUT, "data"), "--out", (OUTPUT, "")],
     "experiment": ["experiment", (INPUT, "experiment"), "--dry-run"],
     "recipe convert": ["recipe", "convert", (INPUT, "recipe"), "-o", (OUTPUT, ".yaml")],
@@ -53,6 +59,9 @@ KINDS = [
     "missing", "folder", "empty", "text", "audio", "finetuned", "pretrained", "mask", "transformers", "foreign",
     "torch prune", "table", "results", "experiment", "recipe", "lm", "data",
 ]  # fmt: skip
+
+FOLDERS = ("data", "folder", "labelled", "binarised", "tokenizer")
+"""What is a folder where it is due."""
 
 SLOTS = [(verb, at) for verb, words in VERBS.items() for at, word in enumerate(words) if isinstance(word, tuple)]
 INPUTS = [(verb, at, kind) for (verb, at), kind in itertools.product(SLOTS, KINDS) if VERBS[verb][at][0] is INPUT]
@@ -81,9 +90,17 @@ def files(finetuned: Path, pretrained: Path, data: Path, tmp_path_factory: pytes
     found["lm"] = ngram.write_arpa(folder / "lm.arpa")
     found["folder"] = folder / "folder"
     found["folder"].mkdir()
-    tones = labelled.make_data(folder / "labelled", {"train": 3, "valid": 3})
+    tones = labelled.make_data(folder / "labelled", {"train": 3, "valid": 3, "test": 3})
     in_process.train(labelled.recipe(tones, pretrained, 1), folder / "classifier", method="dense")
+    found["labelled"] = tones
     found["classifier"] = folder / "classifier/checkpoint_last.pt"
+    found["binarised"] = texts.make_data(folder / "texts", {"train": 9, "valid": 4, "test": 3})
+    found["texts"], found["tokenizer"] = folder / "texts/valid.tsv", found["binarised"] / "tokenizer"
+    recipe = in_process.common() | {"task": texts.task(found["binarised"]), "model": texts.MODEL}
+    recipe |= {"dataset": {"num_workers": 0, "batch_size": 3}, "criterion": {"_name": "sentence_prediction"}}
+    recipe["optimization"]["max_update"] = 1
+    in_process.train(recipe, folder / "text classifier", method="dense")
+    found["text classifier"] = folder / "text classifier/checkpoint_last.pt"
     found["mask"] = folder / "mask.safetensors"
     assert main(["mask", "make", str(pretrained), "--sparsity", "0.5", "-o", str(found["mask"])]) == 0
     found["transformers"] = folder / "model.safetensors"
@@ -133,9 +150,9 @@ def test_a_file_of_another_kind(
 ) -> None:
     assert main(words_of(verb, files, place, at, files[kind])) in (1, 2)
     shown = one_line(verb, files[kind], capsys)
-    if kind in ("folder", "data") and VERBS[verb][at][1] not in ("data", "folder"):
+    if kind in ("folder", "data") and VERBS[verb][at][1] not in FOLDERS:
         assert "no such file" not in shown.lower()
-    if VERBS[verb][at][1] in ("finetuned", "classifier", "pretrained", "mask"):
+    if VERBS[verb][at][1] in ("finetuned", "classifier", "text classifier", "pretrained", "mask"):
         due = {"transformers": "safetensors", "audio": "an audio file", "lm": "an n-gram language model"}
         assert due.get(kind, "") in shown
         assert kind in ("empty", "foreign", "torch prune") or "damaged" not in shown
