@@ -7,11 +7,11 @@ PYTHON ?= $(or $(shell for p in python3.11 python3 python3.12 python3.10; do \
 BIN = .venv/bin
 export TORCH
 
-.PHONY: help setup demo test test-slow lint clean
+.PHONY: help setup demo demo-grounded test test-slow lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: .venv/.compiled  ## make .venv with everything in it (about 3 minutes on 2 cores)
 
@@ -24,6 +24,9 @@ setup: .venv/.compiled  ## make .venv with everything in it (about 3 minutes on 
 
 demo: setup  ## the main job on synthesised speech: table and plot
 	@$(BIN)/fairseq-parp demo
+
+demo-grounded: setup  ## speech with pictures: spoken captions of drawn objects, recall and a contact sheet
+	@$(BIN)/fairseq-parp demo --grounded
 
 test: lint  ## style, types and all tests but the slow ones, in two processes
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

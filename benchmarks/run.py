@@ -34,6 +34,7 @@ MODULES = (
     "adapters",
     "parts",
     "scores",
+    "retrieval",
     "generation",
     "batches",
     "beams",

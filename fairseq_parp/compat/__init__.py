@@ -11,6 +11,7 @@ from fairseq_parp.compat import (
     broadcast,
     buckets,
     cpu_flat_fp16,
+    cpu_gathering,
     cpu_overflow,
     encoders,
     loading_threads,
@@ -45,6 +46,7 @@ def install() -> None:
     loading_threads.install()
     cpu_overflow.install()
     cpu_flat_fp16.install()
+    cpu_gathering.install()
     not_a_number.install()
     task_state.install()
     short_logs.install()

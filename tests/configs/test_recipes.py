@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from recipes import CLASSES, CONFIGS, RECIPES, Yaml12Floats, load, value
+from recipes import CLASSES, CONFIGS, RECIPES, Yaml12Floats, load, refused, value
 
 from fairseq_parp.errors import ConfigError
 from fairseq_parp.sparsity.methods import METHODS, read_config
@@ -164,6 +164,12 @@ def test_a_recipe_of_parp_takes_every_method_by_its_name_alone(recipe: str) -> N
 def test_null_is_no_value_of_a_key_that_every_method_needs() -> None:
     with pytest.raises(ConfigError, match=r"task\.pruning\.sparsity=None: must be a number"):
         read_config({"method": "gmp", "sparsity": None})
+
+
+@pytest.mark.parametrize("recipe", KEYS)
+def test_hydra_takes_the_overrides_in_the_head(recipe: str) -> None:
+    text = (CONFIGS / f"{recipe}.yaml").read_text()
+    assert refused(text.partition("\n\n")[0], load(CONFIGS / f"{recipe}.yaml")) == []
 
 
 SUPERB = {

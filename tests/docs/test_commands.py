@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from recipes import CONFIGS, load, refused
 
 from fairseq_parp import cli
 from fairseq_parp.checkpoints import read
@@ -49,10 +50,10 @@ def test_commands_are_well_formed(page: Path, words: list[str]) -> None:
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     if words[:2] == ["fairseq-parp", "train"]:
         hydra_arguments(words[2:])
-    if words[0] == "fairseq-hydra-train":
-        folder, name = (Path(words[words.index(key) + 1]) for key in ("--config-dir", "--config-name"))
-        if not str(name).isupper():
-            assert (ROOT / folder / f"{name}.yaml").is_file(), page
+    if words[0] == "fairseq-hydra-train" or words[:2] == ["fairseq-parp", "train"]:
+        name = words[words.index("--config-name") + 1]
+        if not name.isupper():
+            assert refused(" ".join(words), load(CONFIGS / f"{name}.yaml")) == [], page
 
 
 @pytest.fixture(scope="module")

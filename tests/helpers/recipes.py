@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,19 @@ def value(config: dict[str, Any], key: str) -> Any:
     for part in key.split("."):
         node = node[part]
     return node
+
+
+_OVERRIDE = re.compile(r"(?<![\w.+=-])([a-z_]+(?:\.[a-z_0-9]+)+)=")
+
+
+def refused(text: str, config: dict[str, Any]) -> list[str]:
+    """Return keys of the overrides in a text that hydra refuses: a key that the config lacks needs a plus."""
+    return [key for key in _OVERRIDE.findall(text) if not key.startswith("hydra.") and not _has(config, key)]
+
+
+def _has(config: dict[str, Any], key: str) -> bool:
+    try:
+        value(config, key)
+    except (KeyError, TypeError):
+        return False
+    return True
