@@ -60,7 +60,7 @@ def _beside_peer(name: str, bar: Bar, decoder: Decoder, batch: int, amount: tupl
 
 
 def texts_of(decoder: Decoder, made: Emissions, batch: int) -> Callable[[], list[str]]:
-    """Return what decodes the utterances, so many at a time, to texts."""
+    """Return a function that decodes the utterances to texts, in batches of the given size."""
     every = [torch.from_numpy(log_probs) for log_probs in made.log_probs]
     batches = [every[start : start + batch] for start in range(0, len(every), batch)]
 

@@ -55,7 +55,7 @@ def _costs(folder: Path) -> tuple[Cost, Cost]:
 def print_costs(folder: str) -> None:
     """Run fairseq-generate and print two costs: of all but reading and forward from the first batch on; of the forward.
 
-    Audio is read in the same thread, or its cost could not be told from the others'.
+    Audio is read in the same thread, or its cost could not be separated from the others'.
     """
     load_plugin()
     from fairseq import options

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt  # the backend must be chosen first
 
 from benchmarks.rows import Row
 
-# Okabe and Ito's palette: told apart by colour-blind readers; markers differ too.
+# Okabe and Ito's palette, which colour-blind readers can distinguish; markers differ too.
 _OURS = {True: ("#0072B2", "o", "ours"), False: ("#D55E00", "X", "ours, over the limit"),
          None: ("#999999", "o", "ours, no bar, level with it, or pairs that disagree")}  # fmt: skip
 

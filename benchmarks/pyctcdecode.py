@@ -105,4 +105,4 @@ def _run(command: Sequence[str], what: str) -> None:
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it did not say why"])[-1]
+    return (text.strip().splitlines() or ["it gave no reason"])[-1]

@@ -17,7 +17,7 @@ from fairseq_parp.transcription.transcriber import Transcriber
 
 @dataclass(frozen=True)
 class Recordings:
-    """A split of a data folder, the model that hears it, and a language model.
+    """A split of a data folder, the model that decodes it, and a language model.
 
     Attributes:
         split: FOLDER/SPLIT, of which there are a .tsv and a .ltr.

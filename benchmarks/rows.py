@@ -13,7 +13,7 @@ from scipy.stats import binom
 from benchmarks.cost import Clock, Cost, typical
 
 RUNS, RUNS_OF_SLOW, SLOW = (9, 15, 21, 27), (5, 9), 5.0
-"""Pairs after which a row is looked at, until they agree; fewer where the peer takes more than so many seconds."""
+"""Pairs after which a row is looked at, until they agree; fewer for a slow peer."""
 
 RUNS_OF_SLOWEST = 3
 """Measurements where each one starts a process of its own."""
@@ -32,7 +32,7 @@ class Bar:
     """What a ratio has to keep to.
 
     Attributes:
-        value: the bar itself; None where there is none, and the row only tells what is.
+        value: the bar itself; None if the row has no bar.
         faster: the ratio is peer / ours and must be at least the bar; else it is ours / peer, at most the bar.
     """
 

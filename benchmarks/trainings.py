@@ -42,7 +42,7 @@ def write_inputs(folder: Path, size: Size) -> None:
 
 
 def write_audio(folder: Path, split: str, seconds: Sequence[float]) -> None:
-    """Write a split of noise: utterances of so many seconds, with their manifest and letters."""
+    """Write a split of noise: utterances of the given seconds, with their manifest and letters."""
     generator = np.random.default_rng(1)
     lines = [str(folder)]
     for number, length in enumerate(seconds):

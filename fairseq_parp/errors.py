@@ -194,7 +194,7 @@ class ManifestError(ParpError):
 
 
 class IncompleteSplitError(ManifestError):
-    """Official splits that are not all there; each problem says how many utterances are missing."""
+    """Official splits that are not all there; each problem has the number of missing utterances."""
 
 
 class ExperimentFileError(ParpError):

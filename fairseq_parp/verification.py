@@ -34,7 +34,7 @@ SECONDS = 2
 
 
 class Shape(NamedTuple):
-    """What tells released encoders apart: family, Transformer layers, width, and whether audio is normalised."""
+    """The differences between released encoders: family, Transformer layers, width, and normalised audio."""
 
     family: str
     layers: int

@@ -113,7 +113,7 @@ def chosen(layers: Iterable[str], which: Any) -> list[str]:
     """Return the layers that ``layers`` of the config means.
 
     Raises:
-        ConfigError: there are not so many, or no such one.
+        ConfigError: the model has fewer layers, or no such layer.
     """
     every = list(layers)
     if which == "all":

@@ -1,4 +1,4 @@
-"""Loading: the tensors of a file say which adapters it has, so decoding needs no config of them."""
+"""Loading: the tensors of a file determine its adapters, so decoding needs no config of them."""
 
 from __future__ import annotations
 

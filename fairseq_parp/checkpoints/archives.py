@@ -25,7 +25,7 @@ _END_OF_ZIP = struct.Struct("<4s4H2LH")
 
 
 class DamagedError(Exception):
-    """The file is not what was once saved; the message says where."""
+    """The file differs from what was saved; the message names the place."""
 
 
 def inspect(file: IO[bytes], shown: str, allowed: Collection[str] = ()) -> None:
@@ -67,7 +67,7 @@ def _inspect_zip(file: IO[bytes], allowed: Collection[str]) -> None:
         there = records.get(f"data/{key}")
         if there is None or there.file_size != storage.bytes:
             has = "is missing" if there is None else f"has {there.file_size} bytes"
-            raise RefusedError(f"data/{key} {has}, its pickle says {storage.bytes}")
+            raise RefusedError(f"data/{key} {has}, its pickle states {storage.bytes}")
 
 
 def _require_end(file: IO[bytes], length: int) -> None:
@@ -116,7 +116,7 @@ def _inspect_legacy(file: IO[bytes], allowed: Collection[str]) -> None:
         head = file.read(8)
         storage = scanner.storages[key]
         if len(head) < 8 or int.from_bytes(head, "little") != storage.elements or file.tell() + storage.bytes > length:
-            raise DamagedError("its tensors break off, or do not have the lengths that its pickle says")
+            raise DamagedError("its tensors break off, or do not have the lengths that its pickle states")
         file.seek(storage.bytes, os.SEEK_CUR)
     if file.tell() != length:
         raise DamagedError(f"{length - file.tell()} bytes follow after its last tensor")

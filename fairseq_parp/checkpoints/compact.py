@@ -198,7 +198,7 @@ class Stored:
 
 
 def pruning_state(tensors: Mapping[str, Tensor], config: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    """Return the entry of ``extra_state`` that says what was pruned, with the masks of the tensors' zeros."""
+    """Return the entry of ``extra_state`` about the pruning, with the masks of the tensors' zeros."""
     masks = {name: pack_nonzero(tensors[name]) for name in names if name in tensors}
     state = {"marker": MARKER, "version": VERSION, "config": dict(config), "pruned_at": 0, "mask": masks,
              "stashed": {}, "method": {}}  # fmt: skip

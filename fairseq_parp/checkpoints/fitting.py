@@ -23,7 +23,7 @@ class Trained(NamedTuple):
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Trained:
-        """Return what a checkpoint says; keys that it lacks are not in ``settings``."""
+        """Return the settings of a checkpoint; keys that it lacks are not in ``settings``."""
         dictionary = (state.get("task_state") or {}).get("target_dictionary")
         settings = state["args"] if state.get("args") is not None else (state.get("cfg") or {}).get("task") or {}
         values = vars(settings) if isinstance(settings, Namespace) else settings

@@ -68,7 +68,7 @@ _MAKING = frozenset({
 
 
 class RefusedError(Exception):
-    """The pickle asks for something that a checkpoint has no use for; the message says what."""
+    """The pickle asks for an object that no checkpoint needs; the message names it."""
 
 
 class Storage(NamedTuple):
@@ -110,10 +110,10 @@ class Scanner(pickle._Unpickler):
     """Reads pickles of one file, one after the other.
 
     Attributes:
-        storages: by key, what the pickles say of them.
+        storages: by key, as the pickles describe them.
     """
 
-    # Others, such as those that make byte arrays, can ask for memory before they say what with.
+    # Others, such as those that make byte arrays, can ask for memory before their content is known.
     dispatch = {  # noqa: RUF012 (pickle's)
         opcode[0]: _counted(load) if opcode in _MAKING else load
         for opcode in _OPCODES

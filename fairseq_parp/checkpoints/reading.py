@@ -44,7 +44,7 @@ def load(
 
     Beside tensors and plain values only ``argparse.Namespace``, fairseq's ``Dictionary`` and what the user's own code
     gave to ``torch.serialization.add_safe_globals`` are allowed. The
-    checksums of a zip are compared first; files of before torch 1.6 have none, which the log says.
+    checksums of a zip are compared first; files from before torch 1.6 have none, and the log reports this.
 
     Args:
         source: path, or open binary file.

@@ -30,7 +30,7 @@ VERBS = {
     "codes": "codes that captions and pictures share: uses, words and objects, recall by codes alone",
     "configs": "list, show and copy the shipped recipes",
     "demo": "finetune a small wav2vec 2.0 with PARP and dense on synthesised speech; table and plot",
-    "doctor": "show versions, say what is broken here and how to mend it",
+    "doctor": "show versions, and each fault of the environment with its cure",
     "experiment": "plan and run the finetunings of an experiment file, and decode each: a table of results",
     "export": "write a checkpoint for stock fairseq or Hugging Face transformers, and compare both",
     "images": "make features of pictures, or import them, for grounded training",

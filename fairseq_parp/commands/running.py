@@ -130,7 +130,7 @@ def records(log: Path, kind: str) -> list[dict[str, float]]:
 
 
 def last_error(text: str) -> str:
-    """Return the line of a log that says best why it ended.
+    """Return the line of a log with the likeliest cause of its end.
 
     >>> last_error("starting\\nValueError: too short\\n\\nSet the environment variable HYDRA_FULL_ERROR=1\\n")
     'ValueError: too short'

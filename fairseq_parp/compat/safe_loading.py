@@ -2,7 +2,7 @@
 
 Concerns: fairseq 0.12.2 and fairseq-fixed 0.12.3.1 call ``torch.load`` without saying what they allow; torch
 >= 2.6 then refuses the ``argparse.Namespace`` and ``Dictionary`` that real checkpoints hold. fairseq's own
-main answers with ``weights_only=False``, which runs whatever the file says. None of them finds a changed bit,
+main answers with ``weights_only=False``, which runs any code in the file. None of them finds a changed bit,
 and what does not fit ends in a traceback. For other tasks torch reads as it does in stock fairseq; only what its
 list of classes does not have is read here.
 """

@@ -102,7 +102,7 @@ def copy_whole(source: str | Path, target: str | Path) -> None:
 
 
 class _Recorder:
-    """A file that remembers why a write failed: torch only says that it did."""
+    """A file that remembers the cause of a failed write: torch reports only the failure."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

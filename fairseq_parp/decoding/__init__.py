@@ -1,6 +1,6 @@
 """CTC decoding: what turns a model's log-probabilities into text.
 
-A :class:`Decoder` finds label sequences; :mod:`.lattice` says what one is worth over all its
+A :class:`Decoder` finds label sequences; :mod:`.lattice` gives the score of one over all its
 alignments; :class:`CTCGenerator` is what fairseq-generate calls. Nothing here imports fairseq.
 """
 

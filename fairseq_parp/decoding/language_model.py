@@ -1,4 +1,4 @@
-"""An n-gram language model for decoding: what a user says about it, and the decoder that follows from it."""
+"""An n-gram language model for decoding: the user's settings, and the decoder that they give."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class LanguageModel:
         except (RuntimeError, UnicodeDecodeError) as error:
             # Its last line is the reason, but for a line of the place alone.
             lines = [line for line in str(error).splitlines() if not re.fullmatch(r"\s*(Byte: \d+)?", line)]
-            reason = lines[-1] if lines else "it does not say why"
+            reason = lines[-1] if lines else "without a reason"
             raise LanguageModelError(self.path, f"KenLM cannot load it ({reason})") from error
 
 

@@ -13,7 +13,7 @@ BOUNDARY = "|"
 """The label that ends each word; fairseq's ltr files write it so."""
 
 HOMOGRAPHS = 6
-"""Words that flashlight can tell apart at one spelling; it drops further ones."""
+"""Words that flashlight can distinguish at one spelling; it drops further ones."""
 
 
 class Dictionary(Protocol):

@@ -162,9 +162,9 @@ class LexiconBeamDecoder:
             criterion_type=flashlight.CriterionType.CTC,
         )
         words = self.lexicon
-        nobody = len(words.words)  # the unknown word; with unk_score -inf it never comes up
+        unknown = len(words.words)  # with unk_score -inf it never comes up
         return flashlight.LexiconDecoder(
-            options, self._tree(flashlight), words.model, words.boundary, words.blank, nobody, [], False
+            options, self._tree(flashlight), words.model, words.boundary, words.blank, unknown, [], False
         )
 
     def _tree(self, flashlight: Any) -> Any:

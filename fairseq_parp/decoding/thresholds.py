@@ -32,7 +32,7 @@ def prune_frames(frames: Tensor, blank: int, token_min_logp: float) -> Tensor:
     """Leave of (B, T, C) log-probabilities what a search has to read, in fewer frames, -inf for symbols left out.
 
     A frame in which only the blank is possible is made a certain blank: the probability that all paths pay alike
-    decides nothing. Of certain blanks after one another only the first says something, that the last label has ended;
+    decides nothing. Of successive certain blanks only the first matters: it ends the last label;
     the others are taken out, which leaves a half to a third of the frames of a usual CTC model.
 
     Args:

@@ -1,4 +1,4 @@
-"""The demo's corpus: who says what in which split, written as FLAC files and a table of transcripts.
+"""The demo's corpus: the speaker, text and split of each utterance, written as FLAC files and a table of transcripts.
 
 Splits share the accents, but neither speakers (espeak-ng's variants) nor sentences.
 """

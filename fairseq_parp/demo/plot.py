@@ -12,7 +12,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt  # the backend must be chosen first
 from matplotlib.axes import Axes
 
-# Okabe and Ito's palette: told apart by colour-blind readers; markers and hatches differ too.
+# Okabe and Ito's palette, which colour-blind readers can distinguish; markers and hatches differ too.
 _STYLES = (("#0072B2", "o", ""), ("#D55E00", "s", "//"), ("#009E73", "^", ".."))
 
 

@@ -53,7 +53,7 @@ def fairseq_arguments(python: tuple[int, int]) -> list[str]:
 
 
 def is_compiled_here(python: tuple[int, int], machine: str) -> bool:
-    """Say whether fairseq has to be compiled: its one current wheel is for Python 3.12 on x86-64.
+    """Return whether fairseq has to be compiled: its one current wheel is for Python 3.12 on x86-64.
 
     >>> is_compiled_here((3, 11), "x86_64"), is_compiled_here((3, 12), "x86_64")
     (True, False)

@@ -44,7 +44,7 @@ sys.exit(status)
 
 
 class Stage:
-    """One command of the set-up: starts at once, writes a log and says how long it took."""
+    """One command of the set-up: starts at once, writes a log and prints its duration."""
 
     def __init__(self, name: str, command: Sequence[str | Path], log: Path, environ: Mapping[str, str]) -> None:
         self.name, self.log, self.started = name, log, time.monotonic()

@@ -99,7 +99,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def torch_build(torch: ModuleType) -> str:
-    """Say what this torch was built for."""
+    """Return the device that this torch was built for."""
     for name, attribute in (("CUDA", "cuda"), ("ROCm", "hip")):
         if version := getattr(getattr(torch, "version", None), attribute, None):
             return f"{name} {version} build"
@@ -122,7 +122,7 @@ def versions() -> str:
 
 
 def with_origin(fairseq: Library, distributions: dict[str, str]) -> Library:
-    """Say whose fairseq it is: an installed distribution's, or that of a checkout on the path."""
+    """Add the origin of fairseq: an installed distribution's, or that of a checkout on the path."""
     if fairseq.folder is None:
         return fairseq
     place = Path(fairseq.folder)

@@ -1,1 +1,1 @@
-"""Experiments: many runs described by one file, their results, and what these say."""
+"""Experiments: many runs described by one file, their results, and the verdicts."""

@@ -102,7 +102,7 @@ class Plan:
 
         Args:
             name: of its folder.
-            run: says the rest: data, sparsity, interval, learning rate, length, seed, freezing.
+            run: the other settings: data, sparsity, interval, learning rate, length, seed, freezing.
             method: ``task.pruning.method``.
             mask: step whose mask file it starts from.
             start: training whose last weights it starts from, with a fresh optimizer; by default the pretrained ones.
@@ -174,7 +174,7 @@ class Plan:
         return self._train(f"{_chain(dense)}-rewind", early, BASELINE, part_of=dense)
 
     def _imp_mask(self, run: Run, tenths: int) -> Step:
-        """Add the chain of rounds up to a mask of so many tenths of zeros."""
+        """Add the chain of rounds up to a mask with the given tenths of zeros."""
         name, dense = _chain(self._dense_of(run)), self._dense_of(run)
         before = self._imp_mask(run, tenths - 1) if tenths > 1 else None
         trained = replace(
@@ -284,7 +284,7 @@ class Plan:
         """Add a step unless it is there.
 
         Raises:
-            ConfigError: another one has its name: the description asks for two runs that only ``updates`` tells apart.
+            ConfigError: another one has its name: the description asks for two runs that differ in ``updates`` alone.
         """
         there = self.steps.setdefault(step.name, step)
         if there.argv != step.argv:

@@ -18,7 +18,7 @@ from fairseq_parp.files import write_whole
 class Progress:
     """The state of the steps in the folder ``out``.
 
-    A step is written down before its command starts, so that a folder tells which command it belongs to, and again
+    A step is written down before its command starts, so that a folder names its command, and again
     when the command has ended well.
     """
 

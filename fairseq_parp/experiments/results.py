@@ -34,7 +34,7 @@ class ResultRow:
         seed: the training's.
         mask_from: training set whose OMP mask the run started from; empty for none.
         split: name of the test subset.
-        uer, wer: error rates in percent; ``wer`` is None where the symbols tell no words.
+        uer, wer: error rates in percent; ``wer`` is None where the symbols have no word boundaries.
         iou_mpi: IOU of the final mask with the pretrained weights' magnitude mask (MPI); None where there is none.
         chance: the IOU that independent masks of the same densities would have.
         finetunings: how many finetunings this run needs by itself, those that others share included.

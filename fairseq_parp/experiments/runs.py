@@ -15,7 +15,7 @@ class Run:
 
     Attributes:
         data: name of the training set.
-        protocol: ``matched`` (nobody freezes, equal updates) or ``paper`` (as the released scripts).
+        protocol: ``matched`` (no layer frozen, equal updates) or ``paper`` (as the released scripts).
         method: one that :func:`~fairseq_parp.experiments.procedures.known` lists.
         sparsity: fraction of zeros asked for; 0 for dense.
         interval: updates between re-prunes; None is never, and for methods that have none.
@@ -26,7 +26,7 @@ class Run:
         variant: named settings that its training has beside these; empty for none.
         after: variant of the dense training whose last weights it starts from; None where it starts as its recipe does.
         after_updates: length of that training.
-        tags: parts of its name that tell it from its siblings: of what the description varies.
+        tags: parts of its name that distinguish it from its siblings: the keys that the description varies.
     """
 
     data: str
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of its folder: method, sparsity, what else tells it apart, seed."""
+        """Name of its folder: method, sparsity, other keys that vary, seed."""
         parts = [*self.tags, self.method]
         if self.method != BASELINE:
             parts.append(f"{self.sparsity:g}")

@@ -1,4 +1,4 @@
-"""What the results of an experiment say, as Markdown that reads well as plain text: a table and verdicts."""
+"""The results of an experiment as Markdown that reads well as plain text: a table and verdicts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def summary(rows: Sequence[ResultRow], folder: Path) -> str:
 
 
 def table(systems: Sequence[System]) -> list[str]:
-    """Return the lines of a table with one row for each system; columns that tell nothing are left out."""
+    """Return the lines of a table with one row for each system; columns without information are left out."""
     shown = [(head, cell) for head, cell, matters in _columns(systems) if matters]
     cells = [[head for head, _ in shown]] + [[cell(system) for _, cell in shown] for system in systems]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -45,7 +45,7 @@ def table(systems: Sequence[System]) -> list[str]:
 
 
 def _columns(systems: Sequence[System]) -> list[tuple[str, Callable[[System], str], bool]]:
-    """Return all columns: head, cell, and whether it tells anything here."""
+    """Return all columns: head, cell, and whether it has information."""
     rows = [system.one for system in systems]
     intervals = {row.interval for row in rows if reprunes(row)}
     return [

@@ -88,7 +88,7 @@ def series(systems: Iterable[System]) -> list[list[System]]:
 
 
 class Names:
-    """Short names of systems: method and sparsity, and whatever else tells a method's systems apart at one place."""
+    """Short names of systems: method and sparsity, and the settings in which a method's systems differ at one place."""
 
     def __init__(self, systems: Sequence[System]) -> None:
         self._intervals, self._rates, self._lengths = (
@@ -111,7 +111,7 @@ class Names:
             f"lr {row.lr:g}": "lr" in named or _method_of(row) in self._rates,
             f"{row.updates} updates": "updates" in named or _method_of(row) in self._lengths,
         }
-        return ", ".join(part for part, tells in parts.items() if tells)
+        return ", ".join(part for part, differs in parts.items() if differs)
 
 
 def reprunes(row: ResultRow) -> bool:
@@ -131,7 +131,7 @@ def _varying(systems: Sequence[System], column: str) -> set[tuple[str, ...]]:
 
 
 def _kind(row: ResultRow) -> tuple[str, str, str]:
-    """Return what tells lines over sparsities apart."""
+    """Return the settings in which lines over sparsities differ."""
     return row.method, row.mask_from, row.variant
 
 
@@ -140,7 +140,7 @@ def _method_of(row: ResultRow) -> tuple[str, ...]:
 
 
 def _order(row: ResultRow) -> tuple[Any, ...]:
-    """Return what tells the settings of rows apart, as a key to sort by."""
+    """Return the settings in which rows differ, as a key to sort by."""
     order = known()
     method = order.index(row.method) if row.method in order else len(order)
     never = row.interval is None

@@ -57,7 +57,7 @@ class Decodings:
 def _score(row: ResultRow, path: Path) -> dict[int, Utterance]:
     try:
         found = score_utterances(path)
-    except ConfigError:  # all hypotheses empty, say; symbols that have words would have shown it by their boundary
+    except ConfigError:  # such as empty hypotheses alone; symbols that have words would have shown it by their boundary
         found = score_utterances(path, "symbols" if row.wer is None else "letters")
     errors, total = (sum(getattr(each.units, what) for each in found.values()) for what in ("errors", "total"))
     if not math.isclose(100 * errors / total, row.uer, abs_tol=1e-6):
@@ -85,7 +85,7 @@ def against_rivals(systems: Sequence[System]) -> list[Pair]:
 
 
 def across_training_sets(systems: Sequence[System]) -> list[Pair]:
-    """Return every two systems that only their training sets tell apart, tested on the same set's split.
+    """Return every two systems that differ in their training sets alone, tested on the same set's split.
 
     That is one joint run against single ones: their ``test`` names the split as ``NAME/SPLIT``.
     """

@@ -40,7 +40,7 @@ def rows_of(captions: Path, utterances: int, features: Features, skipped: Collec
 
 
 def require_gallery(file: Path, rows: NDArray[np.int64]) -> None:
-    """Check that captions have something to be told apart from.
+    """Check that captions show at least two pictures.
 
     Raises:
         ImagesError: they all show one picture.

@@ -45,7 +45,7 @@ class Alpha:
         return len({(weight > 0, weight < 1) for _, weight in self.steps}) == 1
 
     def require_reached(self, updates: int) -> None:
-        """Check that a run of so many updates, 0 where it ends by epochs, reaches every step.
+        """Check that a run of the given updates, 0 if it ends by epochs, reaches every step.
 
         Raises:
             ConfigError: it ends before the last one.

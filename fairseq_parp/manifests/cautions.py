@@ -11,7 +11,7 @@ USUAL = {"train": "dataset.train_subset", "valid": "dataset.valid_subset"}
 OTHER_NAMES = {"training": "train", "dev": "valid", "val": "valid", "validation": "valid", "eval": "valid"}
 
 LONG_WORD = 10
-"""Letters in which a corpus of single words is told from one whose script has no spaces."""
+"""Letters that distinguish a corpus of single words from one in a script without spaces."""
 
 
 def cautions(splits: Collection[str], symbols: Iterable[str], texts: Iterable[str]) -> list[str]:

@@ -22,9 +22,9 @@ class Wanted(NamedTuple):
     Attributes:
         valid_speakers: all utterances of these become the split valid.
         test_speakers: all utterances of these become the split test.
-        valid_minutes: random utterances of so many minutes at the most become valid.
-        test_minutes: random utterances of so many minutes at the most become test.
-        minutes: random utterances of so many minutes at the most are kept as train.
+        valid_minutes: random utterances of at most this duration become valid.
+        test_minutes: random utterances of at most this duration become test.
+        minutes: random utterances of at most this duration are kept as train.
         seed: of the random choices.
     """
 
@@ -113,7 +113,7 @@ def _require(rows: Sequence[TranscriptRow], split: str, option: str, value: obje
 def _parted(
     train: Sequence[Utterance], option: str, minutes: float, seed: int
 ) -> tuple[list[Utterance], list[Utterance]]:
-    """Return random utterances of so many minutes at the most, and the others, both in the order of the table."""
+    """Return random utterances of at most the given minutes, and the others, both in the order of the table."""
     frames: Mapping[str, int] = {utterance.path: utterance.frames for utterance in train}
     there = sum(frames.values()) / RATE / 60
     if not 0 < minutes <= there:

@@ -21,9 +21,9 @@ class Item:
     Attributes:
         file: name of the audio file, without its ending.
         onset, offset: its start and end in seconds.
-        phone: what is compared.
+        phone: the phone that is compared.
         before, after: the phones beside it.
-        speaker: who says it.
+        speaker: the speaker's name.
     """
 
     file: str

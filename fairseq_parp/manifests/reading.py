@@ -201,7 +201,7 @@ def _entry(text: str, line: int) -> Entry:
         what = f"{len(columns)} column(s) in {short(text)}" if text.strip() else "blank line"
         raise ValueError(f"{what}; each line is PATH, one tab, FRAMES")
     path, frames = columns
-    # fairseq calls int(), which also takes '1_6' and other scripts' digits: nobody means those.
+    # fairseq calls int(), which also takes '1_6' and other scripts' digits: these are never meant.
     if not (frames.isascii() and frames.isdigit() and int(frames)):
         raise ValueError(f"frames {short(frames)} is not a whole number above 0 (samples at 16 kHz)")
     return Entry(path, int(frames), line)

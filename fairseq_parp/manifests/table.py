@@ -69,9 +69,9 @@ def write_table(
         labels: ``ltr`` (text becomes letters, and ``.wrd`` is written too) or ``phn`` (text is phones already).
         label: column of a table that holds a label for each whole utterance, such as ``speaker``; in place of text.
         root: folder that the corpus' paths are relative to; by default its own.
-        valid_speakers: move all utterances of these, or of so many random ones, from train to ``valid``.
+        valid_speakers: move all utterances of these, or of this number of random ones, from train to ``valid``.
         test_speakers: likewise, to ``test``.
-        valid_minutes: move random utterances of so many minutes at the most from train to ``valid``.
+        valid_minutes: move random utterances of at most this duration from train to ``valid``.
         test_minutes: likewise, to ``test``.
         minutes: keep a random part of train, of this many minutes at the most.
         seed: of the random choices.

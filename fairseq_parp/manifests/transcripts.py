@@ -99,7 +99,7 @@ def read_transcripts(
 
 
 def is_table(file: Path) -> bool:
-    """Tell a table of transcripts from a manifest, whose first line is a folder: both end in ``.tsv``."""
+    """Return whether a ``.tsv`` is a table of transcripts, not a manifest (its first line is a folder)."""
     with file.open(encoding="utf-8", errors="replace") as lines:
         columns = _named(lines.readline().rstrip("\n").split("\t"))[0]
     return "path" in columns and len(columns) > 1

@@ -59,5 +59,5 @@ def _fresh(state: Mapping[str, Any], named: Mapping[str, Tensor], path: str, see
     try:
         return fresh_weights(encoder_config(state), named, seed)
     except (AttributeError, KeyError, TypeError) as error:
-        reason = f"its config does not say how to build the model anew ({type(error).__name__}: {error})"
+        reason = f"its config is not enough to build the model anew ({type(error).__name__}: {error})"
         raise CheckpointError(path, reason) from error

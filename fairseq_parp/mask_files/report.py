@@ -68,7 +68,7 @@ class SparsityReport:
 
     Attributes:
         path: absolute path of the file.
-        updates: updates it was trained for; None where the file does not say.
+        updates: updates it was trained for; None where the file does not state it.
         pruning: what the run was asked for (``task.pruning``); None for a model that this project did not train.
         run: the sparsity ``reached`` and ``asked``, and what ``ended`` the run (None where it goes on); empty for
             other models and for checkpoints of earlier versions.

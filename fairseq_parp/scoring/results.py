@@ -32,7 +32,7 @@ class Utterance:
     Attributes:
         reference: the units of its reference.
         units: errors in units; the total may be 0.
-        words: errors in words; None where the symbols of the file tell no words.
+        words: errors in words; None where the symbols of the file have no word boundaries.
         empty: whether the hypothesis is.
     """
 
@@ -44,7 +44,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Score:
-    """Error rates of one result file; ``words`` is None where the symbols tell no words.
+    """Error rates of one result file; ``words`` is None where the symbols have no word boundaries.
 
     ``empty`` counts the utterances whose hypothesis is empty: all, where the model emits only blanks.
     """
@@ -154,7 +154,7 @@ def _parse(path: str | Path, text: str) -> _Results:
 
 
 def _units_of(results: _Results) -> str:
-    """Tell letters from symbols, or say that it cannot be told."""
+    """Return whether the units are letters, graphemes or symbols; an error if the file fits several."""
     if any("|" in line.split() for line in results.references.values()):
         return "symbols"
     if not any(results.hypotheses.values()):

@@ -49,7 +49,7 @@ def labels_of_checkpoint(path: str) -> str:
     """Return the kind of labels that a checkpoint was finetuned on.
 
     Raises:
-        ConfigError: it does not say.
+        ConfigError: it names no labels.
     """
     state = _first_state(path)
     cfg = state["args"] if state.get("args") is not None else state["cfg"]["task"]

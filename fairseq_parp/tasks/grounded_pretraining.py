@@ -136,7 +136,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         return self._features
 
     def _fit(self, model_cfg: Any, features: Features) -> None:
-        """Give the config what the features are like, or compare where it says so itself."""
+        """Fill in the properties of the features, or compare them with the config's own."""
         asked = {"image_width": model_cfg.image_width or None, "image_boxes": model_cfg.image_boxes}
         there = {"image_width": features.width, "image_boxes": features.has_boxes}
         for key, value in asked.items():

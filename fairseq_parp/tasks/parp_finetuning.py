@@ -131,7 +131,7 @@ class ParpFinetuningTask(SpeechTask, AudioFinetuningTask):
         return loss, sample_size, {**logging_output, "_blank_frames": blank, "_frames": frames}
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
-        """Log what fairseq logs, and the fraction of blank frames: near 1 the model says nothing yet."""
+        """Log what fairseq logs, and the fraction of blank frames: near 1 the model emits no labels yet."""
         super().reduce_metrics(logging_outputs, criterion)
         frames = sum(log.get("_frames", 0) for log in logging_outputs)
         if frames:

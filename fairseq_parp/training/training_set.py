@@ -1,4 +1,4 @@
-"""The training set of a task whose datasets name their examples: for messages, and for what checkpoints say of it."""
+"""The training set of a task whose datasets name their examples: for messages and for checkpoints."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _read(path: str | Path) -> Iterator[tuple[int, NDArray[np.float32]]]:
     if not Path(path).is_file():
         raise AudioError(absolute(path), absent(path))
     empty = True
-    # A TypeError is soundfile's way to say that a headerless .raw file tells neither rate nor channels.
+    # soundfile raises a TypeError for a headerless .raw file, which has neither rate nor channels.
     try:
         with soundfile.SoundFile(path) as sound:
             # Neither soundfile.read nor blocks() takes a format without a way to seek, such as GSM.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from omegaconf import OmegaConf
 from recipes import CONFIGS, load, refused
 
 from fairseq_parp import cli
@@ -19,6 +21,7 @@ from fairseq_parp.demo import corpus
 from fairseq_parp.sparsity.upgrade import find_state
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 PAGES = [ROOT / "README.md", ROOT / "manifests" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -72,7 +75,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def chain() -> str:
     """The README's commands from the table to a finetuned checkpoint and what it is good for."""
-    return (ROOT / "README.md").read_text().split("From the table to a")[1].split("\nFor LibriSpeech")[0]
+    return README.split("From the table to a")[1].split("\nFor LibriSpeech")[0]
 
 
 def run_as_written(text: str, place: Path, server: tiny.Commands) -> None:
@@ -128,3 +131,23 @@ def test_the_page_on_adapters_runs_as_written(
         assert entry is not None
         assert entry["adapters"]["config"]["kind"] == kind
     assert (place / "outputs" / "lora_merged" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL))
+def test_a_block_of_the_readme_decodes_and_scores_what_it_has_made(block: str) -> None:
+    commands = list(commands_in(block))
+    made = {"train", "valid", "test"} if any(words[1:3] == ["manifest", "table"] for words in commands) else {"train"}
+    for words in commands:
+        after = dict(itertools.pairwise(words))
+        if "--subsets" in words:
+            made |= {name.replace("-", "_") for name in words[words.index("--subsets") + 1 : words.index("--out")]}
+        if words[:2] == ["fairseq-parp", "train"]:
+            recipe = OmegaConf.load(ROOT / "configs" / f"{after['--config-name']}.yaml")
+            saved = OmegaConf.merge(recipe, OmegaConf.from_dotlist(words[4:]))
+            assert {saved.dataset.get("train_subset", "train"), saved.dataset.valid_subset} <= made
+        if words[0] == "fairseq-generate":
+            assert after["--gen-subset"] in made
+            assert Path(after["--path"]).parent == Path(saved.checkpoint.save_dir)
+            result = f"{after['--results-path']}/generate-{after['--gen-subset']}.txt"
+        if words[:2] == ["fairseq-parp", "score"]:
+            assert words[2] == result

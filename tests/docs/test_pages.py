@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "manifests" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,3 +42,21 @@ def test_the_readme_explains_an_abbreviation_where_it_is_used_first_and_the_glos
     around = text[max(0, (at := re.search(rf"\b{term}\b", text).start()) - 30) : at + 60]  # type: ignore[union-attr]
     assert "(" in around, around
     assert f"\n| {term} |" in (ROOT / "docs" / "glossary.md").read_text()
+
+
+def test_the_readmes_bibtex_is_what_the_citation_file_has() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    paper = cited["preferred-citation"]
+    entries = dict(re.findall(r"^@(\w+)\{\w+,\n(.*?)\n\}", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL))
+    fields = {
+        kind: {
+            key: " ".join(re.sub(r"[{}]", "", value).split())
+            for key, value in re.findall(r"^  (\w+) += \{(.*?)\},?$", entry, re.MULTILINE | re.DOTALL)
+        }
+        for kind, entry in entries.items()
+    }
+    authors = " and ".join(f"{each['family-names']}, {each['given-names']}" for each in paper["authors"])
+    expected = {"title": paper["title"], "author": authors, "journal": paper["journal"], "year": str(paper["year"])}
+    assert fields["article"] == expected
+    software = {"title": cited["title"], "author": cited["authors"][0]["name"], "version": cited["version"]}
+    assert fields["software"] == software

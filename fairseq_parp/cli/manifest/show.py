@@ -24,7 +24,7 @@ CAUSES = {
     "frames here": "the audio was converted or cut after the manifest was written; write the manifest anew",
     "labels need": "text and audio of two corpora, or lines that are shifted against each other",
 }
-"""The likely cause of many problems of a kind, by a part of what they say."""
+"""The likely cause of many problems of a kind, by a part of their message."""
 
 SHOWN = 100
 """Symbols of a dictionary that are printed, the most frequent first."""

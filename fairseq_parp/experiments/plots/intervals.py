@@ -2,7 +2,7 @@
 
 Between two re-prunes a weight moves by up to about interval x learning rate. Where that is little against the cut, the
 smallest magnitude that MPI keeps, hardly a zero can come back, and PARP stays with the mask of MPI. (The cut of
-the last checkpoint would say nothing: kept weights shrink while zeros come back only to be zeroed, so it ends near 0.)
+the last checkpoint would be useless: kept weights shrink while zeros come back only to be zeroed, so it ends near 0.)
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, as the methods' own colours are: colour-blind readers tell them apart. Markers differ too.
+# Okabe and Ito's palette, as are the methods' own colours: colour-blind readers can distinguish them; markers differ.
 _COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#D55E00", "#E69F00", "#CC79A7")
 _MARKERS = "osD^vXP*<>"
 _DASHES = ("-", "--", ":", "-.")
@@ -61,7 +61,7 @@ def of_number(number: int) -> dict[str, Any]:
 def panels(
     count: int, columns: int, width: float = 4.6, height: float = 3.4, **shared: Any
 ) -> tuple[Figure, list[Axes]]:
-    """Return a picture with so many panels, in rows of ``columns``; ``shared`` goes to ``Figure.subplots``."""
+    """Return a picture with ``count`` panels, in rows of ``columns``; ``shared`` goes to ``Figure.subplots``."""
     columns = min(count, columns)
     lines = math.ceil(count / columns)
     figure = blank(width * columns + 0.4, height * lines + 1.0)

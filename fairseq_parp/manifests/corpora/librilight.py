@@ -77,7 +77,7 @@ def write_librilight(
 
 
 def _absent(base: Path) -> str:
-    """Say which of LibriSpeech's train subsets, of which the utterances are picked, have no folder."""
+    """Name those of LibriSpeech's train subsets that have no folder; the utterances are picked from all of them."""
     absent = [subset for subset in TRAIN if not (base / subset).is_dir()]
     return f"; {base} has no folder {listing(absent)}" if absent else ""
 
