@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 EMPTY = "an empty file"
+MASK_FILE = "a mask file, which fairseq-parp mask show reads"
 _SOUND = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")
 _READ = 4096
 
@@ -57,7 +58,7 @@ def _safetensors(file: Path, length: int) -> str | None:
     if str(metadata.get("format", "")).startswith("fairseq_parp.compact"):
         return None
     if str(metadata.get("format", "")).startswith("fairseq_parp.mask"):
-        return "a mask file, which fairseq-parp mask show reads"
+        return MASK_FILE
     if str(metadata.get("format", "")).startswith("fairseq_parp.part"):
         return "a part, which fairseq-parp part show reads and part apply makes a checkpoint of"
     return "a safetensors file, as transformers and others write; fairseq-parp import reads a folder of transformers'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fairseq_parp import tables
-from fairseq_parp.mask_files.report import Count
+from fairseq_parp.mask_files.counts import Count
 
 
 def line(count: Count) -> str:

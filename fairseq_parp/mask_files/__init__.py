@@ -2,3 +2,6 @@
 
 ANY_MASK = "mask file, sparse checkpoint, or what torch.nn.utils.prune left"
 """What :func:`fairseq_parp.mask_files.reading.read_mask` reads, for the command line's help."""
+
+CRITERIA = ("magnitude", "random", "random-init")
+"""How :func:`fairseq_parp.mask_files.making.make_mask` ranks weights, for the command line's help."""

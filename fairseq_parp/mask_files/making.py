@@ -15,8 +15,6 @@ from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.magnitude import magnitude_mask, random_mask
 from fairseq_parp.sparsity.scope import find_names
 
-CRITERIA = ("magnitude", "random", "random-init")
-
 
 def make_mask(
     checkpoint: str | Path,

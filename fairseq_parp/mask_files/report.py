@@ -1,8 +1,8 @@
-"""How sparse a checkpoint or a mask is: overall, per layer, per kind of module."""
+"""How sparse a checkpoint is: overall, per layer, per kind of module."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,56 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from fairseq_parp import checkpoints
-from fairseq_parp.architectures import kind_of, layer_of
 from fairseq_parp.errors import CheckpointError, absolute
+from fairseq_parp.mask_files.counts import Count, Zeros
 from fairseq_parp.mask_files.reading import pruned_names, saved_pruning, tensors_of
-from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.upgrade import find_state
-
-
-@dataclass(frozen=True)
-class Count:
-    """Zeros among weights."""
-
-    zeros: int
-    size: int
-
-    @property
-    def sparsity(self) -> float:
-        """Fraction of zeros; 0 where there are no weights."""
-        return self.zeros / max(1, self.size)
-
-    def to_json(self) -> dict[str, float]:
-        """Return plain values, the sparsity among them."""
-        return {"zeros": self.zeros, "size": self.size, "sparsity": self.sparsity}
-
-
-@dataclass(frozen=True)
-class Zeros:
-    """The zeros among the prunable weights.
-
-    Attributes:
-        overall: all of them.
-        layers: by layer.
-        kinds: by kind of module (``q_proj``, ``fc1``, ...).
-    """
-
-    overall: Count
-    layers: dict[str, Count]
-    kinds: dict[str, Count]
-
-    @classmethod
-    def of(cls, counts: Mapping[str, Count]) -> Zeros:
-        """Add up counts by parameter name."""
-        return cls(_add(counts.values()), _group(counts, layer_of), _group(counts, kind_of))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "prunable": self.overall.to_json(),
-            "layers": {name: count.to_json() for name, count in self.layers.items()},
-            "kinds": {name: count.to_json() for name, count in self.kinds.items()},
-        }
 
 
 @dataclass(frozen=True)
@@ -117,7 +71,7 @@ def report(path: str | Path) -> SparsityReport:
         pruning=saved_pruning(state).get("config"),
         run=_run(state),
         adapters=dict((find_state(state.get("extra_state")) or {}).get("adapters") or {}),
-        model=_add(map(_count, tensors.values())),
+        model=Count.sum(map(_count, tensors.values())),
         zeros=Zeros.of({name: _count(tensors[name]) for name in names}),
     )
 
@@ -128,22 +82,5 @@ def _run(state: Mapping[str, Any]) -> dict[str, Any]:
     return {key: known[key] for key in ("reached", "asked", "ended") if key in known}
 
 
-def zeros_of(mask: MaskSet) -> Zeros:
-    """Count the zeros of a mask."""
-    return Zeros.of({name: Count(mask.zeros(name), mask.size(name)) for name in mask.bits})
-
-
 def _count(tensor: Tensor) -> Count:
     return Count(int((tensor == 0).sum()), tensor.numel())
-
-
-def _add(counts: Iterable[Count]) -> Count:
-    every = list(counts)
-    return Count(sum(count.zeros for count in every), sum(count.size for count in every))
-
-
-def _group(counts: Mapping[str, Count], key: Callable[[str], str]) -> dict[str, Count]:
-    members: dict[str, list[Count]] = {}
-    for name, count in counts.items():
-        members.setdefault(key(name), []).append(count)
-    return {name: _add(group) for name, group in members.items()}

@@ -25,7 +25,7 @@ from fairseq_parp.parts.base import Base
 from fairseq_parp.parts.extracting import part_of
 from fairseq_parp.parts.part import Part, require_language
 from fairseq_parp.plugin import load_plugin
-from fairseq_parp.sparsity.masks import in_order, opened
+from fairseq_parp.safetensors_files import in_order, opened
 
 _MODULES = ("norm", "linear_1", "linear_2")
 _BLANKS = ("<pad>", "[PAD]")

@@ -26,8 +26,8 @@ from torch import Tensor
 from fairseq_parp.checkpoints.finetuned import CTC_HEAD
 from fairseq_parp.errors import MaskError, PartError, first_line
 from fairseq_parp.files import write_whole
+from fairseq_parp.safetensors_files import in_order, opened, require_bits
 from fairseq_parp.sparsity import MaskSet
-from fairseq_parp.sparsity.masks import in_order, opened, require_bits
 
 FORMAT = "fairseq_parp.part."
 VERSION = 1

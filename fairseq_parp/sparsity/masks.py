@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fairseq_parp.errors import MaskError, MissingToolError, absolute, first_line, listing
+from fairseq_parp.errors import MaskError, listing
 from fairseq_parp.files import write_whole
+from fairseq_parp.safetensors_files import MASKS, in_order, read_masks, safetensors
 from fairseq_parp.sparsity import masking
 from fairseq_parp.sparsity.packing import ones, pack_nonzero, unpack
-
-FORMAT = "fairseq_parp.mask.v1"
-
-MAX_HEADER = 4 << 20
-"""Bytes; a mask of 1,000 parameters has a header of 150 KiB."""
 
 
 @dataclass
@@ -121,10 +114,10 @@ class MaskSet:
         return ((name, self.kept(name)) for name in self.bits)
 
     def save(self, path: str | Path, **notes: str) -> None:
-        """Write the masks to ``path`` as safetensors, whole or not at all; :func:`notes` reads the ``notes``."""
-        metadata = {"format": FORMAT, "shapes": json.dumps(self.shapes), **notes}
+        """Write the masks to ``path`` as safetensors, whole or not at all, with ``notes`` beside them."""
+        metadata = {"format": MASKS, "shapes": json.dumps(self.shapes), **notes}
         bits = {name: bits.cpu() for name, bits in self.bits.items()}
-        write_whole(path, in_order(_safetensors("safetensors.torch").save(bits, metadata)))
+        write_whole(path, in_order(safetensors("safetensors.torch").save(bits, metadata)))
 
     @classmethod
     def load(cls, path: str | Path) -> MaskSet:
@@ -133,81 +126,7 @@ class MaskSet:
         Raises:
             MaskError: there is no such file, or it is not a mask file of this project, or it is damaged.
         """
-        if not Path(path).is_file():
-            raise MaskError(f"no mask file at {absolute(path)}")
-        with opened(path) as file:
-            metadata = file.metadata() or {}
-            bits = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        return cls._checked(path, bits, metadata)
-
-    @classmethod
-    def _checked(cls, path: str | Path, bits: dict[str, Tensor], metadata: Mapping[str, str]) -> MaskSet:
-        if metadata.get("format") != FORMAT:
-            raise MaskError(f"{absolute(path)}: format {metadata.get('format')!r}, expected {FORMAT!r}")
-        try:
-            shapes = {name: tuple(int(n) for n in shape) for name, shape in json.loads(metadata["shapes"]).items()}
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-            raise MaskError(f"{absolute(path)}: its shapes cannot be read") from None
-        if set(shapes) != set(bits):
-            raise MaskError(f"{absolute(path)}: its shapes and its masks have different names")
-        for name, shape in shapes.items():
-            require_bits(absolute(path), name, bits[name], shape)
-        return cls({name: bits[name] for name in shapes}, shapes)
-
-
-def notes(path: str | Path) -> dict[str, str]:
-    """Return the notes of a mask file: ``by`` and ``source`` where ``fairseq-parp mask make`` wrote it.
-
-    Raises:
-        MaskError: the file is not a safetensors file, or damaged.
-    """
-    with opened(path) as file:
-        metadata = file.metadata() or {}
-    return {name: text for name, text in metadata.items() if name not in ("format", "shapes")}
-
-
-@contextlib.contextmanager
-def opened(path: str | Path) -> Iterator[Any]:
-    """Open a safetensors file that may be damaged, or made to do harm.
-
-    Raises:
-        MaskError: it is not a safetensors file; the block failed, as on a tensor beyond its end.
-    """
-    library = _safetensors("safetensors")
-    _require_short_header(Path(path))
-    try:
-        with library.safe_open(str(path), framework="pt") as file:
-            yield file
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged file can fail in any way
-        raise MaskError(f"{absolute(path)}: not a safetensors file: {first_line(error)}") from None
-
-
-def _require_short_header(path: Path) -> None:
-    """Check the header's length, which the file begins with, before anyone makes room for it."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-    if length > min(MAX_HEADER, path.stat().st_size - 8):
-        raise MaskError(f"{absolute(path)}: not a safetensors file: its header would have {length} bytes")
-
-
-def _safetensors(module: str) -> Any:
-    """Import safetensors where a mask file is read or written: training without one does not need it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingToolError(f"mask files need safetensors: pip install safetensors ({error})") from None
-
-
-def in_order(content: bytes) -> bytes:
-    """Sort the metadata of a safetensors file, which the library writes in any order: equal content is equal files."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    return len(text).to_bytes(8, "little") + text + content[end:]
+        return cls(*read_masks(path))
 
 
 def _led(names: Iterable[str], first: str, other: str) -> dict[str, str]:
@@ -217,17 +136,3 @@ def _led(names: Iterable[str], first: str, other: str) -> dict[str, str]:
     if first.endswith("." + other):
         return {name: name.removeprefix(first.removesuffix(other)) for name in names}
     return {}
-
-
-def require_bits(where: str, name: str, bits: Tensor, shape: tuple[int, ...]) -> None:
-    """Check that ``bits`` are a packed mask of ``shape``.
-
-    Raises:
-        MaskError: they are not; the message begins with ``where``.
-    """
-    size = 1
-    for n in shape:
-        size *= n
-    whole = bits.dtype == torch.uint8 and bits.dim() == 1 and min(shape, default=0) >= 0
-    if not whole or bits.numel() != -(-size // 8) or (size % 8 and int(bits[-1]) >> (size % 8)):
-        raise MaskError(f"{where}: the mask of {name} does not have the bits of shape {shape}")

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from fairseq_parp.errors import MaskError, ResumeError
+from fairseq_parp.safetensors_files import require_bits
 from fairseq_parp.sparsity import masking
 from fairseq_parp.sparsity.config import PREFIX, PruningConfig, frozen
-from fairseq_parp.sparsity.masks import require_bits
 
 
 def require_same_run(config: PruningConfig, names: Iterable[str], state: Mapping[str, Any]) -> None:

@@ -40,8 +40,8 @@ class Transcript:
 def spans(found: Hypothesis, log_probs: Tensor) -> list[tuple[int, int]]:
     """Return the first frame of each label, and the frame behind its last one.
 
-    A label starts at the decoder's start frame. It lasts while it is the most probable symbol, for at least one frame and
-    at most until the next label starts.
+    A label starts at the decoder's start frame. It lasts while it is the most probable symbol, for at least one frame
+    and at most until the next label starts.
 
     Args:
         found: (N,) labels.

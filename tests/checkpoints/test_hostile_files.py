@@ -16,6 +16,7 @@ from mistakes import one_line
 
 from fairseq_parp import checkpoints, cli
 from fairseq_parp.compat.no_eval import literal
+from fairseq_parp.safetensors_files import read_masks
 from fairseq_parp.sparsity import MaskSet
 
 
@@ -38,6 +39,7 @@ def test_hostile_masks(tmp_path: Path, case: str) -> None:
     file = tmp_path / "hostile.safetensors"
     file.write_bytes(hostile.MASKS[case])
     require_harmless(lambda: MaskSet.load(file), file, "MaskError")
+    require_harmless(lambda: read_masks(file, "np"), file, "MaskError")
 
 
 def eval_in_cfg(pretrained: Path, file: Path, mark: Path) -> None:

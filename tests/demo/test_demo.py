@@ -10,7 +10,8 @@ from fairseq_parp.demo.folder import prepare
 from fairseq_parp.demo.pack import pack
 from fairseq_parp.demo.plot import Curve, _draw_layers, draw
 from fairseq_parp.errors import ConfigError
-from fairseq_parp.mask_files.report import Count, SparsityReport, Zeros
+from fairseq_parp.mask_files.counts import Count, Zeros
+from fairseq_parp.mask_files.report import SparsityReport
 from fairseq_parp.scoring import ErrorRate, Score
 
 

@@ -9,9 +9,12 @@ import yaml
 from packaging.requirements import Requirement
 
 from fairseq_parp import __version__
-from fairseq_parp.environment.choices import fairseq_distribution
+from fairseq_parp.environment.choices import fairseq_distribution, pinned
+from fairseq_parp.environment.doctor import SAFE_TORCH, WRITTEN_FOR
+from fairseq_parp.environment.libraries import numbers
 
 ROOT = Path(__file__).resolve().parents[2]
+PINS = (ROOT / "constraints.txt").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +67,21 @@ def test_the_package_index_shows_the_readme(distribution):
 def test_the_workflow_has_the_fairseq_of_each_python_and_runs_what_is_run_here():
     text = (ROOT / ".github/workflows/ci.yaml").read_text()
     (job,) = yaml.safe_load(text)["jobs"].values()
-    pythons = {tuple(map(int, each["python"].split("."))) for each in job["strategy"]["matrix"]["include"]}
+    matrix = job["strategy"]["matrix"]["include"]
+    pythons = {tuple(map(int, each["python"].split("."))) for each in matrix}
     assert {fairseq_distribution(python) for python in pythons} == {"fairseq", "fairseq-fixed"}
     assert set(distribution_pythons()) == {".".join(map(str, python)) for python in pythons}
     assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
     assert "not run here" in text
+    torches = {each["torch"].removeprefix("torch==") for each in matrix}
+    assert {min(map(numbers, torches))[:2], max(map(numbers, torches))} == {SAFE_TORCH, numbers(pinned("torch", PINS))}
+
+
+@pytest.mark.parametrize("name", WRITTEN_FOR)
+def test_the_pinned_versions_are_those_that_the_doctor_asks_for(name):
+    pins = [line for line in PINS.splitlines() if (">=" in line) == (name == "fairseq-fixed")]
+    for other, (low, high) in WRITTEN_FOR[name].items():
+        assert numbers(low) <= numbers(pinned(other, "\n".join(pins))) < numbers(high)
 
 
 def distribution_pythons():

@@ -10,6 +10,7 @@ import torch
 
 from fairseq_parp import cli
 from fairseq_parp.mask_files.comparing import compare, within
+from fairseq_parp.mask_files.counts import zeros_in, zeros_of
 from fairseq_parp.mask_files.heatmap import draw
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.magnitude import random_mask
@@ -40,6 +41,14 @@ def test_show(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(capsys.readouterr().out)
     assert shown["prunable"] == {"zeros": 3000, "size": 6000, "sparsity": 0.5}
     assert sum(layer["zeros"] for layer in shown["layers"].values()) == 3000
+
+
+def test_numpy_counts_a_mask_file_as_torch_does(tmp_path: Path) -> None:
+    shapes = {"layers.0.fc1.bias": (5,), "layers.0.fc1.weight": (3, 7), "layers.1.fc2.weight": (8, 4), "none": (0,)}
+    mask = random_mask(shapes, 0.4, 3)
+    mask.save(tmp_path / "mask.safetensors")
+    assert zeros_in(tmp_path / "mask.safetensors") == zeros_of(mask)
+    assert zeros_of(mask).overall.zeros == mask.zeros() == 23
 
 
 def test_overlap_as_text_and_as_json_agree(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:

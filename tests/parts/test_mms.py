@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import mms
 import pytest
 import torch
 import transformers
+from mms import VOCABULARIES
 from safetensors.torch import load_file, save_file
-from transformers_models import SHAPES, SMALL, VOCABULARY
 
 from fairseq_parp import cli
 from fairseq_parp.errors import ConfigError, ExportError, PartError
@@ -23,27 +24,10 @@ from fairseq_parp.transcription.loading import load_finetuned
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-VOCABULARIES = {"spa": VOCABULARY, "nld": {**VOCABULARY, "ij": 8, "é": 9}}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model of MMS's shape, with two languages, as save_pretrained and Hugging Face's guide write them."""
-    place = tmp_path_factory.mktemp("mms")
-    keys = SMALL | SHAPES["xlsr"] | {"adapter_attn_dim": 6}
-    torch.manual_seed(3)
-    model = transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(**keys)).eval()
-    model.save_pretrained(place)
-    (place / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True}))
-    (place / "vocab.json").write_text(json.dumps(VOCABULARIES))
-    for language, vocabulary in VOCABULARIES.items():
-        model.lm_head = torch.nn.Linear(32, len(vocabulary))
-        with torch.no_grad():
-            for parameter in model._get_adapters().values():
-                parameter.add_(0.3 * torch.randn(parameter.shape))
-        weights = {name: value.detach().clone() for name, value in model._get_adapters().items()}
-        save_file(weights, place / f"adapter.{language}.safetensors", {"format": "pt"})
-    return place
+    return mms.save(tmp_path_factory.mktemp("mms"))
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 
 from fairseq_parp.errors import absolute, listing
-from fairseq_parp.text.table import read_table
-from fairseq_parp.text.writing import write_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Binarise the tables."""
+    from fairseq_parp.text.table import read_table  # here, so that --help needs no torch
+    from fairseq_parp.text.writing import write_folder
+
     files = {"train": arguments.train, "valid": arguments.valid, "test": arguments.test}
     columns = (arguments.text, arguments.label)
     tables = {split: read_table(file, *columns) for split, file in files.items() if file is not None}

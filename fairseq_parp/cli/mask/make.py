@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fairseq_parp.cli.tables import line
 from fairseq_parp.errors import ConfigError, absolute
-from fairseq_parp.mask_files.making import CRITERIA, make_mask
-from fairseq_parp.mask_files.report import zeros_of
-from fairseq_parp.sparsity.allocation import ALLOCATIONS
+from fairseq_parp.mask_files import CRITERIA
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="mask file to write")
     parser.add_argument("--by", choices=CRITERIA, default="magnitude", help="criterion of pruning (default: magnitude)")
     parser.add_argument(
-        "--allocation",
-        choices=list(ALLOCATIONS),
-        default="global",
-        help="division of the zeros among tensors (default: global)",
+        "--allocation", metavar="NAME", default="global", help="division of the zeros among tensors (default: global)"
     )
     parser.add_argument("--scope", metavar="NAME", nargs="+", help="names or expressions (default: the paper's)")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="seed of random and random-init (default: 1)")
@@ -30,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make and write the mask."""
+    from fairseq_parp.cli.tables import line  # here, so that --help needs no torch
+    from fairseq_parp.mask_files.counts import zeros_of
+    from fairseq_parp.mask_files.making import make_mask
+    from fairseq_parp.sparsity.allocation import ALLOCATIONS
+
+    if arguments.allocation not in ALLOCATIONS:
+        raise ConfigError("--allocation", arguments.allocation, f"must be one of {', '.join(ALLOCATIONS)}")
     if not 0 <= arguments.sparsity < 1:
         raise ConfigError("--sparsity", arguments.sparsity, "must be a number in [0, 1)")
     mask = make_mask(

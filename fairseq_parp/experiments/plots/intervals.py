@@ -16,7 +16,8 @@ from fairseq_parp.experiments.plots.style import finish, legend_below, of_number
 from fairseq_parp.experiments.results import ResultRow
 from fairseq_parp.experiments.systems import System, group, interval_of, reprunes, systems_of
 from fairseq_parp.mask_files.reading import tensors_of
-from fairseq_parp.sparsity.masks import MaskSet, notes
+from fairseq_parp.safetensors_files import notes
+from fairseq_parp.sparsity.masks import MaskSet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

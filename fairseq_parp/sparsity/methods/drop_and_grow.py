@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from fairseq_parp.errors import MaskError
+from fairseq_parp.safetensors_files import require_bits
 from fairseq_parp.sparsity.config import PruningConfig
 from fairseq_parp.sparsity.criteria import CRITERIA, Moment
-from fairseq_parp.sparsity.masks import MaskSet, require_bits
+from fairseq_parp.sparsity.masks import MaskSet
 from fairseq_parp.sparsity.methods.base import Facts, Method, end_of
 
 if TYPE_CHECKING:
