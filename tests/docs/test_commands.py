@@ -75,7 +75,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def chain() -> str:
     """The README's commands from the table to a finetuned checkpoint and what it is good for."""
-    return README.split("From the table to a")[1].split("\nFor LibriSpeech")[0]
+    trained = README.split("From the table to a")[1].split("\nFor LibriSpeech")[0]
+    return trained + README.split("### 4. Use the finetuned checkpoint")[1].split("\n### ")[0]
 
 
 def run_as_written(text: str, place: Path, server: tiny.Commands) -> None:
