@@ -6,10 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from fairseq_parp.cli.tables import line, table
 from fairseq_parp.errors import absolute
 from fairseq_parp.mask_files import ANY_MASK
-from fairseq_parp.mask_files.counts import zeros_in
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the mask's sparsity."""
+    from fairseq_parp.cli.tables import line, table
+    from fairseq_parp.mask_files.counts import zeros_in
+
     zeros = zeros_in(arguments.mask)
     if arguments.json:
         print(json.dumps({"path": absolute(arguments.mask), **zeros.to_json()}, indent=2))
