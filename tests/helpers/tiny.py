@@ -217,7 +217,7 @@ class Commands:
     def close(self) -> None:
         """End the server."""
         assert self._server.stdin
-        self._server.stdin.close()
+        print("end", file=self._server.stdin, flush=True)
         self._server.wait(timeout=30)
 
 
