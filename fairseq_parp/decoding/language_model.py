@@ -112,7 +112,13 @@ class LanguageModel:
         if self.lexicon is None:
             entries, foreign = spelled_by_letters(words_of(self.path), speller)
         else:
-            every, foreign = read_lexicon(self.lexicon, speller)
+            every, left = read_lexicon(self.lexicon, speller)
+            spelled = {entry.word for entry in every}
+            foreign = [word for word in left if word not in spelled]
+            if others := [word for word in left if word in spelled]:
+                logger.warning(
+                    f"{self.lexicon}: spellings in labels that the model lacks are left out: {listing(others)}"
+                )
             words = self._known(list(dict.fromkeys(entry.word for entry in every)))
             entries = [entry for entry in every if entry.word in words]
             if unknown := list(dict.fromkeys(entry.word for entry in every if entry.word not in words)):

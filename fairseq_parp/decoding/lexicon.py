@@ -120,7 +120,7 @@ def read_lexicon(path: str | Path, speller: Speller) -> tuple[list[Entry], list[
 def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     """Yield number and fields of each line that is not empty."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise LanguageModelError(path, f"cannot be read ({reason})") from error

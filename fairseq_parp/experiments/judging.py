@@ -11,8 +11,8 @@ NOTE = f"""\
 A difference is the first system's error rate minus the second's: below 0 the first is better. A verdict is a t test
 over the error rates of the training seeds: paired where both systems were trained on the same data with the same
 seeds, else Welch's. Holm's method corrects p for all comparisons of a list, UER and WER separately. A win or a loss is
-a p below {LEVEL}. Fewer than {FEWEST_SEEDS} seeds: no verdict. The 95 % interval is a bootstrap over the test
-utterances; it shows how far the difference depends on them, and decides nothing."""
+a p below {LEVEL}. Fewer than {FEWEST_SEEDS} seeds, or seeds without any spread: no verdict. The 95 % interval is a
+bootstrap over the test utterances; it shows how far the difference depends on them, and decides nothing."""
 
 
 def judged(compared: Sequence[tuple[str, Comparison]]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fairseq_parp.errors import ImagesError, listing
+from fairseq_parp.errors import ImagesError, first_line, listing
 from fairseq_parp.grounded.features import Features
 
 
@@ -22,14 +22,17 @@ def rows_of(captions: Path, utterances: int, features: Features, skipped: Collec
         skipped: places of captions that fairseq leaves out.
 
     Raises:
-        ImagesError: the file is not there, has another number of lines, or names a picture that has no features.
+        ImagesError: the file is not there or no UTF-8 text, has another number of lines, or names a picture that has no features.
     """
     file = captions.with_suffix(".img")
     if not file.is_file():
         raise ImagesError(
             file, "is not there: the folder has captions alone; give each caption its picture's id, or alpha=0"
         )
-    ids = file.read_text(encoding="utf-8").splitlines()
+    try:
+        ids = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImagesError(file, f"cannot be read ({first_line(error)})") from None
     if len(ids) != utterances:
         raise ImagesError(file, f"has {len(ids)} lines; {captions.name} has {utterances} captions")
     kept = [(line, name.strip()) for line, name in enumerate(ids) if line not in skipped]

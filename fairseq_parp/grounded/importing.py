@@ -82,7 +82,7 @@ def read_ids(path: str | Path) -> list[str]:
         ImagesError: it cannot be read, or is none of these.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
         given = json.loads(text) if Path(path).suffix.lower() == ".json" else text.splitlines()
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ImagesError(path, f"cannot be read as ids ({first_line(error)})") from None

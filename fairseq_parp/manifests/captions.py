@@ -125,7 +125,7 @@ def _write_texts(rows: Sequence[TranscriptRow], out: Path, audio: str | PathLike
 def _json(file: Path, split: str, base: str, problems: list[str]) -> Iterator[TranscriptRow]:
     """Yield the captions of a JSON list."""
     try:
-        given = json.loads(file.read_text(encoding="utf-8"))
+        given = json.loads(file.read_text(encoding="utf-8-sig"))
         written = isinstance(given, Mapping) and all(
             isinstance(given.get(key), list) for key in ("videos", "sentences")
         )

@@ -49,7 +49,7 @@ def sentences_of(given: Any, file: Path, problems: list[str]) -> dict[str, list[
 def read_sentences(file: Path, problems: list[str]) -> dict[str, list[str]]:
     """Return the captions of each video, from the path of MSR-VTT's JSON file."""
     try:
-        given = json.loads(file.read_text(encoding="utf-8"))
+        given = json.loads(file.read_text(encoding="utf-8-sig"))
         return sentences_of(given if isinstance(given["sentences"], list) else {}, file, problems)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         problems.append(f"{absolute(file)}: no sentences of MSR-VTT ({first_line(error)})")

@@ -48,7 +48,7 @@ def read_items(path: str | Path) -> list[Item]:
     """
     file = Path(path)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = absent(file) if isinstance(error, FileNotFoundError) else "not UTF-8 text"
         raise ItemError(f"{absolute(file)}: {reason}") from None

@@ -43,7 +43,7 @@ def read_objects(path: str | Path) -> dict[str, list[Shown]]:
             the picture.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("--objects", str(path), f"cannot be read ({first_line(error)})") from None
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t")

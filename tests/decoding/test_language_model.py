@@ -84,6 +84,16 @@ def test_words_that_cannot_be_spelled_are_named(caplog: pytest.LogCaptureFixture
     assert "1 words cannot be spelled in the model's labels: A|; they will never be found" in caplog.text
 
 
+def test_a_word_with_another_spelling_is_not_named_as_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, arpa: Path
+) -> None:
+    lexicon = write(tmp_path / "lexicon.txt", "AB\nA\tQ |\nA\tA |\n")
+    with caplog.at_level(logging.WARNING):
+        assert words_found(arpa, lexicon) == ["AB", "A"]
+    assert "never be found" not in caplog.text
+    assert f"{lexicon}: spellings in labels that the model lacks are left out: A" in caplog.text
+
+
 def test_words_that_the_language_model_does_not_know_are_never_found(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, arpa: Path
 ) -> None:

@@ -37,15 +37,19 @@ def test_one_recipe_under_other_seeds_is_not_called(seeds: int, paired: bool) ->
     assert called([t_test(one, other, paired=paired) for one, other in zip(first, second, strict=True)]) <= 0.07
 
 
-@pytest.mark.parametrize(("seeds", "paired"), [(3, True), (5, True), (5, False)])
-def test_an_effect_is_found_as_often_as_the_power_says(seeds: int, paired: bool) -> None:
+@pytest.mark.parametrize(
+    ("seeds", "paired", "power"),
+    # Welch's test estimates its degrees of freedom: with few seeds it finds less, as docs/experiments.md states.
+    [(3, True, 0.80), (5, True, 0.80), (5, False, 0.77), (4, False, 0.75), (3, False, 0.70)],
+)
+def test_an_effect_is_found_as_often_as_the_power_says(seeds: int, paired: bool, power: float) -> None:
     chance = np.random.default_rng(seeds)
     freedom = seeds - 1 if paired else 2 * seeds - 2
     effect = smallest_difference([TTest(1.0, SEED_SD * (2 / seeds) ** 0.5, freedom)])
     assert effect
     first, second = chance.normal(60, SEED_SD, (2, DRAWS, seeds))
     found = called([t_test(one, other + effect, paired=paired) for one, other in zip(first, second, strict=True)])
-    assert found == pytest.approx(0.80, abs=0.04)  # Welch's freedom is estimated: a little below with few seeds
+    assert found == pytest.approx(power, abs=0.04)
 
 
 def test_of_many_comparisons_the_printed_difference_is_found_as_often() -> None:
