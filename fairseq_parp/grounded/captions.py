@@ -22,7 +22,8 @@ def rows_of(captions: Path, utterances: int, features: Features, skipped: Collec
         skipped: places of captions that fairseq leaves out.
 
     Raises:
-        ImagesError: the file is not there or no UTF-8 text, has another number of lines, or names a picture that has no features.
+        ImagesError: the file is not there or no UTF-8 text, has another number of lines, or names a picture that has
+            no features.
     """
     file = captions.with_suffix(".img")
     if not file.is_file():
