@@ -28,8 +28,9 @@ def task_of(state: Mapping[str, Any]) -> str:
 
 
 def dictionary_in(state: Mapping[str, Any]) -> Any:
-    """Return the dictionary of the labels that a checkpoint holds, or None."""
-    return (state.get("task_state") or {}).get("target_dictionary")
+    """Return the dictionary of the labels that a checkpoint holds; None without one, and for any other object."""
+    found = (state.get("task_state") or {}).get("target_dictionary")
+    return found if hasattr(found, "symbols") else None
 
 
 def supply_history(state: dict[str, Any]) -> dict[str, Any]:

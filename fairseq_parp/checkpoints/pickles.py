@@ -28,9 +28,9 @@ CLASSES = frozenset({"argparse.Namespace", "fairseq.data.dictionary.Dictionary"}
 
 CONVERSION = (
     "convert it once, if you trust the file, as this runs what is in it: state = torch.load(FILE, weights_only=False); "
-    'state["cfg"] = OmegaConf.to_container(state["cfg"], enum_to_str=True); torch.save(state, NEW)'
+    'state["cfg"] = OmegaConf.to_container(OmegaConf.create(state["cfg"]), enum_to_str=True); torch.save(state, NEW)'
 )
-"""How to read a checkpoint whose ``cfg`` was saved as omegaconf's ``DictConfig``."""
+"""How to read a checkpoint whose ``cfg``, or a part of it, was saved as omegaconf's ``DictConfig``."""
 
 _PLAIN = frozenset({"collections.OrderedDict", "builtins.set", "torch.Size", "torch.device"})
 

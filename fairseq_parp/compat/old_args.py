@@ -48,12 +48,14 @@ def install() -> None:
     @functools.wraps(original)
     def convert_namespace_to_omegaconf(args: Namespace) -> Any:
         inner = getattr(args, "w2v_args", None)
-        if not isinstance(inner, Namespace):
+        if not isinstance(inner, Namespace | dict):
             return convert(vars(args))
         cfg = convert({**vars(args), "w2v_args": None})
         with open_dict(cfg):
             cfg.model = cfg.model or {}  # none where ``args`` names no architecture
-            cfg.model.w2v_args = OmegaConf.to_container(convert(vars(inner)))
+            grouped = isinstance(inner, dict) and isinstance(inner.get("model"), dict)  # a config of today already
+            keys = inner if isinstance(inner, dict) else vars(inner)
+            cfg.model.w2v_args = keys if grouped else OmegaConf.to_container(convert(keys))
         return cfg
 
     convert_namespace_to_omegaconf.mended_by_parp = True  # type: ignore[attr-defined]

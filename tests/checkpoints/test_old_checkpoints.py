@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -57,11 +58,23 @@ def with_refused_values(state: State) -> None:
     state["args"].w2v_args.quantizer_depth = None
 
 
+def with_an_inner_config(state: State) -> None:
+    """The outer config a flat Namespace, the pretrained model's a config of today."""
+    inner = copy.deepcopy(state["cfg"]["model"]["w2v_args"])
+    without_hydra(state)
+    state["args"].w2v_args = inner
+
+
 OLD: dict[str, Callable[[State], object]] = {
     "of stock audio_finetuning": lambda _state: None,
     "of the task audio_pretraining": lambda s: s["cfg"]["task"].update(_name="audio_pretraining"),
     "of before hydra": without_hydra,
     "of before hydra, with values that are refused today": with_refused_values,
+    "of before hydra, the pretrained model's config a flat dict": lambda s: (
+        without_hydra(s),
+        vars(s["args"]).update(w2v_args=vars(s["args"].w2v_args)),
+    ),
+    "of before hydra, the pretrained model's config one of today": with_an_inner_config,
     "of weights and config alone": lambda s: [s.pop(key) for key in ("extra_state", "optimizer_history")],
     "of an unknown criterion": lambda s: s["cfg"].update(criterion={"_name": "mine"}),
     "of before hydra and an unknown criterion": lambda s: (without_hydra(s), vars(s["args"]).update(criterion="mine")),
@@ -75,6 +88,10 @@ OLD: dict[str, Callable[[State], object]] = {
 LACKING: dict[str, tuple[Callable[[State], object], str]] = {
     "task_state": (lambda s: s.pop("task_state"), "--dictionary dict.ltr.txt"),
     "a dictionary": (lambda s: s["task_state"].clear(), "--dictionary dict.ltr.txt"),
+    "a dictionary of fairseq's": (
+        lambda s: s["task_state"].update(target_dictionary=["A"]),
+        "--dictionary dict.ltr.txt",
+    ),
     "the encoder's config": (
         lambda s: s["cfg"]["model"].update(w2v_args=None),
         r"/gone/pretrained.pt is not there; name the pretrained file: --override model.w2v_path=FILE",
@@ -203,12 +220,22 @@ def test_fairseq_generate_without_the_pretrained_file(
     assert "--model-overrides \"{'w2v_path': 'FILE'}\"" in done.last_line
 
 
-def test_a_config_that_is_an_object(state: State, data: Path, tmp_path: Path, expected: torch.Tensor) -> None:
-    old = saved(state, tmp_path / "old.pt", lambda s: s.update(cfg=OmegaConf.create(s["cfg"])))
-    with pytest.raises(CheckpointError, match=r"an object of omegaconf's; convert it once.*OmegaConf.to_container"):
+OBJECTS: dict[str, Callable[[State], object]] = {
+    "whole": lambda s: s.update(cfg=OmegaConf.create(s["cfg"])),
+    "inside": lambda s: s["cfg"]["model"].update(w2v_args=OmegaConf.create(s["cfg"]["model"]["w2v_args"])),
+}
+
+
+@pytest.mark.parametrize("part", OBJECTS)
+def test_a_config_that_is_an_object(
+    part: str, state: State, data: Path, tmp_path: Path, expected: torch.Tensor
+) -> None:
+    old = saved(state, tmp_path / "old.pt", OBJECTS[part])
+    with pytest.raises(CheckpointError, match=r"an object of omegaconf's; convert it once") as caught:
         Transcriber(old)
     converted = torch.load(old, weights_only=False)
-    converted["cfg"] = OmegaConf.to_container(converted["cfg"], enum_to_str=True)
+    (advice,) = re.findall(r'state\["cfg"\] = [^;]+', str(caught.value))  # the printed line itself is run
+    exec(advice, {"state": converted, "OmegaConf": OmegaConf})
     assert torch.equal(Transcriber(saved(converted, old)).log_probs(data / "test-0.flac"), expected)
 
 
