@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from fairseq_parp.errors import ComparisonError
@@ -26,6 +27,11 @@ FEWEST_SEEDS = 3
 LEVEL = 0.05
 POWER = 0.8
 
+SHARES = 400
+"""Shares of the sum of squares at which the power of Welch's test is taken; more change it by less than 0.001."""
+
+FloatArray = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class TTest:
@@ -35,11 +41,13 @@ class TTest:
         p: probability of a difference at least as large between equal systems; not corrected.
         error: standard error of the difference, in percentage points.
         freedom: degrees of freedom.
+        seeds: seeds of the paired systems, or of each of the two systems.
     """
 
     p: float
     error: float
     freedom: float
+    seeds: tuple[int, ...]
 
 
 def t_test(first: Sequence[float], second: Sequence[float], *, paired: bool) -> TTest | None:
@@ -66,7 +74,7 @@ def t_test(first: Sequence[float], second: Sequence[float], *, paired: bool) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # one system without spread is no fault
         found = stats.ttest_1samp(samples[0], 0) if paired else stats.ttest_ind(*samples, equal_var=False)
-    return TTest(float(found.pvalue), error, float(found.df))
+    return TTest(float(found.pvalue), error, float(found.df), tuple(len(sample) for sample in samples))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -86,15 +94,43 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def smallest_difference(tests: Sequence[TTest]) -> float | None:
-    """Return the true difference, in points, that one of these tests finds in 80 % of repetitions.
+    """Return the true difference, in points, that each of these tests finds in 80 % of repetitions or more.
 
-    The standard error is pooled over the tests (root of the mean square), the degrees of freedom are the fewest, and
+    The standard error is pooled over the tests (root of the mean square), the seeds are those of the weakest test, and
     the level is that of Holm's first step, 0.05 divided by the number of tests. None where there are no tests.
     """
     if not tests:
         return None
     error = math.sqrt(sum(test.error**2 for test in tests) / len(tests))
-    freedom = min(test.freedom for test in tests)
-    critical = float(stats.t.isf(LEVEL / len(tests) / 2, freedom))
-    found = optimize.brentq(lambda shift: stats.nct.sf(critical, freedom, shift) - POWER, 0, 20 * critical)
-    return error * float(found)
+    return error * max(_smallest_shift(seeds, LEVEL / len(tests)) for seeds in {test.seeds for test in tests})
+
+
+def _smallest_shift(seeds: tuple[int, ...], level: float) -> float:
+    """Return the true difference, in standard errors, that a two-sided test of this level finds in 80 % of repetitions."""
+    limits, freedom = _limits(seeds, level)
+
+    def power(shift: float) -> float:
+        return float(stats.nct.sf(limits, freedom, shift).mean())
+
+    enough = 1.0
+    while power(enough) < POWER:
+        enough *= 2
+    return float(optimize.brentq(lambda shift: power(shift) - POWER, 0, enough))
+
+
+def _limits(seeds: tuple[int, ...], level: float) -> tuple[FloatArray, int]:
+    """Return the limits of Student's t that a test works with, equally likely, and the degrees of freedom of that t.
+
+    A paired test has one limit. Welch's test has another one for each ratio of the two samples' variances: the ratio
+    decides its degrees of freedom and its standard error. The true variances are taken as equal. Then the first sample's
+    share of the sum of squares has a beta distribution, and is independent of that sum.
+    """
+    if len(seeds) == 1:
+        return np.array([stats.t.isf(level / 2, seeds[0] - 1)]), seeds[0] - 1
+    sizes = np.array(seeds)[:, None]
+    first = stats.beta.ppf((np.arange(SHARES) + 0.5) / SHARES, *(sizes[:, 0] - 1) / 2)
+    variances = np.stack([first, 1 - first]) / (sizes - 1) / sizes  # of the two means, as shares of the sum of squares
+    freedom = variances.sum(0) ** 2 / (variances**2 / (sizes - 1)).sum(0)
+    pooled = int(sizes.sum()) - 2
+    ratio = variances.sum(0) * pooled / (1 / sizes).sum()  # Welch's squared standard error / that of the pooled variance
+    return stats.t.isf(level / 2, freedom) * np.sqrt(ratio), pooled
