@@ -106,7 +106,7 @@ def smallest_difference(tests: Sequence[TTest]) -> float | None:
 
 
 def _smallest_shift(seeds: tuple[int, ...], level: float) -> float:
-    """Return the true difference, in standard errors, that a two-sided test of this level finds in 80 % of repetitions."""
+    """Return the true difference, in standard errors, that a test of this two-sided level finds in 80 %."""
     limits, freedom = _limits(seeds, level)
 
     def power(shift: float) -> float:
@@ -122,8 +122,8 @@ def _limits(seeds: tuple[int, ...], level: float) -> tuple[FloatArray, int]:
     """Return the limits of Student's t that a test works with, equally likely, and the degrees of freedom of that t.
 
     A paired test has one limit. Welch's test has another one for each ratio of the two samples' variances: the ratio
-    decides its degrees of freedom and its standard error. The true variances are taken as equal. Then the first sample's
-    share of the sum of squares has a beta distribution, and is independent of that sum.
+    decides its degrees of freedom and its standard error. The true variances are taken as equal. Then the share of the
+    first sample in the sum of squares has a beta distribution, and is independent of that sum.
     """
     if len(seeds) == 1:
         return np.array([stats.t.isf(level / 2, seeds[0] - 1)]), seeds[0] - 1
@@ -132,5 +132,5 @@ def _limits(seeds: tuple[int, ...], level: float) -> tuple[FloatArray, int]:
     variances = np.stack([first, 1 - first]) / (sizes - 1) / sizes  # of the two means, as shares of the sum of squares
     freedom = variances.sum(0) ** 2 / (variances**2 / (sizes - 1)).sum(0)
     pooled = int(sizes.sum()) - 2
-    ratio = variances.sum(0) * pooled / (1 / sizes).sum()  # Welch's squared standard error / that of the pooled variance
+    ratio = variances.sum(0) * pooled / (1 / sizes).sum()  # of Welch's squared error to the pooled one
     return stats.t.isf(level / 2, freedom) * np.sqrt(ratio), pooled
