@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("array", metavar="ARRAY", help=".npy, or .npz with features and optionally ids and boxes")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="such as DATA/images.safetensors")
-    parser.add_argument("--encoder", metavar="NAME", required=True, help="name of the image encoder that made them")
+    parser.add_argument("--encoder", metavar="NAME", required=True, help="name of the image encoder of the features")
     parser.add_argument(
         "--ids",
         metavar="FILE",

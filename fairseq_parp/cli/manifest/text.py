@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--valid", metavar="TABLE", type=Path, required=True, help="table to validate on")
     parser.add_argument("--test", metavar="TABLE", type=Path, help="table to test on; it may lack the labels")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write, not there yet")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder to write")
     parser.add_argument("--text", metavar="COLUMN", nargs="+", help="names of the one or two columns of text")
     parser.add_argument("--label", metavar="COLUMN", help="name of the column of labels")
     parser.add_argument(
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         default=8000,
-        help="most tokens of a trained tokenizer (default: 8000)",
+        help="largest number of tokens of a trained tokenizer (default: 8000)",
     )
 
 
