@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--audio", metavar="DIR", type=Path, help="convert all audio to 16 kHz mono FLACs in this folder"
     )
-    parser.add_argument("--processes", metavar="N", type=int, help="processes that convert audio (default: one per core)")
+    parser.add_argument("--processes", metavar="N", type=int, help="converting processes (default: one per core)")
 
 
 def _split(text: str) -> tuple[str, Path]:

@@ -8,7 +8,7 @@ from fairseq_parp.cli.actions import action, add_actions
 
 ACTIONS = {
     "apply": "write the finetuned checkpoint of a part and its base",
-    "extract": "write a small file with the difference of a finetuned checkpoint from its base: mask, adapters, LoRA, head",
+    "extract": "write the result of a training over its base as a small file: mask, adapters, LoRA, head",
     "export": "write a part with MMS's adapters for transformers' load_adapter",
     "import": "convert MMS's adapter.LANGUAGE.safetensors to a part",
     "show": "print content, base, language, dictionary and bytes of a part",
