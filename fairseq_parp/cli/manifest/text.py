@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.manifest.show import warn
 from fairseq_parp.errors import absolute, listing
+from fairseq_parp.manifests.cautions import of_classes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,4 +56,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"labels: {listing((f'{name} {count}' for name, count in written.labels.items()), most=20)}")
         print(f"always the most frequent one: {100 * majority:.1f} % of train")
     print(f"written to {absolute(arguments.out)}")
+    warn(of_classes(written.labels))
     return 0
