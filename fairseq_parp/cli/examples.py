@@ -16,6 +16,7 @@ EXAMPLES = {
     "doctor": "",
     "experiment": "configs/experiments/sweep_base.yaml --dry-run",
     "export": "checkpoint_best.pt --to transformers -o FOLDER",
+    "images digits": "an4/transcripts.tsv --out outputs/spoken_digits",
     "images embed": "PICTURES -o DATA/images.safetensors",
     "images import": "features.npy --ids ids.txt --encoder NAME -o DATA/images.safetensors",
     "import": "FOLDER -o imported.pt",

@@ -37,6 +37,7 @@ RUNS = {
     "grounded_parp_encoders": (5, 7),
     "grounded_parp": (36, 36),  # 6 encoders x (dense, parp) x 3 seeds
     "cmcm_small": (12, 12),  # 4 variants x 3 seeds
+    "digits": (3, 3),
     "glue": (49, 49),  # 7 tasks x (dense, 3 methods x 2 sparsities)
 }
 
