@@ -24,7 +24,7 @@ def import_features(
     source: str | Path,
     out: str | Path,
     encoder: str,
-    ids: str | Path | None = None,
+    ids: Sequence[str | Path] = (),
     boxes: str | Path | None = None,
     frames: bool = False,
 ) -> tuple[int, ...]:
@@ -35,7 +35,7 @@ def import_features(
             ``boxes``. Arrays of pickled objects are refused.
         out: the file to write.
         encoder: name of the encoder that made them.
-        ids: of the pictures, see :func:`read_ids`; None takes those of the ``.npz``.
+        ids: files with the pictures' ids, see :func:`read_ids`; without one, the ``.npz`` has them.
         boxes: ``.npy`` with (N, R, 4): left, top, right, bottom as fractions of width and height.
         frames: whether the regions are a clip's frames, at even times; then they need no boxes.
 
@@ -58,9 +58,10 @@ def import_features(
     if features.ndim != 3 or not features.size or features.dtype.kind not in "fiu":
         shape = f"shape {features.shape} and type {features.dtype}"
         raise ImagesError(source, f"features have {shape}; they must be numbers (pictures, regions, width)")
-    names = read_ids(ids) if ids is not None else [str(name) for name in arrays.get("ids", np.array([])).tolist()]
+    own = [str(name) for name in arrays.get("ids", np.array([])).tolist()]
+    names = [name for file in ids for name in read_ids(file)] if ids else own
     if not names:
-        raise ConfigError("--ids", ids, "name the file with each row's id; the array has none")
+        raise ConfigError("--ids", None, "name the file with each row's id; the array has none")
     if len(names) != len(features):
         raise ImagesError(source, f"has {len(features)} rows; there are {len(names)} ids")
     placed = _boxes(arrays.get("boxes"), features.shape, boxes or source)
