@@ -24,6 +24,9 @@ _MAKE = "fairseq-parp images embed, or images import, writes such a file"
 _PART = 256
 """Pictures whose features are converted at a time."""
 
+_ROUNDING = 1e-4
+"""How far a box may reach beyond the picture."""
+
 
 class Features:
     """The features of a set of pictures.
@@ -52,6 +55,8 @@ class Features:
                 metadata, names = file.metadata() or {}, set(file.keys())
                 shapes = {name: file.get_slice(name).get_shape() for name in names}
             self.ids: list[str] = json.loads(metadata["ids"])
+            if not isinstance(self.ids, list) or not all(isinstance(each, str) for each in self.ids):
+                raise ValueError("ids are no list of texts")
             self.encoder = str(metadata["encoder"])
             count, self.regions, self.width = shapes["features"]
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
@@ -74,7 +79,7 @@ class Features:
         """Return the features (R, C) of a picture, and its boxes (R, 4) where there are some, in float32.
 
         Raises:
-            ImagesError: they have NaN or infinite values.
+            ImagesError: they have NaN or infinite values, or boxes are no fractions of the picture.
         """
         from safetensors import safe_open
 
@@ -84,7 +89,11 @@ class Features:
         features = file.get_slice("features")[row].float()
         if not torch.isfinite(features).all():
             raise ImagesError(self.path, f"the features of picture {self.ids[row]!r} are NaN or infinite")
-        return features, file.get_slice("boxes")[row].float() if self.has_boxes else None
+        boxes = file.get_slice("boxes")[row].float() if self.has_boxes else None
+        if boxes is not None and not ((boxes > -_ROUNDING) & (boxes < 1 + _ROUNDING)).all():  # NaN as well
+            reason = "boxes are fractions of its width and height"
+            raise ImagesError(self.path, f"picture {self.ids[row]!r} has boxes beyond 0 to 1 or NaN; {reason}")
+        return features, boxes
 
     def boxes(self, rows: Sequence[int]) -> Tensor | None:
         """Return the boxes (N, R, 4) of the pictures in these rows; None where there are none."""

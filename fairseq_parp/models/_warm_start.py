@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fairseq_parp.checkpoints import read
 from fairseq_parp.errors import CheckpointError, absolute, listing
+from fairseq_parp.training.branches import require_same_branches, require_same_encoder
 from fairseq_parp.training.starting import require_finished
 
 logger = logging.getLogger(__name__)
@@ -17,15 +18,20 @@ logger = logging.getLogger(__name__)
 _OF_SSL = ("quantizer.", "project_q.", "target_glu.", "final_proj.")
 
 
-def load_into(model: nn.Module, path: str) -> None:
+def load_into(model: nn.Module, path: str, encoder: str | None = None) -> None:
     """Load a pretrained wav2vec 2.0, or a grounded checkpoint, into a model; what only one of them has is logged.
 
     Parts that may be missing in the file: the grounded ones, the quantiser, and layers above the tap, which start at
-    random. Parts of the file that the model lacks are left out.
+    random. Parts of the file that the model lacks are left out. A branch that both have has the same parts in both.
+
+    Args:
+        model: the grounded model.
+        path: of the checkpoint.
+        encoder: name of the image encoder of the run's features; None where the run has no pictures.
 
     Raises:
-        CheckpointError: its training has not finished; or the file is another model's: it lacks a layer below the tap,
-            or a tensor has another shape.
+        CheckpointError: its training has not finished; or the file is another model's: it lacks a layer below the tap;
+            or a tensor or a branch has another shape, or another image encoder made its features.
     """
     state = read(path)
     require_finished(path, state)
@@ -36,6 +42,8 @@ def load_into(model: nn.Module, path: str) -> None:
         if value.shape != own[name].shape:
             shapes = f"{name} has the shape {tuple(value.shape)}, the model's has {tuple(own[name].shape)}"
             raise CheckpointError(absolute(path), f"is of another shape or branch than model.* describes: {shapes}")
+    require_same_branches(path, state, own)
+    require_same_encoder(path, state, encoder)
     missing = [name for name in own if name not in saved]
     needed = [name for name in missing if not _may_be_missing(name, model)]
     if needed:

@@ -76,12 +76,12 @@ class GroundedWav2Vec2(Grounding, Wav2Vec2Model):
                 part.requires_grad_(False)
 
     @classmethod
-    def build_model(cls, cfg: GroundedWav2Vec2Config, task: Any = None) -> "GroundedWav2Vec2":  # noqa: ARG003
+    def build_model(cls, cfg: GroundedWav2Vec2Config, task: Any = None) -> "GroundedWav2Vec2":
         """Build, and load ``w2v_path`` where one is given."""
         with one_line_errors():
             model = cls(cfg)
             if cfg.w2v_path is not None:
-                load_into(model, cfg.w2v_path)
+                load_into(model, cfg.w2v_path, getattr(getattr(task, "cfg", None), "image_encoder", None))
             return model
 
     def forward(

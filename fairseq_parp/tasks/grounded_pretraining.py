@@ -20,6 +20,7 @@ from fairseq_parp.grounded.features import FILE, Features
 from fairseq_parp.grounded.recall import METRICS
 from fairseq_parp.grounded.weighting import Alpha, read_alpha
 from fairseq_parp.tasks._captions import CAPTIONS, require_same_words
+from fairseq_parp.training.branches import require_same_branches, require_same_encoder
 from fairseq_parp.training.code_updates import CodeUpdates, require_codes
 from fairseq_parp.training.fields import PruningFields
 from fairseq_parp.training.gallery import Gallery
@@ -68,6 +69,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         self._features: Features | None = None
         self._gallery = Gallery()
         self._codes = CodeUpdates(None, 0)
+        self._tensors: frozenset[str] = frozenset()
 
     @classmethod
     def setup_task(cls, cfg: GroundedPretrainingConfig, **kwargs: Any) -> "GroundedPretrainingTask":
@@ -94,6 +96,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         self.shortest, self.longest = shortest_input(model), getattr(model_cfg, "text_longest", 1)
         self._captions = CAPTIONS[model_cfg._name]
         self._codes = CodeUpdates(model, self.cfg.seed)
+        self._tensors = frozenset(model.state_dict())
         return model
 
     def _require(self, model_cfg: Any) -> None:
@@ -167,7 +170,9 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         return super().get_batch_iterator(dataset, **options)
 
     def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
-        """Check that codes and words fit those of a training to start from, and that it has reached its end."""
+        """Check that pictures, codes and words fit a training to start from, and that it has reached its end."""
+        require_same_branches(path, state, self._tensors)
+        require_same_encoder(path, state, self.cfg.image_encoder if self._pictures else None)
         self._codes.require_same(state)
         require_same_words(self, path, state)
         if self.run.start is not None and self.run.start.weights_only:

@@ -12,7 +12,7 @@ import small
 import tiny
 import torch
 from comparing import differences
-from in_process import state_of, train
+from in_process import require_exact_zeros, state_of, train
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
@@ -78,6 +78,29 @@ def test_speech_alone_needs_no_pictures(given: dict[str, Any], tmp_path: Path) -
     assert not [
         n for n in checkpoints.read(tmp_path / "run" / "checkpoint_last.pt")["model"] if n.startswith("grounded")
     ]
+
+
+def test_bf16_resumes_to_the_last_bit_with_exact_zeros_in_weights_and_masters(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    half = changed(given, common={"bf16": True}, optimization={"max_update": 8})
+    keys: dict[str, Any] = {"method": "parp", "sparsity": 0.5, "interval": 2}
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    train(half, straight, **keys)
+    train(half, broken, stop_after=5, **keys)
+    assert not list(broken.glob("*_6.pt"))
+    train(half, broken, **keys)
+    one, other = (state_of(folder / "checkpoint_last.pt") for folder in (straight, broken))
+    assert differences(one, other) == []
+    require_exact_zeros(straight, keys)
+    weights, entry, _ = one
+    masters = entry["optimizer"]["masters"]
+    assert len(masters) == len([name for name, each in weights.items() if each.is_floating_point()])
+    assert all(torch.isfinite(each).all() for each in masters)
+    valid = {name: meter for _, name, _, meter in
+             checkpoints.read(straight / "checkpoint_last.pt")["extra_state"]["metrics"]["valid"]}  # fmt: skip
+    assert np.isfinite([valid[name]["val"] for name in ("loss_av", "loss_ssl")]).all()
+    assert checkpoints.read(straight / "checkpoint_best.pt")["extra_state"]["best"] > 0
 
 
 STEPS = [[0, 0.0], [2, 0.5], [4, 1.0]]
