@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.errors import ConfigError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="output folder (default: outputs/demo; outputs/demo_grounded)"
     )
+    parser.add_argument("--seed", metavar="S", type=int, help="of the scenes and training of --grounded (default: 1)")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--from-random", action="store_true", help="start from random instead of pretrained weights")
-    other.add_argument("--pretrain", action="store_true", help="pretrain the checkpoint; do not finetune")
+    other.add_argument("--pretrain", action="store_true", help="make the pretrained checkpoint, and finetune nothing")
     other.add_argument("--grounded", action="store_true", help="train on spoken captions of drawn pictures; retrieve")
 
 
@@ -22,8 +25,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.grounded:
         from fairseq_parp.demo import grounded
 
-        grounded.demo(arguments.out or Path("outputs/demo_grounded"))
+        seed = 1 if arguments.seed is None else arguments.seed
+        if seed < 0:
+            raise ConfigError("--seed", seed, "must be 0 or more")
+        grounded.demo(arguments.out or Path("outputs/demo_grounded"), seed=seed)
         return 0
+    if arguments.seed is not None:
+        raise ConfigError("--seed", arguments.seed, "goes with --grounded; this demo has one seed")
     from fairseq_parp.demo.run import demo, pretrain  # here, so that --help needs neither torch nor matplotlib
 
     out = arguments.out or Path("outputs/demo")

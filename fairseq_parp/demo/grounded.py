@@ -11,7 +11,7 @@ from fairseq_parp.commands.arguments import train_command
 from fairseq_parp.commands.running import Command, run_together
 from fairseq_parp.demo import scenes
 from fairseq_parp.demo.drawing import ATTRIBUTION
-from fairseq_parp.demo.folder import prepare, short, typed
+from fairseq_parp.demo.folder import prepare, short
 from fairseq_parp.demo.pack import PRETRAINED
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import absolute
@@ -19,14 +19,14 @@ from fairseq_parp.grounded.features import FILE
 from fairseq_parp.manifests.table import write_table
 
 CONFIG = configs() / "demo_grounded.yaml"
-SEED = 1
 
 
-def demo(out: Path, *, sizes: Mapping[str, int] = scenes.SIZES, updates: int | None = None) -> Path:
+def demo(out: Path, *, seed: int = 1, sizes: Mapping[str, int] = scenes.SIZES, updates: int | None = None) -> Path:
     """Make scenes, train on them, and find test pictures by captions and captions by pictures.
 
     Args:
         out: folder for everything that is made; what an earlier demo left there is replaced.
+        seed: of the scenes, the voices and the training.
         sizes: pictures of each split.
         updates: of the training; None takes those of the config.
 
@@ -39,12 +39,12 @@ def demo(out: Path, *, sizes: Mapping[str, int] = scenes.SIZES, updates: int | N
         MissingToolError: eSpeak NG, Pillow, OpenMoji or the image encoder is not installed.
     """
     prepare(out)
-    planned = scenes.plan(SEED, sizes)
+    planned = scenes.plan(seed, sizes)
     print(f"\ndrawing and describing {len(planned)} pictures in {absolute(out / 'scenes')}", flush=True)
-    scenes.write(out / "scenes", planned, SEED)
+    scenes.write(out / "scenes", planned, seed)
     write_table(out / "scenes" / "transcripts.tsv", out / "data")
     retrieval = _retrieval(out)
-    for command in (_features(out), _training(out, updates), retrieval):
+    for command in (_features(out), _training(out, seed, updates), retrieval):
         run_together([command])
     sheet = out / "sheet.png"
     print(f"\n{_table(retrieval.log)}\n")
@@ -59,13 +59,14 @@ def _features(out: Path) -> Command:
     return Command("features", argv, out / "logs" / "features.log")
 
 
-def _training(out: Path, updates: int | None) -> Command:
+def _training(out: Path, seed: int, updates: int | None) -> Command:
     updates = OmegaConf.load(CONFIG).optimization.max_update if updates is None else updates
     settings = [
-        f"task.data={typed(out / 'data')}",
-        f"model.w2v_path={typed(PRETRAINED)}",
-        f"checkpoint.save_dir={typed(out / 'model')}",
+        f"task.data={short(out / 'data')}",
+        f"model.w2v_path={short(PRETRAINED)}",
+        f"checkpoint.save_dir={short(out / 'model')}",
         f"optimization.max_update={updates}",
+        f"common.seed={seed}",
     ]
     argv = train_command(short(CONFIG), settings, short(PLUGIN))
     return Command("training", argv, out / "logs" / "training.log", updates)

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from fairseq_parp import checkpoints, cli
 from fairseq_parp.demo import drawing, grounded, scenes
 from fairseq_parp.demo.speech import SAMPLE_RATE, Synthesiser, Voice
 from fairseq_parp.manifests.alignments import read_alignment
@@ -23,7 +24,7 @@ SMALL = {"test": 6, "valid": 4, "train": 6}
 def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a demo with few scenes and updates, made by the real commands."""
     out = tmp_path_factory.mktemp("grounded") / "my demo"
-    grounded.demo(out, sizes=SMALL, updates=2)
+    grounded.demo(out, seed=2, sizes=SMALL, updates=2)
     return out
 
 
@@ -98,7 +99,7 @@ def test_every_word_of_a_caption_has_a_time_and_every_object_a_box(demonstrated:
 
 def test_the_demo_ends_with_recall_of_the_gallery_and_a_contact_sheet(demonstrated: Path) -> None:
     assert (demonstrated / "data" / "test.img").read_text().splitlines() == [
-        scene.image for scene in scenes.plan(grounded.SEED, SMALL) if scene.captions[0].split == "test"
+        scene.image for scene in scenes.plan(2, SMALL) if scene.captions[0].split == "test"
     ]
     shown = grounded._table(demonstrated / "logs" / "retrieval.log").splitlines()
     assert shown[0] == "6 captions, 6 pictures"
@@ -107,3 +108,16 @@ def test_the_demo_ends_with_recall_of_the_gallery_and_a_contact_sheet(demonstrat
         assert min(sheet.size) > 300
     assert len((demonstrated / "rankings.tsv").read_text().splitlines()) == 1 + 6 + 6
     assert "CC BY-SA 4.0" in (demonstrated / "scenes" / "pictures" / "ATTRIBUTION.txt").read_text()
+    assert checkpoints.read(demonstrated / "model" / "checkpoint_last.pt")["cfg"]["common"]["seed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["--seed", "2"], "--seed=2: goes with --grounded"), (["--grounded", "--seed", "-1"], "0 or more")],
+)
+def test_a_seed_that_is_not_due_is_refused(
+    arguments: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["demo", "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
