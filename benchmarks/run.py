@@ -35,6 +35,7 @@ MODULES = (
     "parts",
     "scores",
     "retrieval",
+    "grounded",
     "generation",
     "batches",
     "beams",

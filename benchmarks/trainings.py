@@ -73,6 +73,29 @@ _HISTORY = {
 """What fairseq takes for granted in a checkpoint."""
 
 
+def trainer_of(cfg: DictConfig) -> Any:
+    """Return fairseq's trainer of a config, with task, model, criterion and optimizer."""
+    from fairseq import tasks
+    from fairseq.dataclass.initialize import add_defaults
+    from fairseq.trainer import Trainer
+
+    load_plugin()
+    add_defaults(cfg)
+    task = tasks.setup_task(cfg.task)
+    with contextlib.redirect_stdout(io.StringIO()):  # fairseq prints the model
+        model = task.build_model(cfg.model)
+    return Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
+
+
+def train_on(trainer: Any, *samples: Any) -> None:
+    """Make one update on batches."""
+    from fairseq.logging import metrics
+
+    metrics.reset()  # another trainer of this process may have meters of the same names and other kinds
+    with metrics.aggregate(new_root=True):
+        trainer.train_step(list(samples))
+
+
 class Training:
     """One training, update by update.
 
@@ -86,25 +109,12 @@ class Training:
     def __init__(
         self, folder: Path, interval: int | None, seconds: int = SECONDS, adapters: Mapping[str, Any] | None = None
     ) -> None:
-        from fairseq import tasks
-        from fairseq.dataclass.initialize import add_defaults
-        from fairseq.trainer import Trainer
-
-        load_plugin()
-        cfg = _config(folder, interval, adapters)
-        add_defaults(cfg)
-        task = tasks.setup_task(cfg.task)
-        with contextlib.redirect_stdout(io.StringIO()):  # fairseq prints the model
-            model = task.build_model(cfg.model)
-        self._trainer = Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
-        self._sample = _sample(len(task.target_dictionary), seconds)
+        self._trainer = trainer_of(_config(folder, interval, adapters))
+        self._sample = _sample(len(self._trainer.task.target_dictionary), seconds)
 
     def update(self, samples: Sequence[Any] = ()) -> None:
         """Train on one batch of noise, or on ``samples``."""
-        from fairseq.logging import metrics
-
-        with metrics.aggregate(new_root=True):
-            self._trainer.train_step(list(samples) or [self._sample])
+        train_on(self._trainer, *(samples or [self._sample]))
 
     def epoch(self) -> Iterator[tuple[Cost, Cost]]:
         """Train on the split ``train`` of the folder; yield the costs of getting each batch and of the work on it."""

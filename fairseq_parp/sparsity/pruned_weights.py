@@ -161,8 +161,7 @@ class PrunedWeights:
         if self._stashed is not None or not self.target:
             return
         if self._selector.needs_gradients:  # those of the last update may be gone: the last mask stands
-            present = MaskSet.of_nonzero(self._weights()).bits  # a kept weight may have been rounded to zero since
-            bits = {} if self.mask is None else {name: kept & present[name] for name, kept in self.mask.bits.items()}
+            bits = {} if self.mask is None else self.mask.bits
         else:
             found = (
                 selection.mask().bits for selection in self._selector.select(self.target, update) if selection.displaces
