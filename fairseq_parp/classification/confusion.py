@@ -13,6 +13,9 @@ from fairseq_parp.figures import blank, write
 WRITTEN = 20
 """Labels up to which the counts are written into the cells; more would not be readable."""
 
+LONGEST = 30
+"""Letters of a label that are written; the rest of a longer one would leave no room for the matrix."""
+
 
 def confusion(true: Sequence[str], found: Sequence[str], labels: Sequence[str]) -> NDArray[np.int64]:
     """Return (labels, labels) counts: a row for each true label, a column for each that was found.
@@ -38,8 +41,9 @@ def draw(counts: NDArray[np.int64], labels: Sequence[str], title: str, path: str
     of_label = counts.sum(1, keepdims=True)
     share = np.divide(counts, of_label, out=np.zeros(counts.shape), where=of_label > 0)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(labels)), labels, rotation=90)
-    axes.set_yticks(range(len(labels)), labels)
+    names = [label if len(label) <= LONGEST else f"{label[: LONGEST - 3]}..." for label in labels]
+    axes.set_xticks(range(len(labels)), names, rotation=90)
+    axes.set_yticks(range(len(labels)), names)
     if len(labels) > 2 * WRITTEN:
         axes.tick_params(labelsize=6)
     axes.set_xlabel("label found")

@@ -88,7 +88,7 @@ def _report(found: Sequence[Prediction], labels: Sequence[str], arguments: argpa
         from fairseq_parp.classification.confusion import confusion, draw
 
         used = [label for label in labels if label in {*true, *given}]
-        title = f"{arguments.split}: accuracy {accuracy.value:.1%} of {accuracy.total}"
+        title = f"{arguments.split}: accuracy {accuracy.value:.1%} ({accuracy.correct} of {accuracy.total})"
         draw(confusion(true, given, used), used, title, arguments.plot)
     return 0
 

@@ -38,7 +38,7 @@ def ctc_fault(frames: int, labels: Sequence[str], convolutions: Sequence[tuple[i
     needed, given = frames_needed(labels), encoder_frames(frames, convolutions)
     if needed <= given > 0:
         return None
-    if not needed:
+    if not given:
         return f"{frames} samples give no encoder frame, leave the utterance out"
     return (
         f"{len(labels)} labels need {needed} encoder frames for CTC, {frames} samples give {given}; "

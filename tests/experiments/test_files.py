@@ -27,7 +27,7 @@ RUNS = {
     "transfer": (210, 210),
     "joint": (44, 44),
     "adapters": (24, 24),
-    "classification": (18, 18),
+    "classification": (24, 24),
     "an4_methods": (20, 20),
     "s3_router_finetuning": (15, 15),
     "s3_router_pruning": (21, 21),
