@@ -28,6 +28,11 @@ def blank(width: float, height: float) -> Figure:
 
 
 def write(figure: Figure, path: str | Path) -> None:
-    """Write a picture as PNG, whole or not at all."""
+    """Write a picture as PNG, whole or not at all. A dollar in a label is one, and begins no formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if "$" in text.get_text():
+            text.set_parse_math(False)
     with writing_whole(path) as file:
         figure.savefig(file, format="png", dpi=130)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", default="ltr", help="kind of labels: ltr (default) or phn")
     parser.add_argument(
         "--speaker", metavar="REGEX", required=True,
-        help="finds the speaker in a path of the tsv, its group: '^([0-9]+)/' for LibriSpeech's folders",
+        help="expression whose group is the speaker in a path of the tsv: '^([0-9]+)/' for LibriSpeech's folders",
     )  # fmt: skip
     parser.add_argument("-o", "--out", metavar="FILE", required=True, help="the item file to write")
 

@@ -23,18 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", help="finetuned classifier")
     parser.add_argument(
-        "files", metavar="FILE", nargs="*", help="inputs: audio files, or text files with a text a line"
+        "files", metavar="FILE", nargs="*", help="audio files, or text files with one text on each line"
     )
     parser.add_argument("--data", metavar="DIR", help="data folder: print the accuracy over one of its splits")
     parser.add_argument("--split", metavar="NAME", default="test", help="split of --data (default: test)")
-    parser.add_argument("--plot", metavar="PNG", help="with --data: the confusion matrix as a picture")
-    parser.add_argument("--results", metavar="FILE", help="with --data: also write what fairseq-parp score reads")
+    parser.add_argument("--plot", metavar="PNG", help="with --data: also draw the confusion matrix")
+    parser.add_argument("--results", metavar="FILE", help="with --data: also write a file for fairseq-parp score")
     add_override(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON; by default input, label and probability")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of input, label and probability")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a line for each input as soon as it is known, or the accuracy; as JSON all at the end.
+    """Print a line for each input as soon as its label is known, or the accuracy; as JSON all at the end.
 
     The status is 1 where an input could not be read.
     """

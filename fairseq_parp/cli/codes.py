@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", required=True, help="data folder with SPLIT.tsv and SPLIT.img")
     parser.add_argument("--split", metavar="NAME", default="test", help="split of --data (default: test)")
     parser.add_argument("--images", metavar="FILE", help="features of the pictures (default: DIR/images.safetensors)")
-    parser.add_argument("--alignment", metavar="FILE", help="times of spoken words, for the codes' words: item or CTM")
-    parser.add_argument("--objects", metavar="TSV", help="image, object, left, top, right, bottom: the codes' objects")
+    parser.add_argument("--alignment", metavar="FILE", help="times of spoken words (item or CTM): also print words")
+    parser.add_argument("--objects", metavar="TSV", help="image, object, left, top, right, bottom: also print objects")
     parser.add_argument("--code", metavar="N", type=int, help="list the words and objects of one code instead")
-    parser.add_argument("--plot", metavar="PNG", help="also draw the codes' uses; with --code, its words and pictures")
+    parser.add_argument("--plot", metavar="PNG", help="also draw the uses of codes; with --code, words and pictures")
     parser.add_argument("--pictures", metavar="DIR", help="for --code with --plot: folder with a file at each id")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="S", type=int, help="of the scenes and training of --grounded (default: 1)")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--from-random", action="store_true", help="start from random instead of pretrained weights")
-    other.add_argument("--pretrain", action="store_true", help="make the pretrained checkpoint, and finetune nothing")
+    other.add_argument("--pretrain", action="store_true", help="pretrain the checkpoint; do not finetune")
     other.add_argument("--grounded", action="store_true", help="train on spoken captions of drawn pictures; retrieve")
 
 

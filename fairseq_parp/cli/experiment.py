@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE.yaml", type=Path, help="experiment file (docs/experiments.md)")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="other values for keys of the file")
     parser.add_argument("--out", metavar="DIR", type=Path, help="output folder (default: outputs/NAME for NAME.yaml)")
-    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="commands at once; they share the cores")
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="number of commands at once")
     parser.add_argument("--dry-run", action="store_true", help="print the remaining commands, and run none")
 
 

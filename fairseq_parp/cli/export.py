@@ -14,16 +14,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", help="fairseq checkpoint, finetuned or pretrained")
     targets = "; ".join(f"{name}: {target.summary}" for name, target in TARGETS.items())
     parser.add_argument("--to", metavar="TARGET", required=True, help=targets)
-    parser.add_argument("-o", "--out", metavar="FOLDER", required=True, help="folder to make")
+    parser.add_argument("-o", "--out", metavar="FOLDER", required=True, help="folder to write")
     parser.add_argument(
         "--audio", metavar="FILE", nargs="+", default=[],
         help="recordings to compare export and checkpoint on (default: three sentences of the demo's voice)",
     )  # fmt: skip
     parser.add_argument(
         "--results", metavar="FILE", nargs="+", default=[],
-        help="generate-SUBSET.txt that fairseq-generate wrote of CKPT: its UER and WER stand in the model card",
+        help="generate-SUBSET.txt of fairseq-generate for CKPT: the model card gets its UER and WER",
     )  # fmt: skip
-    parser.add_argument("--fp16", action="store_true", help="store half precision (compact alone)")
+    parser.add_argument("--fp16", action="store_true", help="store half precision (only compact)")
     parser.add_argument("--force", action="store_true", help="replace an existing folder")
 
 

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of grounded_pretraining with model.codes")
-    parser.add_argument("caption", metavar="WAV", nargs="?", help="a recording; of a model of written captions, a text")
+    parser.add_argument("caption", metavar="WAV", nargs="?", help="a recording, or a text (model of written captions)")
     parser.add_argument("image", metavar="IMAGE", nargs="?", help="id of a picture or clip in --images")
     parser.add_argument("--images", metavar="FILE", required=True, help="features of pictures with boxes of regions")
-    parser.add_argument("--word", metavar="WORD", help="the word to find, at the times that --alignment has")
+    parser.add_argument("--word", metavar="WORD", help="the word to find; --alignment has its times")
     parser.add_argument("--start", metavar="S", type=float, help="instead of --word: second at which a word starts")
     parser.add_argument("--end", metavar="S", type=float, help="second at which the word ends")
     parser.add_argument("--plot", metavar="PNG", help="also draw the heat map")
-    parser.add_argument("--picture", metavar="FILE", help="for --plot: the picture to draw it over")
+    parser.add_argument("--picture", metavar="FILE", help="for --plot: draw over this picture")
     parser.add_argument("--alignment", metavar="FILE", help="times of spoken words: an item file or a CTM file")
     parser.add_argument("--data", metavar="DIR", help="play the pointing game over this data folder's captions instead")
     parser.add_argument("--split", metavar="NAME", default="test", help="split of --data (default: test)")
-    parser.add_argument("--objects", metavar="TSV", help="of --data: image, object, left, top, right, bottom")
+    parser.add_argument("--objects", metavar="TSV", help="with --data: columns image, object, left, top, right, bottom")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 

@@ -14,7 +14,7 @@ TYPES = ("substitutions", "insertions", "deletions")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("results", metavar="FILE", help="generate-SUBSET.txt that fairseq-generate wrote")
+    parser.add_argument("results", metavar="FILE", help="generate-SUBSET.txt of fairseq-generate")
     parser.add_argument(
         "--units",
         choices=("letters", "graphemes", "symbols"),

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", nargs="?", help="finetuned checkpoint")
     parser.add_argument("files", metavar="FILE", nargs="*", help="audio files of any sampling rate")
-    several = parser.add_argument_group("several languages over one base, in place of CKPT and FILE")
+    several = parser.add_argument_group("several languages over one base, instead of CKPT and FILE")
     several.add_argument("--base", metavar="BASE", help="pretrained checkpoint of all parts")
     several.add_argument(
         "--part", metavar="LANGUAGE=FILE", dest="parts", action="append", default=[], type=_pair,
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lexicon", metavar="FILE", help="spellings of words (default: those of --lm, by letters)")
     parser.add_argument("--lm-weight", type=float, metavar="W", help="weight of log10 probabilities (default 2)")
     parser.add_argument("--word-score", type=float, metavar="S", help="score added for each word (default -1)")
-    parser.add_argument("--dictionary", metavar="FILE", help="dict.ltr.txt of the labels, in place of the checkpoint's")
+    parser.add_argument("--dictionary", metavar="FILE", help="dict.ltr.txt of the labels, instead of the checkpoint's")
     add_override(parser)
     parser.add_argument(
         "--format", choices=FORMATS, default="txt",
@@ -124,7 +124,7 @@ def add_override(parser: argparse.ArgumentParser) -> None:
     """Declare the option that changes the checkpoint's config."""
     parser.add_argument(
         "--override", metavar="KEY=VALUE", action="append", default=[], type=_pair,
-        help="of the checkpoint's config, such as model.w2v_path=FILE; may be repeated",
+        help="change a key of the checkpoint's config, such as model.w2v_path=FILE; may be repeated",
     )  # fmt: skip
 
 

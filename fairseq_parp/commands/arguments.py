@@ -8,6 +8,17 @@ from pathlib import Path
 from fairseq_parp.environment.paths import PLUGIN
 
 
+def quoted(path: str | Path) -> str:
+    """Return a path as a value of a hydra override, which other characters than these would end.
+
+    >>> quoted("outputs/base_10m"), quoted("it's here (1)")
+    ('outputs/base_10m', "'it\\\\'s here (1)'")
+    """
+    text = str(path)
+    plain = all((letter.isascii() and letter.isalnum()) or letter in "/._-" for letter in text)
+    return text if plain else "'" + text.replace("'", "\\'") + "'"
+
+
 def train_command(config: str | Path, settings: Sequence[str], plugin: str | Path = PLUGIN) -> list[str]:
     """Return the command of a training.
 
@@ -18,7 +29,7 @@ def train_command(config: str | Path, settings: Sequence[str], plugin: str | Pat
     """
     file = Path(config)
     argv = ["fairseq-hydra-train", "--config-dir", str(file.parent), "--config-name", file.stem]
-    return [*argv, f"common.user_dir={plugin}", *settings]
+    return [*argv, f"common.user_dir={quoted(plugin)}", *settings]
 
 
 def generate_command(

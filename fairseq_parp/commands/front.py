@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from fairseq_parp.commands.arguments import quoted
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute, listing
 
@@ -32,7 +33,7 @@ def hydra_arguments(argv: Sequence[str]) -> list[str]:
     named = any(word.lstrip("+").startswith("common.user_dir=") for word in argv)
     # Beside the other overrides: hydra takes those of one place only.
     place = next((at for at, word in enumerate(argv) if "=" in word and not word.startswith("-")), len(argv))
-    own = [] if named else [f"common.user_dir={_quoted(PLUGIN)}"]
+    own = [] if named else [f"common.user_dir={quoted(PLUGIN)}"]
     return [*front, *argv[:place], *own, *argv[place:]]
 
 
@@ -73,9 +74,3 @@ def _value(argv: Sequence[str], flags: tuple[str, ...]) -> str | None:
         if word.partition("=")[0] in flags:
             return word.partition("=")[2]
     return None
-
-
-def _quoted(path: Path) -> str:
-    """Return a path as a value of a hydra override, which other characters than these would end."""
-    plain = all(letter.isalnum() or letter in "/._-" for letter in str(path))
-    return str(path) if plain else "'" + str(path).replace("'", "\\'") + "'"

@@ -90,8 +90,8 @@ def run_all(
         ended: called after one has ended well.
 
     Yields:
-        the error of a command that failed. Who goes on iterating lets the others go on, all but those that need it;
-        who stops, stops them. So do Ctrl-C and SIGTERM.
+        the error of a command that failed. While the caller iterates, the other commands run, except those that need
+        the failed one. If the caller stops iterating, or on Ctrl-C or SIGTERM, all commands are stopped.
 
     Raises:
         MissingToolError: a program is not installed; nothing was started.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from fairseq_parp.compat import (
     broadcast,
     buckets,
+    config_values,
     cpu_flat_fp16,
     cpu_gathering,
     cpu_overflow,
@@ -34,6 +35,7 @@ def install() -> None:
     """Mend what is to be mended in the fairseq that is imported; calling it again does nothing."""
     old_args.install()
     encoders.install()
+    config_values.install()
     no_eval.install()
     no_spans.install()
     safe_loading.install()

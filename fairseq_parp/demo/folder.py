@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from fairseq_parp.commands.arguments import quoted
 from fairseq_parp.errors import ConfigError, absolute
 
 _MARK = ".fairseq-parp-demo"
@@ -27,3 +28,8 @@ def prepare(out: Path) -> None:
 def short(path: Path) -> str:
     """Return a path as one would type it here: relative where that is shorter."""
     return min(os.path.relpath(path), absolute(path), key=len)
+
+
+def typed(path: Path) -> str:
+    """Return a path as one would type it here as a value of a hydra override."""
+    return quoted(short(path))

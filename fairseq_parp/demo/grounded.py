@@ -11,7 +11,7 @@ from fairseq_parp.commands.arguments import train_command
 from fairseq_parp.commands.running import Command, run_together
 from fairseq_parp.demo import scenes
 from fairseq_parp.demo.drawing import ATTRIBUTION
-from fairseq_parp.demo.folder import prepare, short
+from fairseq_parp.demo.folder import prepare, short, typed
 from fairseq_parp.demo.pack import PRETRAINED
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import absolute
@@ -62,9 +62,9 @@ def _features(out: Path) -> Command:
 def _training(out: Path, seed: int, updates: int | None) -> Command:
     updates = OmegaConf.load(CONFIG).optimization.max_update if updates is None else updates
     settings = [
-        f"task.data={short(out / 'data')}",
-        f"model.w2v_path={short(PRETRAINED)}",
-        f"checkpoint.save_dir={short(out / 'model')}",
+        f"task.data={typed(out / 'data')}",
+        f"model.w2v_path={typed(PRETRAINED)}",
+        f"checkpoint.save_dir={typed(out / 'model')}",
         f"optimization.max_update={updates}",
         f"common.seed={seed}",
     ]

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from fairseq_parp.commands.arguments import generate_command, train_command
 from fairseq_parp.commands.running import Command, records, run_together
 from fairseq_parp.demo import corpus
-from fairseq_parp.demo.folder import prepare, short
+from fairseq_parp.demo.folder import prepare, short, typed
 from fairseq_parp.demo.pack import PRETRAINED, pack
 from fairseq_parp.demo.plot import Curve, draw
 from fairseq_parp.environment.paths import PLUGIN, configs
@@ -70,7 +70,7 @@ def pretrain(out: Path) -> Path:
     """Make the checkpoint that the demo starts from; return its path."""
     prepare(out)
     _synthesise(out, {**corpus.UTTERANCES, "train": PRETRAINING_UTTERANCES})
-    settings = [f"task.data={short(out / 'data')}", f"checkpoint.save_dir={short(out / 'pretraining')}"]
+    settings = [f"task.data={typed(out / 'data')}", f"checkpoint.save_dir={typed(out / 'pretraining')}"]
     run_together([_hydra_train("pretrain_small", "pretraining", out, settings)])
     packed = out / PRETRAINED.name
     pack(out / "pretraining" / "checkpoint_last.pt", packed)
@@ -87,10 +87,10 @@ def _synthesise(out: Path, utterances: dict[str, int]) -> None:
 
 def _training(out: Path, method: str, from_random: bool) -> Command:
     settings = [
-        f"task.data={short(out / 'data')}",
-        f"model.w2v_path={short(PRETRAINED)}",
+        f"task.data={typed(out / 'data')}",
+        f"model.w2v_path={typed(PRETRAINED)}",
         f"task.pruning.method={method}",
-        f"checkpoint.save_dir={short(out / method)}",
+        f"checkpoint.save_dir={typed(out / method)}",
     ]
     return _hydra_train("demo", method, out, settings + ["+model.no_pretrained_weights=true"] * from_random)
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from fairseq_parp.commands.arguments import quoted
 from fairseq_parp.environment.paths import configs
 from fairseq_parp.errors import ConfigError, absolute, first_line
 from fairseq_parp.experiments.procedures import BASELINE
@@ -63,9 +64,10 @@ class BaseConfig:
         return bool(self.get("task._name") == "grounded_pretraining")
 
     def override(self, key: str, value: object) -> str:
-        """Return ``key=value`` as hydra wants it for this file."""
+        """Return ``key=value`` as hydra wants it for this file; a path may have any name."""
         group, _, leaf = key.rpartition(".")
-        written = f"{key}={'null' if value is None else value}"
+        text = quoted(value) if isinstance(value, Path) else "null" if value is None else str(value)
+        written = f"{key}={text}"
         if group.partition(".")[0] not in _FREE_FORM or leaf in self.get(group, {}):
             return written
         return f"+{written}"

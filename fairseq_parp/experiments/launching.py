@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fairseq_parp.commands.arguments import quoted
 from fairseq_parp.errors import ConfigError, MissingToolError
 from fairseq_parp.experiments.steps import Step
 
@@ -40,6 +41,6 @@ def launched(step: Step, launcher: Mapping[str, Any]) -> Sequence[str]:
         return step.argv
     options = [f"hydra.launcher.{key}={value}" for key, value in launcher.items() if key != "name"]
     folder = step.product.parent / "launcher"
-    where = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
+    where = [f"hydra.sweep.dir={quoted(folder)}", "hydra.sweep.subdir=."]
     program, *argv = step.argv
     return [program, "--multirun", *argv, f"hydra/launcher={launcher['name']}", *where, *options]

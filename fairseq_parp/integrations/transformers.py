@@ -84,9 +84,14 @@ class PruningCallback(TrainerCallback):
         """Prepare the optimizer's step."""
         self._running.before_step(state.global_step)
 
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Re-prune where it is time, while the gradients of the update are there; it is not counted yet."""
+        self._running.after_step(state.global_step + 1)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Re-prune where it is time; show the sparse model to an evaluation or a save that follows."""
-        self._running.after_step(state.global_step)
+        """Show the sparse model to an evaluation or a save that follows."""
         self._show(state, control)
 
     def on_epoch_end(

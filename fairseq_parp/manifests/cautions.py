@@ -26,6 +26,21 @@ def cautions(splits: Collection[str], symbols: Iterable[str], texts: Iterable[st
     return [*_of_splits(splits), *_of_letters(letters), *_of_words(letters, texts)]
 
 
+def of_classes(names: Iterable[str]) -> list[str]:
+    """Return a line for each group of classes that a reader may take for one."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(_look(name), []).append(name)
+    reason = "differ in case or in their encoding alone; each is a class of its own"
+    return [f"labels {listing(map(ascii, group))} {reason}" for group in alike.values() if len(group) > 1]
+
+
+def _look(name: str) -> str:
+    """Return a name without case, compatibility forms and invisible characters."""
+    visible = (letter for letter in name if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFKC", "".join(visible)).casefold()
+
+
 def _of_splits(splits: Collection[str]) -> Iterator[str]:
     for name in splits:
         if name in OTHER_NAMES:

@@ -88,7 +88,7 @@ def one_label(text: str) -> str:
     """Return the label of a whole utterance.
 
     Raises:
-        ValueError: it has a space, at which fairseq would split it.
+        ValueError: it has a space, at which fairseq would split it, or is a symbol of fairseq's own.
 
     >>> one_label("nl")
     'nl'
@@ -96,7 +96,9 @@ def one_label(text: str) -> str:
     label = unicodedata.normalize("NFC", text)
     if label.split() != [label]:
         raise ValueError(f"label {text!r} has a space; write {'_'.join(text.split())!r}")
-    return phones(label)
+    if label in SPECIALS:
+        raise ValueError(f"label {label!r} is fairseq's own symbol; use another")
+    return label
 
 
 LABELLERS = {"ltr": letters, "phn": phones, CLASS: one_label}

@@ -61,7 +61,7 @@ def _caption(axes: Axes, embedded: Embedded, caption: int, rank: int) -> None:
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(0, 1))
     label = "\n".join([*lines, f"own picture: rank {rank} of {len(embedded.images)}"])
-    axes.text(0, 0.5, label, va="center", fontsize=8, parse_math=False)
+    axes.text(0, 0.5, label, va="center", fontsize=8)
 
 
 def _picture(axes: Axes, pixels: Any, *, right: bool) -> None:

@@ -15,6 +15,8 @@ from fairseq_parp.sparsity.counting import exact, zero_count
 
 KEY = "task.pruning.allocation"
 
+_HALF = Fraction(1, 2)
+
 Shapes = Mapping[str, tuple[int, ...]]
 T = TypeVar("T")
 
@@ -78,7 +80,7 @@ def _erdos_renyi_kernel(shapes: Shapes, sparsity: Fraction) -> list[Share]:
     """Give every tensor a density in proportion to (sum of its dimensions) / (their product), 1 at most.
 
     Evci et al. 2020 (RigL), section 3, after Mocanu et al. 2018. The zeros of all tensors are exactly those of the
-    overall sparsity: the fractions of a zero that rounding leaves go to the tensors with the largest ones.
+    overall sparsity. A higher sparsity takes no zero from any tensor, so that a ramp whose zeros are held stays exact.
     """
     sizes = {name: size_of(shape) for name, shape in shapes.items()}
     kept = sum(sizes.values()) - zero_count(sparsity, sum(sizes.values()))
@@ -93,10 +95,17 @@ def _erdos_renyi_kernel(shapes: Shapes, sparsity: Fraction) -> list[Share]:
             break
         dense |= full
     wanted = {name: Fraction(0) if name in dense else (1 - scale * raw[name]) * sizes[name] for name in shapes}
-    zeros = {name: int(value) for name, value in wanted.items()}
+    zeros = {name: int(value + _HALF) for name, value in wanted.items()}
+
+    def scale_of(name: str, zero: int) -> Fraction:
+        """Return the scale below which a tensor has its ``zero``-th zero: the same whatever the sparsity."""
+        return (1 - (zero - _HALF) / sizes[name]) / raw[name]
+
     missing = sum(sizes.values()) - kept - sum(zeros.values())
-    for name in sorted(wanted, key=lambda name: zeros[name] - wanted[name])[:missing]:
-        zeros[name] += 1
+    for _ in range(missing):  # max() and min() take the first of equal ones: the last zero to come is the first to go
+        zeros[max((name for name in shapes if zeros[name] < sizes[name]), key=lambda n: scale_of(n, zeros[n] + 1))] += 1
+    for _ in range(-missing):
+        zeros[min((name for name in [*shapes][::-1] if zeros[name]), key=lambda n: scale_of(n, zeros[n]))] -= 1
     return [Share((name,), zeros[name]) for name in shapes]
 
 

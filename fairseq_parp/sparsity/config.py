@@ -70,12 +70,6 @@ class PruningConfig:
     def _error(self, key: str, allowed: str) -> ConfigError:
         return ConfigError(f"{PREFIX}.{key}", getattr(self, key), allowed)
 
-    def _end(self, key: str) -> None:
-        """Check a key that is an update of the run, or null."""
-        value = getattr(self, key)
-        if value is not None and (not _is_int(value) or value < 1):
-            raise self._error(key, "must be an update >= 1, or null for three quarters of the run")
-
     def _fraction(self, key: str) -> None:
         value = getattr(self, key)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
@@ -98,6 +92,25 @@ class MaskConfig(PruningConfig):
         """Return what a resumed run must share, without the mask file: a resumed run has its mask already."""
         values = super().identity()
         del values["mask"]
+        return values
+
+
+@dataclass(frozen=True)
+class EndConfig(PruningConfig):
+    """The keys of a method that comes to rest before the run ends."""
+
+    end_update: int | None = None
+    """Update after which the mask stays, or at which a ramp reaches ``sparsity``; null: three quarters of the run."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.end_update is not None and (not _is_int(self.end_update) or self.end_update < 1):
+            raise self._error("end_update", "must be an update >= 1, or null for three quarters of the run")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a resumed run must share, without the end: null means another for another run's length."""
+        values = super().identity()
+        del values["end_update"]
         return values
 
 

@@ -161,7 +161,8 @@ class PrunedWeights:
         if self._stashed is not None or not self.target:
             return
         if self._selector.needs_gradients:  # those of the last update may be gone: the last mask stands
-            bits = {} if self.mask is None else self.mask.bits
+            present = MaskSet.of_nonzero(self._weights()).bits  # a kept weight may have been rounded to zero since
+            bits = {} if self.mask is None else {name: kept & present[name] for name, kept in self.mask.bits.items()}
         else:
             found = (
                 selection.mask().bits for selection in self._selector.select(self.target, update) if selection.displaces

@@ -110,12 +110,15 @@ class Selector:
     def _scores(self, update: int | None) -> dict[str, Tensor]:
         """Return the criterion's scores, with weights that are zero already below all others."""
         scores = self._criterion.scores(self.parameters, Moment(update or 0, self.seed))
-        return {name: _above_zeros(scores[name], self.parameters[name].ranked) for name in self.parameters}
+        return {name: _above_zeros(scores[name], parameter) for name, parameter in self.parameters.items()}
 
 
-def _above_zeros(scores: Tensor, ranked: Tensor) -> Tensor:
-    """Return scores in which only weights that are zero have a zero; the weights themselves are such scores."""
-    if scores.data_ptr() == ranked.data_ptr():
+def _above_zeros(scores: Tensor, parameter: PrunedParameter) -> Tensor:
+    """Return scores in which only weights that are zero have a zero; the weights themselves are such scores.
+
+    A weight that rounding made zero counts as one, whatever its master is: a file shows no other zeros.
+    """
+    if scores.data_ptr() == parameter.ranked.data_ptr():
         return scores
     smallest = torch.finfo(scores.dtype).tiny
-    return scores.abs().clamp_min(smallest).masked_fill(ranked == 0, 0)
+    return scores.abs().clamp_min(smallest).masked_fill(parameter.weight.detach() == 0, 0)

@@ -26,9 +26,11 @@ _MORE_KEYS = ("_name", "checkpoint_activations", "offload_activations")
 _NUMBERED = {
     "report_mcc": "whole numbers as labels",
     "report_acc_and_f1": "the labels 0 and 1",
-    "report_pearson_and_spearman": "whole numbers as labels",
 }
 """Keys of the criterion, and the labels that fairseq can compute their metrics of."""
+
+_METRICS = {"report_mcc": ["mcc"], "report_acc_and_f1": ["f1", "acc_and_f1"]}
+"""The metrics, of which larger is better."""
 
 
 def require_inputs(task_cfg: Any, tokens: int) -> None:
@@ -93,8 +95,7 @@ def require_criterion(task_cfg: Any, criterion_cfg: Any, names: Sequence[str]) -
     run = task_cfg._get_root()
     if "checkpoint" not in run or run.dataset.disable_validation:
         return
-    more = {"report_mcc": ["mcc"], "report_acc_and_f1": ["f1", "acc_and_f1"]}
-    larger = ["accuracy", *(name for key, names in more.items() if criterion_cfg.get(key) for name in names)]
+    larger = ["accuracy", *(name for key, names in _METRICS.items() if criterion_cfg.get(key) for name in names)]
     metric, maximize = run.checkpoint.best_checkpoint_metric, run.checkpoint.maximize_best_checkpoint_metric
     if metric not in ("loss", *larger):
         allowed = f"must be one of {', '.join(['loss', *larger])}"
@@ -106,6 +107,9 @@ def require_criterion(task_cfg: Any, criterion_cfg: Any, names: Sequence[str]) -
 
 def _require_numbered(criterion_cfg: Any, names: Sequence[str]) -> None:
     """Check that fairseq can compute the metrics of GLUE that a criterion asks for: it reads labels as numbers."""
+    if criterion_cfg.get(key := "report_pearson_and_spearman"):  # in fairseq a batch of one text ends in a traceback
+        allowed = "is for regression, which is not supported; classes have report_mcc and report_acc_and_f1"
+        raise ConfigError(f"criterion.{key}", True, allowed)
     numbers = all(name.isascii() and name.isdigit() for name in names)
     for key, allowed in _NUMBERED.items():
         if criterion_cfg.get(key) and not (set(names) == {"0", "1"} if key == "report_acc_and_f1" else numbers):

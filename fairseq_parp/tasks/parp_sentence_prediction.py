@@ -96,6 +96,11 @@ class ParpSentencePredictionTask(TrainingSet, PruningLifeCycle, SentencePredicti
             require_criterion(self.cfg, cfg, self.vocabulary.names)
         return super().build_criterion(cfg, *args, **kwargs)
 
+    @staticmethod
+    def logging_outputs_can_be_summed(criterion: Any) -> bool:
+        """Return whether the ranks may add up what they log: the metrics of GLUE are made of lists of labels."""
+        return not getattr(criterion, "keep_pred_and_targ", False) and bool(criterion.logging_outputs_can_be_summed())
+
     def mask_sources(self, model: Any) -> Sources:
         """Return mask files and sparse checkpoints, and fresh weights of the model's shape."""
         return sources_of(lambda: SimpleNamespace(task=self.cfg, model=model.args), self.cfg.seed)

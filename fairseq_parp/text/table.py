@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ def read_table(file: Path, texts: Sequence[str] | None = None, label: str | None
             problems.append(f"{where}: {len(cells)} cells, the first line has {len(names)}")
             continue
         values = [cells[place].strip() for place in places]
-        example = Example(tuple(values[: len(chosen)]), values[-1] if wanted else "", number)
+        named = unicodedata.normalize("NFC", values[-1]) if wanted else ""
+        example = Example(tuple(values[: len(chosen)]), named, number)
         problems += [f"{where}: {fault}" for fault in _faults(example, chosen, wanted)]
         examples.append(example)
     if problems or not examples:

@@ -142,8 +142,9 @@ class PruningLifeCycle:
         """Take the optimizer's step, then re-prune if it is time. An AMP step that overflowed is none."""
         scale = loss_scale(optimizer)
         if self.session is not None:
+            first = self.session.mask is None
             with one_line_errors():
-                self._after_prune(self.session, self.session.before_step(update_num), first=True)
+                self._after_prune(self.session, self.session.before_step(update_num), first)
         super().optimizer_step(optimizer, model, update_num)  # type: ignore[misc]
         if overflowed(optimizer, scale):
             return
@@ -164,7 +165,8 @@ class PruningLifeCycle:
             self.session.show_trained()
             if self._saved is not None:
                 self._resume_optimizer(self._saved)
-        self._after_prune(self.session, self.session.before_forward(update_num), first=True)
+        first = self.session.mask is None
+        self._after_prune(self.session, self.session.before_forward(update_num), first)
 
     def _after_prune(self, session: PruningSession, record: PruneRecord | None, first: bool = False) -> None:
         """Where an event pruned, compare the mask with the other ranks', and log it."""

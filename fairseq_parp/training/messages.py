@@ -10,6 +10,7 @@ from fairseq.logging import metrics
 
 from fairseq_parp.errors import ConfigError, listing
 from fairseq_parp.sparsity import PruningSession
+from fairseq_parp.sparsity.criteria import CRITERIA
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +54,22 @@ class CollapseWarning:
             )
 
 
+_WITHOUT_GRADIENTS = ("freeze_finetune_updates", "layerdrop", "encoder_layerdrop", "decoder_layerdrop")
+"""Keys of fairseq's models that leave layers without gradients, at first or in some updates, unless they are 0."""
+
+
 def warn_if_frozen(model_cfg: Any, session: PruningSession) -> None:
     """Warn if the Transformer is frozen at first: a method that re-prunes has nothing to adjust then.
 
     Raises:
-        ConfigError: the method learns scores, and they would never train.
+        ConfigError: the method learns scores, and they would never train; or the criterion needs the gradients of all
+            layers, and some would have none.
     """
+    if CRITERIA[session.config.criterion].needs_gradients:
+        for key in _WITHOUT_GRADIENTS:
+            if value := getattr(model_cfg, key, 0):
+                allowed = f"must be 0 with task.pruning.criterion={session.config.criterion}, which ranks by gradients"
+                raise ConfigError(f"model.{key}", value, f"{allowed}: layers without any would be pruned first")
     frozen = getattr(model_cfg, "freeze_finetune_updates", 0)
     if frozen and session.method.learns_scores:
         if session.last_update is not None and frozen >= session.last_update:
@@ -67,8 +78,8 @@ def warn_if_frozen(model_cfg: Any, session: PruningSession) -> None:
         logger.warning(f"model.freeze_finetune_updates={frozen}: the scores do not train for {frozen} updates")
     if frozen and session.method.facts.reprunes and session.config.interval is not None:
         logger.warning(
-            f"model.freeze_finetune_updates={frozen}: the Transformer does not train for {frozen} updates, so PARP "
-            f"has nothing to adjust until then; the released PARP recipes use 0"
+            f"model.freeze_finetune_updates={frozen}: the Transformer does not train for {frozen} updates, so "
+            f"{session.method.facts.label} has nothing to adjust until then; the released PARP recipes use 0"
         )
 
 
@@ -94,7 +105,8 @@ def log_if_short_of_the_ramp(session: PruningSession, update: int) -> None:
     if session.target != final:
         logger.info(
             f"the checkpoint of update {update} has sparsity {session.sparsity:.4f}; {session.config.method} reaches "
-            f"{float(final)} at update {session.last_update}; a run that stops before keeps the lower sparsity"
+            f"{float(final)} at update {session.method.schedule.length}; a run that stops before keeps the lower "
+            "sparsity"
         )
 
 

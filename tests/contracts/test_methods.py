@@ -101,6 +101,44 @@ def test_another_methods_checkpoint_is_refused(
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize("method", ["parp", "rigl", "ste"])
+def test_the_first_mask_is_logged_once(
+    method: str, recipe: Recipe, keys_of: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = recipe | {"optimization": recipe["optimization"] | {"max_update": 4}}
+    with caplog.at_level("INFO"):
+        train(short, tmp_path, **keys_of(method))
+    assert sum(record.message.startswith("first mask: ") for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_frozen_transformer_keeps_its_pretrained_weights(
+    method: str, recipe: Recipe, keys_of: Any, tmp_path: Path
+) -> None:
+    """Nothing but the method's zeros changes while ``model.freeze_finetune_updates`` freezes it."""
+    frozen = recipe | {
+        "model": recipe["model"] | {"freeze_finetune_updates": 9},
+        "optimization": recipe["optimization"] | {"max_update": 5},
+    }
+    if METHODS[method].learns_scores:
+        with pytest.raises(OneLineExit, match="the scores never train"):
+            train(frozen, tmp_path, **keys_of(method))
+        return
+    train(frozen, tmp_path, **keys_of(method))
+    model, entry, _ = state_of(tmp_path / "checkpoint_last.pt")
+    pretrained = torch.load(recipe["model"]["w2v_path"], weights_only=False)["model"]
+    first, zeros = [], []
+    for name in entry["pruning"]["mask"]:
+        was, weight = pretrained[name.partition("w2v_model.")[2]], model[name]
+        assert torch.equal(weight[weight != 0], was[weight != 0])
+        zeros.append((weight == 0).flatten())
+        first.append(was.abs().flatten())
+    if METHODS[method].facts.grows:  # the mask of the pretrained weights' magnitudes, whatever the interval
+        k = zero_count(0.5, sum(map(len, zeros)))
+        dropped = torch.cat(first).sort(stable=True).indices[:k]
+        assert set(torch.cat(zeros).nonzero().flatten().tolist()) == set(dropped.tolist())
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_an_fp16_overflow_leaves_finite_weights_and_exact_zeros(
     method: str, recipe: Recipe, keys_of: Any, tmp_path: Path

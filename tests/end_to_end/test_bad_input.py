@@ -25,6 +25,12 @@ BAD_KEYS = {
     "scope": (["+task.pruning.scope=[nothing]"], "task.pruning.scope: 'nothing' finds no parameter"),
     "no mask file": (["+task.pruning.mask=none.safetensors"], "no mask file at {cwd}/none.safetensors"),
     "normalize": (["task.normalize=true"], "task.normalize=True: the pretrained model has normalize=False"),
+    "choice": (
+        ["+task.text_compression_level=most"],
+        "task.text_compression_level='most': must be one of none, low, high",
+    ),
+    "misspelt key of the task": (["+task.labls=ltr"], "task.labls='ltr': no such key; did you mean labels? Known keys"),
+    "no number": (["model.layerdrop=often"], "model.layerdrop='often': must be a number"),
     "no data": (["task.data=nowhere"], "{cwd}/nowhere"),
     "no checkpoint": (["model.w2v_path=none.pt"], "{cwd}/none.pt: no such file"),
     "labels": (["task.labels=wrd"], "; there are labels ltr: task.labels names one"),

@@ -35,6 +35,17 @@ def test_each_step_succeeds(name: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert "99 finite frames of 2 s" in found["forward"]
 
 
+def test_a_file_of_any_name_with_many_zeros(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """hydra reads the name as a part of an override; the zeros that get no gradient are no fault."""
+    state = torch.load(tiny.make_pretrained(tmp_path / "pretrained.pt"), weights_only=False)
+    for name, weight in state["model"].items():
+        if name.startswith("encoder.layers"):
+            weight *= torch.rand(weight.shape) < 0.1
+    torch.save(state, tmp_path / "it's my file (1), v=2 [é].pt")
+    assert main(["verify", str(tmp_path / "it's my file (1), v=2 [é].pt")]) == 0, capsys.readouterr().err
+    assert "12,624 were asked" in (out := capsys.readouterr().out) or "zeros, exactly 0.5" in out
+
+
 def test_a_file_with_other_weights_than_its_config_states(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = encoders.make("hubert", tmp_path / "pretrained.pt")
     state = torch.load(file, weights_only=False)

@@ -188,9 +188,13 @@ def _require_equal(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> 
         assert ours[name].equal(value), name
 
 
-def test_twenty_updates_have_the_masks_of_the_plain_loop(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "keys", [{"method": "parp"}, {"method": "parp", "criterion": "saliency"}, {"method": "rigl"}, {"method": "set"}],
+    ids=["parp", "saliency", "rigl", "set"],
+)  # fmt: skip
+def test_twenty_updates_have_the_masks_of_the_plain_loop(keys: dict[str, Any], tmp_path: Path) -> None:
     """The same weights, batches and optimizer: the Trainer adds nothing."""
-    name, keys = "BertForSequenceClassification", {"method": "parp", "sparsity": 0.5, "interval": 3}
+    name, keys = "BertForSequenceClassification", {**keys, "sparsity": 0.5, "interval": 3}
     callback = PruningCallback(**keys)
     arguments: dict[str, Any] = {
         "max_steps": 20, "lr_scheduler_type": "constant", "max_grad_norm": 0.0, "eval_strategy": "no",
@@ -210,9 +214,12 @@ def test_twenty_updates_have_the_masks_of_the_plain_loop(tmp_path: Path) -> None
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
     session = PruningSession.of_model(model, read_config(**keys), 20)
     torch.manual_seed(0)
+    moved = 0
     for update, batch in enumerate(batches[:20]):
-        session.before_forward(update)
+        record = session.before_forward(update)
+        moved += 0 if record is None else record.churn
         model(**batch).loss.backward()
+        session.after_backward()
         session.before_step(update)
         optimizer.step()
         session.after_step(update + 1)
@@ -221,6 +228,7 @@ def test_twenty_updates_have_the_masks_of_the_plain_loop(tmp_path: Path) -> None
     assert callback.session.mask is not None
     assert session.mask is not None
     assert callback.session.mask.churn(session.mask) == 0
+    assert moved or keys["method"] == "parp"
 
 
 def test_gradients_of_a_held_mask_are_zero_before_they_are_clipped(tmp_path: Path) -> None:

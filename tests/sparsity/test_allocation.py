@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 import torch
@@ -130,3 +131,11 @@ def test_an_allocation_from_outside_that_does_not_add_up_is_one_line(case: str) 
             magnitude_mask({name: each.weight for name, each in model.items()}, 0.5, case)
     finally:
         del ALLOCATIONS._entries[case]
+
+
+@given(shapes, st.lists(st.integers(0, 1000), min_size=2, max_size=8))
+def test_erk_takes_no_zero_back_as_the_sparsity_rises(sizes: list[tuple[int, ...]], thousandths: list[int]) -> None:
+    """gmp holds the zeros that it has: one that a tensor had too many would be more than k in all."""
+    named = {str(number): shape for number, shape in enumerate(sizes)}
+    steps = [[share.zeros for share in ALLOCATIONS["erk"](named, Fraction(each, 1000))] for each in sorted(thousandths)]
+    assert all(now <= then for before, after in pairwise(steps) for now, then in zip(before, after, strict=True))

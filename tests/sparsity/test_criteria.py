@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fairseq_parp.errors import ConfigError
-from fairseq_parp.sparsity import MaskSet, PruningSession, read_config
+from fairseq_parp.sparsity import MaskSet, PrunedParameter, PruningSession, read_config
 from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.criteria import CRITERIA, Moment
 from fairseq_parp.sparsity.magnitude import random_mask
@@ -79,6 +79,55 @@ def test_saliency_without_gradients_is_refused() -> None:
     session = session_of(network(), criterion="saliency")
     with pytest.raises(ConfigError, match=r"task\.pruning\.criterion='saliency': needs gradients"):
         session.before_step(0)
+
+
+@pytest.mark.parametrize("update", [0, 1])
+def test_saliency_of_a_layer_that_was_left_out_is_refused(update: int) -> None:
+    """Its weights would all score zero, and the whole layer would be pruned."""
+    model = network()
+    session = session_of(model, criterion="saliency")
+    for before in range(update):
+        session.before_forward(before)
+        backward(model, before)
+        session.before_step(before)
+        session.after_step(before + 1)
+    session.before_forward(update)
+    backward(model, update)
+    model["layers"][1]["fc1"].weight.grad = None  # type: ignore[index, union-attr, operator]
+    late = update > 0  # then there is a mask, and it is the re-prune that needs the gradients
+    if late:
+        session.before_step(update)
+    with pytest.raises(ConfigError, match=r"layers\.1\.fc1\.weight has none in this update: .*layerdrop"):
+        session.after_step(update + 1) if late else session.before_step(update)
+
+
+@pytest.mark.parametrize("criterion", ["random", "saliency"])
+def test_a_weight_that_half_precision_rounds_to_zero_is_restored_and_resumed(criterion: str) -> None:
+    """Scores that do not follow magnitudes may keep such a weight; a file shows it as one more zero."""
+    masters = {"layers.0.fc1.weight": torch.full((5, 8), 0.1), "layers.1.fc1.weight": torch.full((5, 8), 0.2)}
+    masters["layers.0.fc1.weight"][::2] = 1e-9
+    parameters = {name: PrunedParameter(nn.Parameter(master.half())) for name, master in masters.items()}
+    session = PruningSession(parameters, read_config(sparsity=0.5, interval=9, criterion=criterion), 20, seed=7)
+    session.attach(masters)
+    session.before_forward(0)
+    for parameter in parameters.values():
+        parameter.weight.grad = torch.rand(5, 8).half()
+    session.before_step(0)
+    for name, parameter in parameters.items():  # the step: everything moves, some of it to what half precision lacks
+        masters[name] += 0.01
+        masters[name][3] = -1e-9
+        parameter.weight.data.copy_(masters[name])
+    session.after_step(1)
+    trained = copy.deepcopy(weights(session))
+    with session.sparse_view(1):
+        assert session.live_zeros() >= zero_count(0.5, session.size)
+        saved, state = copy.deepcopy(weights(session)), session.state_dict()
+    assert all(torch.equal(trained[name], weight) for name, weight in weights(session).items())
+    again = {name: PrunedParameter(nn.Parameter(weight)) for name, weight in saved.items()}
+    resumed = PruningSession(again, read_config(sparsity=0.5, interval=9, criterion=criterion), 20, seed=7)
+    resumed.load_state_dict(state)
+    resumed.show_trained()
+    assert all(torch.equal(trained[name], weight) for name, weight in weights(resumed).items())
 
 
 def test_random_scores_follow_seed_and_update_alone() -> None:

@@ -74,6 +74,11 @@ def refused(config: dict[str, Any], save: Path) -> str:
             "report_acc_and_f1=True: needs the labels 0 and 1; the labels are",
         ),
         (
+            {"criterion": {"report_pearson_and_spearman": True}},
+            "report_pearson_and_spearman=True: is for regression, which is not supported; classes have report_mcc",
+        ),
+        ({"task": {"shorten_method": "cut"}}, "task.shorten_method='cut': must be one of none, truncate, random_crop"),
+        (
             {"task": {"classification_head_name": "mine"}},
             "criterion.classification_head_name='sentence_classification_head': must be that of the task, mine",
         ),

@@ -8,8 +8,8 @@ from fairseq_parp.cli.actions import action, add_actions
 
 ACTIONS = {
     "digits": "draw pictures of handwritten digits for a corpus of spoken ones",
-    "embed": "make features of a folder's pictures with the image encoder that a package brings",
-    "import": "write features from an array that another image encoder has made",
+    "embed": "compute features of the pictures of a folder, with EfficientNet-Lite0",
+    "import": "write features from the array of another image encoder",
 }
 
 

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".npy, or .npz with features and optionally ids and boxes; or all of LXMERT's .tsv files",
     )
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="such as DATA/images.safetensors")
-    parser.add_argument("--encoder", metavar="NAME", required=True, help="name of the image encoder that made them")
+    parser.add_argument("--encoder", metavar="NAME", required=True, help="name of the image encoder of the features")
     parser.add_argument(
         "--ids",
         metavar="FILE",

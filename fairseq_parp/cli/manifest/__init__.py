@@ -13,14 +13,14 @@ from fairseq_parp.cli.manifest.show import refuse
 from fairseq_parp.errors import ManifestError
 
 ACTIONS = {
-    "captions": "build manifests of spoken captions of pictures: SpokenCOCO, Places, Flickr8k",
+    "captions": "build manifests of captions of pictures or clips: SpokenCOCO, Places, Flickr8k, MSR-VTT",
     "check": "check a data folder: files, audio, labels, dictionary",
     "commonvoice": "build manifests of Common Voice: one hour of each of ten languages, with phones",
     "librilight": "build manifests of Libri-light's 10 minutes, 1, 9 and 10 hours",
     "librispeech": "build manifests of LibriSpeech's subsets",
     "table": "build manifests from a table of transcripts",
     "text": "binarise tables of texts and labels for a text encoder",
-    "union": "put several data folders together, with one dictionary",
+    "union": "join several data folders, with one dictionary",
 }
 
 

@@ -26,15 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--root",
         metavar="DIR",
         type=Path,
-        help="folder that the audio's paths start from; for Flickr8k the one with wav2capt.txt (default: of the lists)",
+        help="folder at which audio paths start; for Flickr8k that of wav2capt.txt (default: that of LIST)",
     )
     parser.add_argument(
-        "--text", metavar="FILE", type=Path, help="words of lists without: Flickr8k.token.txt, or MSR-VTT's .json"
+        "--text", metavar="FILE", type=Path, help="file with the texts of LIST: Flickr8k.token.txt, MSR-VTT's .json"
     )
     parser.add_argument(
         "--audio", metavar="DIR", type=Path, help="convert all audio to 16 kHz mono FLACs in this folder"
     )
-    parser.add_argument("--processes", metavar="N", type=int, help="how many convert at a time (default: one per core)")
+    parser.add_argument("--processes", metavar="N", type=int, help="converting processes (default: one per core)")
 
 
 def _split(text: str) -> tuple[str, Path]:

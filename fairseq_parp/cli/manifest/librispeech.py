@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", metavar="ROOT", type=Path, help="LibriSpeech, or the folder that holds it")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
     parser.add_argument(
-        "--subsets", metavar="SUBSET", nargs="+", choices=SUBSETS, help="such as dev-other (default: those there)"
+        "--subsets", metavar="SUBSET", nargs="+", choices=SUBSETS, help="such as dev-other (default: all in ROOT)"
     )
     add_option(parser)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.manifest.show import warn
 from fairseq_parp.errors import absolute, listing
+from fairseq_parp.manifests.cautions import of_classes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--valid", metavar="TABLE", type=Path, required=True, help="table to validate on")
     parser.add_argument("--test", metavar="TABLE", type=Path, help="table to test on; it may lack the labels")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write, not there yet")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder to write")
     parser.add_argument("--text", metavar="COLUMN", nargs="+", help="names of the one or two columns of text")
     parser.add_argument("--label", metavar="COLUMN", help="name of the column of labels")
     parser.add_argument(
@@ -33,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         default=8000,
-        help="most tokens of a trained tokenizer (default: 8000)",
+        help="largest number of tokens of a trained tokenizer (default: 8000)",
     )
 
 
@@ -54,4 +56,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"labels: {listing((f'{name} {count}' for name, count in written.labels.items()), most=20)}")
         print(f"always the most frequent one: {100 * majority:.1f} % of train")
     print(f"written to {absolute(arguments.out)}")
+    warn(of_classes(written.labels))
     return 0

@@ -9,8 +9,8 @@ from fairseq_parp.cli.actions import action, add_actions
 ACTIONS = {
     "apply": "write a checkpoint with a mask's zeros",
     "make": "make a mask for the model in a checkpoint",
-    "overlap": "IOU of masks beside chance: overall, per layer, per kind of module",
-    "show": "sparsity of a mask: overall, per layer, per kind of module",
+    "overlap": "compare masks by IOU (intersection over union), beside chance: overall, per layer, per kind of module",
+    "show": "print the sparsity of a mask: overall, per layer, per kind of module",
 }
 
 

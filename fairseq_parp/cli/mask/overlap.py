@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("masks", metavar="MASK", type=Path, nargs="+", help=f"two or more: {ANY_MASK}")
-    parser.add_argument("--baseline", metavar="MASK", type=Path, help="mask to hold each against, such as MPI")
+    parser.add_argument("--baseline", metavar="MASK", type=Path, help="mask to compare each mask with, such as MPI")
     parser.add_argument(
-        "--measure", choices=("iou", "cosine"), default="iou", help="IOU of kept weights, or cosine of the masks"
+        "--measure", choices=("iou", "cosine"), default="iou", help="intersection over union of kept weights, or cosine"
     )
-    parser.add_argument("--plot", metavar="PNG", type=Path, help="draw a heat map, too")
+    parser.add_argument("--plot", metavar="PNG", type=Path, help="also draw a heat map")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 

@@ -7,11 +7,11 @@ import argparse
 from fairseq_parp.cli.actions import action, add_actions
 
 ACTIONS = {
-    "apply": "write the finetuned checkpoint that a part and its base are",
-    "extract": "write what a finetuned checkpoint added to its pretrained model: mask, adapters, LoRA, head",
-    "export": "write a part with MMS's adapters as transformers' load_adapter reads it",
-    "import": "make a part of MMS's adapter.LANGUAGE.safetensors",
-    "show": "what a part is made of, its base, language, dictionary and bytes",
+    "apply": "write the finetuned checkpoint of a part and its base",
+    "extract": "write the result of a training over its base as a small file: mask, adapters, LoRA, head",
+    "export": "write a part with MMS's adapters for transformers' load_adapter",
+    "import": "convert MMS's adapter.LANGUAGE.safetensors to a part",
+    "show": "print content, base, language, dictionary and bytes of a part",
 }
 
 

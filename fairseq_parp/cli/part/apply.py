@@ -10,8 +10,8 @@ from fairseq_parp.errors import absolute
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
-    parser.add_argument("base", metavar="BASE", type=Path, help="pretrained checkpoint that the part is over")
-    parser.add_argument("part", metavar="FILE", type=Path, help="part")
+    parser.add_argument("base", metavar="BASE", type=Path, help="pretrained checkpoint of the part")
+    parser.add_argument("part", metavar="FILE", type=Path, help="part file")
     parser.add_argument("-o", "--out", metavar="CKPT", type=Path, required=True, help="checkpoint to write")
 
 

@@ -10,7 +10,7 @@ from fairseq_parp.errors import absolute
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
-    parser.add_argument("part", metavar="FILE", type=Path, help="part with an adapter behind every layer")
+    parser.add_argument("part", metavar="FILE", type=Path, help="part with an adapter after every layer")
     parser.add_argument("-o", "--out", metavar="FOLDER", type=Path, required=True, help="folder for both files")
 
 

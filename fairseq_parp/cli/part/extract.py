@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="finetuned checkpoint")
     parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="part to write")
     parser.add_argument("--base", metavar="FILE", type=Path, help="pretrained checkpoint (default: its model.w2v_path)")
-    parser.add_argument("--language", metavar="NAME", help="name of the part (default: FILE's, without its ending)")
+    parser.add_argument("--language", metavar="NAME", help="name of the part (default: FILE without its ending)")
 
 
 def run(arguments: argparse.Namespace) -> int:

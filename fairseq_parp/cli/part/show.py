@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
-    parser.add_argument("part", metavar="FILE", type=Path, help="part")
+    parser.add_argument("part", metavar="FILE", type=Path, help="part file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
 

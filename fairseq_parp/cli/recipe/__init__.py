@@ -6,7 +6,7 @@ import argparse
 
 from fairseq_parp.cli.actions import action, add_actions
 
-ACTIONS = {"convert": "make a recipe that prunes of one of fairseq's"}
+ACTIONS = {"convert": "add pruning to a recipe of fairseq"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from fairseq_parp.files import write_whole
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
-    parser.add_argument("recipe", metavar="THEIRS.yaml", type=Path, help="a finetuning that fairseq-hydra-train takes")
+    parser.add_argument("recipe", metavar="THEIRS.yaml", type=Path, help="finetuning recipe for fairseq-hydra-train")
     parser.add_argument("-o", "--out", metavar="OURS.yaml", type=Path, required=True, help="file to write")
 
 

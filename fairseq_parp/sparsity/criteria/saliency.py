@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from fairseq_parp.errors import ConfigError
@@ -16,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def scores(parameters: Mapping[str, PrunedParameter], _moment: Moment) -> dict[str, Tensor]:
-    """Return weight times gradient in fp32; zero where a parameter has no gradient.
+    """Return weight times gradient in fp32.
 
     Raises:
-        ConfigError: no parameter has a gradient.
+        ConfigError: a parameter has no gradient. Its weights would all score zero, and be pruned first.
     """
-    if all(parameter.gradient is None for parameter in parameters.values()):
-        allowed = "needs gradients: call the session's events before the gradients are cleared"
-        raise ConfigError("task.pruning.criterion", "saliency", allowed)
-    return {name: _product(parameter) for name, parameter in parameters.items()}
-
-
-def _product(parameter: PrunedParameter) -> Tensor:
-    if parameter.gradient is None:
-        return torch.zeros_like(parameter.weight, dtype=torch.float32)
-    return parameter.ranked.float() * parameter.gradient.float()
+    products = {}
+    for name, parameter in parameters.items():
+        if parameter.gradient is None:
+            allowed = (
+                f"needs gradients, and {name} has none in this update: its layer was left out (layerdrop), it is "
+                "frozen, or the gradients were cleared before the session's events"
+            )
+            raise ConfigError("task.pruning.criterion", "saliency", allowed)
+        products[name] = parameter.ranked.float() * parameter.gradient.float()
+    return products

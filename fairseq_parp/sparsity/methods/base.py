@@ -128,19 +128,6 @@ class Method:
         """
 
 
-def end_of(asked: int | None, last_update: int | None, method: str) -> int:
-    """Return the update at which a method comes to rest: the one asked for, or three quarters of the run.
-
-    Raises:
-        ConfigError: neither it nor the end of the run is known, or it lies behind that.
-    """
-    if asked is None and last_update is None:
-        raise ConfigError("optimization.max_update", None, f"{method} needs it, or {PREFIX}.end_update")
-    if asked is not None and last_update is not None and asked > last_update:
-        raise ConfigError(f"{PREFIX}.end_update", asked, f"must not exceed optimization.max_update={last_update}")
-    return max(1, 3 * (last_update or 0) // 4) if asked is None else asked
-
-
 def is_time(update: int, interval: int | None, last_update: int | None) -> bool:
     """Return whether a re-prune is due after ``update`` updates (1 is the first).
 

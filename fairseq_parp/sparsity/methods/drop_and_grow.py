@@ -22,17 +22,19 @@ from torch import Tensor
 
 from fairseq_parp.errors import MaskError
 from fairseq_parp.safetensors_files import require_bits
-from fairseq_parp.sparsity.config import PruningConfig
+from fairseq_parp.sparsity.config import EndConfig
 from fairseq_parp.sparsity.criteria import CRITERIA, Moment
 from fairseq_parp.sparsity.masks import MaskSet
-from fairseq_parp.sparsity.methods.base import Facts, Method, end_of
+from fairseq_parp.sparsity.methods.base import Facts
+from fairseq_parp.sparsity.methods.ending import Ending
+from fairseq_parp.sparsity.parameter import PrunedParameter
 
 if TYPE_CHECKING:
     from fairseq_parp.sparsity.pruned_weights import PrunedWeights
 
 
 @dataclass(frozen=True)
-class DropAndGrowConfig(PruningConfig):
+class DropAndGrowConfig(EndConfig):
     """The keys of ``rigl`` and ``set``."""
 
     interval: int | None = 100
@@ -41,31 +43,19 @@ class DropAndGrowConfig(PruningConfig):
     drop_fraction: float = 0.3
     """Fraction of the kept weights that the first change drops: alpha of RigL and zeta of SET."""
 
-    end_update: int | None = None
-    """Update after which the mask stays. Null means three quarters of the run, as in RigL."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
         self._fraction("drop_fraction")
         if self.interval is None:
             raise self._error("interval", f"{self.method} changes its mask at intervals; give a number of updates")
-        self._end("end_update")
 
 
-class DropAndGrow(Method):
+class DropAndGrow(Ending):
     """Base class of ``rigl`` and ``set``. ``_pending`` is the next mask, until the next update begins."""
 
     config_class = DropAndGrowConfig
     config: DropAndGrowConfig
     _pending: MaskSet | None = None
-
-    def prepare(self, pruned: PrunedWeights) -> None:  # noqa: ARG002
-        """Check that the end of the run is known.
-
-        Raises:
-            ConfigError: it is not.
-        """
-        self._end = end_of(self.config.end_update, self.last_update, self.config.method)
 
     def begin(self, pruned: PrunedWeights, update: int) -> None:
         """Take the first mask, by the criterion."""
@@ -89,20 +79,24 @@ class DropAndGrow(Method):
     def _decides(self, update: int) -> bool:
         """Return whether the ``update``-th update decides on the next mask."""
         interval = self.config.interval
-        return interval is not None and update % interval == 0 and update < self._end
+        return interval is not None and update % interval == 0 and update < self.end
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the mask that is decided on, if one is."""
-        if self._pending is None:
-            return {"pending": {}}
-        return {"pending": {n: bits.cpu() for n, bits in self._pending.bits.items()}, "decided_at": self._decided_at}
+        """Return the end, and the mask that is decided on, if one is."""
+        state: dict[str, Any] = {**super().state_dict(), "pending": {}}
+        if self._pending is not None:
+            state["pending"] = {name: bits.cpu() for name, bits in self._pending.bits.items()}
+            state["decided_at"] = self._decided_at
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any], mask: MaskSet) -> None:
         """Take over the mask that was decided on.
 
         Raises:
             MaskError: it does not fit.
+            ResumeError: the mask would come to rest elsewhere.
         """
+        super().load_state_dict(state, mask)
         if not state["pending"]:
             return
         if set(state["pending"]) != set(mask.bits):
@@ -113,22 +107,28 @@ class DropAndGrow(Method):
         self._decided_at = int(state["decided_at"])
 
     def _next_mask(self, pruned: PrunedWeights, mask: MaskSet, update: int) -> MaskSet:
-        """Drop the smallest of the kept weights and grow as many of the others, exactly, within every share."""
+        """Drop the smallest of the kept weights and grow as many of the others, exactly, within every share.
+
+        A tensor without gradients keeps its mask: it is frozen, or its layer was left out. Nothing shows what to grow.
+        """
         growth = self._growth(pruned, update)
         kept = dict(mask.items())
         weights = {name: each.ranked.float().abs() for name, each in pruned.parameters.items()}
         fraction = self._fraction_at(update)
-        bits: dict[str, Tensor] = {}
+        bits = dict(mask.bits)
         for share in pruned.shares():
-            zeros, size = share.zeros, sum(kept[name].numel() for name in share.names)
+            names = [name for name in share.names if _trains(pruned.parameters[name], kept[name])]
+            if not names:
+                continue
+            zeros, size = sum(mask.zeros(name) for name in names), sum(kept[name].numel() for name in names)
             dropped = round(fraction * (size - zeros))
             # Zeros score 0, kept weights above: first the mask without the dropped ones ...
             survivors = pruned.lowest(
-                {name: torch.where(kept[name], weights[name].clamp_min(_TINY), 0.0) for name in share.names},
+                {name: torch.where(kept[name], weights[name].clamp_min(_TINY), 0.0) for name in names},
                 zeros + dropped,
             )
             # ... then survivors score highest, and the rest by their growth score.
-            grown = {name: torch.where(survivors.kept(name), _HUGE, growth[name]) for name in share.names}
+            grown = {name: torch.where(survivors.kept(name), _HUGE, growth[name]) for name in names}
             bits |= pruned.lowest(grown, zeros).bits
         return MaskSet({name: bits[name] for name in mask.bits}, mask.shapes)
 
@@ -138,7 +138,7 @@ class DropAndGrow(Method):
 
     @abstractmethod
     def _growth(self, pruned: PrunedWeights, update: int) -> dict[str, Tensor]:
-        """Return one score >= 0 a weight, by parameter name: the highest among the zeros are grown."""
+        """Return one score >= 0 a weight of each parameter with gradients: the highest among the zeros are grown."""
 
 
 class Rigl(DropAndGrow):
@@ -152,15 +152,11 @@ class Rigl(DropAndGrow):
             pruned.mask_gradients()
 
     def _fraction_at(self, update: int) -> float:
-        return self.config.drop_fraction / 2 * (1 + math.cos(math.pi * update / self._end))
+        return self.config.drop_fraction / 2 * (1 + math.cos(math.pi * update / self.end))
 
     def _growth(self, pruned: PrunedWeights, update: int) -> dict[str, Tensor]:  # noqa: ARG002
-        return {
-            name: torch.zeros_like(each.weight, dtype=torch.float32)
-            if each.gradient is None
-            else each.gradient.float().abs()
-            for name, each in pruned.parameters.items()
-        }
+        gradients = {name: each.gradient for name, each in pruned.parameters.items()}
+        return {name: gradient.float().abs() for name, gradient in gradients.items() if gradient is not None}
 
 
 class Set(DropAndGrow):
@@ -177,6 +173,15 @@ class Set(DropAndGrow):
 
     def _growth(self, pruned: PrunedWeights, update: int) -> dict[str, Tensor]:
         return CRITERIA["random"].scores(pruned.parameters, Moment(update, pruned.seed))
+
+
+def _trains(parameter: PrunedParameter, kept: Tensor) -> bool:
+    """Return whether a parameter got gradients; with several ranks, one without them has zeros instead.
+
+    Where nothing is kept, all gradients may be masked: the tensor may grow again.
+    """
+    gradient = parameter.gradient
+    return gradient is not None and bool(gradient.any() or not kept.any())
 
 
 _TINY, _HUGE = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fairseq_parp.sparsity.config import PREFIX, PruningConfig
+from fairseq_parp.sparsity.config import PREFIX, EndConfig
 from fairseq_parp.sparsity.counting import exact
-from fairseq_parp.sparsity.methods.base import Facts, Method, end_of, is_time
+from fairseq_parp.sparsity.methods.base import Facts, is_time
+from fairseq_parp.sparsity.methods.ending import Ending
 from fairseq_parp.sparsity.schedule import CubicRamp
 
 if TYPE_CHECKING:
@@ -19,14 +20,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GmpConfig(PruningConfig):
+class GmpConfig(EndConfig):
     """The keys of ``gmp``."""
 
     start_sparsity: float = 0.0
     """Sparsity of the first mask, s_i in the paper."""
-
-    end_update: int | None = None
-    """Update at which ``sparsity`` is reached. Null means three quarters of the run, a default of ours."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,10 +33,9 @@ class GmpConfig(PruningConfig):
             raise self._error("start_sparsity", f"must not exceed {PREFIX}.sparsity={self.sparsity}")
         if self.interval is None:
             raise self._error("interval", "gmp raises its sparsity at prunes; give a number")
-        self._end("end_update")
 
 
-class Gmp(Method):
+class Gmp(Ending):
     """Gradual magnitude pruning."""
 
     facts = Facts("GMP", "#332288", "p", reprunes=True, frozen_by_scripts=False)
@@ -46,13 +43,8 @@ class Gmp(Method):
     config: GmpConfig
 
     def make_schedule(self) -> CubicRamp:
-        """Return the cubic ramp.
-
-        Raises:
-            ConfigError: its end is not known, or lies behind the run's.
-        """
-        end = end_of(self.config.end_update, self.last_update, "gmp")
-        return CubicRamp(exact(self.config.start_sparsity), exact(self.config.sparsity), end)
+        """Return the cubic ramp."""
+        return CubicRamp(exact(self.config.start_sparsity), exact(self.config.sparsity), self.end)
 
     def begin(self, pruned: PrunedWeights, update: int) -> None:
         """Take the first mask."""
@@ -67,5 +59,5 @@ class Gmp(Method):
         """Hold the zeros; prune if it is time, or if the ramp ends."""
         if pruned.target and pruned.mask is not None:
             pruned.apply(pruned.mask)
-        if is_time(update, self.config.interval, self.last_update) or update == self.schedule.length:
+        if is_time(update, self.config.interval, self.last_update) or update == self.end:
             pruned.prune(update)
