@@ -12,7 +12,10 @@ from omegaconf import II
 
 from fairseq_parp import compat
 from fairseq_parp.architectures.convolutions import convolutions
+from fairseq_parp.commands.recipes import MODELS
+from fairseq_parp.compat.encoders import require_pretrained
 from fairseq_parp.compat.no_eval import building
+from fairseq_parp.compat.safe_loading import checking
 from fairseq_parp.decoding import CTCGenerator, LanguageModel, build_generator
 from fairseq_parp.decoding.alone import each_alone
 from fairseq_parp.decoding.options import missing_mark
@@ -113,7 +116,8 @@ class ParpFinetuningTask(SpeechTask, AudioFinetuningTask):
         """
         with one_line_errors():
             require_ctc(model_cfg, training=not from_checkpoint)
-        model = super().build_model(model_cfg, from_checkpoint)
+        with _pretrained_for(str(getattr(model_cfg, "_name", None))):
+            model = super().build_model(model_cfg, from_checkpoint)
         if not from_checkpoint:
             self._convolutions = convolutions(model)
         return model
@@ -149,3 +153,11 @@ class ParpFinetuningTask(SpeechTask, AudioFinetuningTask):
                 raise ConfigError("post_process", cfg.post_process, allowed)
             lm = LanguageModel.if_named(cfg.kenlm_model, cfg.lexicon, cfg.kenlm_weight, cfg.word_score)
             return build_generator(self.target_dictionary, args, lm, cfg.stock_batches)
+
+
+def _pretrained_for(model: str) -> contextlib.AbstractContextManager[None]:
+    """Check the pretrained file that one of fairseq's own models reads; the plugin's models do so themselves."""
+    known = MODELS.get(model)
+    if known is None:
+        return contextlib.nullcontext()
+    return checking(lambda path, state: require_pretrained(path, state, known))

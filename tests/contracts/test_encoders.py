@@ -191,6 +191,13 @@ def test_a_wav2vec2_is_refused_by_name_and_the_other_way_round(recipe: Recipe, d
         train(wav2vec2, tmp_path / "ours", method="parp", sparsity=0.5, interval=2)
 
 
+def test_fairseqs_own_model_over_another_familys_file_is_refused(data: Path, tmp_path: Path) -> None:
+    recipe = speech(data, encoders.make("hubert", tmp_path / "hubert.pt"))
+    recipe["model"]["_name"] = "wav2vec_ctc"
+    with pytest.raises(OneLineExit, match=r"'hubert', which parp_wav2vec_ctc does not take; .*=parp_hubert_ctc"):
+        train(recipe, tmp_path / "run", method="parp", sparsity=0.5, interval=2)
+
+
 @pytest.mark.parametrize("name", ["data2vec_multi", "transformer_lm", "wavlm"])
 def test_an_unknown_family_is_refused_with_those_that_are_known(name: str, recipe: Recipe, tmp_path: Path) -> None:
     state = torch.load(recipe["model"]["w2v_path"], weights_only=False)
