@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.checkpoints.finetuned import require_encoder
+from fairseq_parp.checkpoints.fitting import SETTINGS, kind_of
 from fairseq_parp.errors import ConfigError, absolute, one_line_errors
 from fairseq_parp.manifests.checking import require, require_long_enough
 from fairseq_parp.mask_files.first import sources_of
@@ -77,6 +78,7 @@ class SpeechTask(TrainingSet, PruningLifeCycle):
     def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
         """Load a split, having checked that its files are there and fit together."""
         training = self.note_split(split, kwargs)
+        task_cfg = self._as_own(task_cfg)
         cfg = task_cfg or self.cfg
         with one_line_errors():
             if getattr(cfg, "multi_corpus_keys", None) is None and not getattr(cfg, "binarized_dataset", False):
@@ -87,6 +89,15 @@ class SpeechTask(TrainingSet, PruningLifeCycle):
         self.datasets[split] = EveryUtterance(self.datasets[split], f"{absolute(self.cfg.data)}/{split}.tsv")
         with one_line_errors():
             self.datasets[split].require_uncropped(self.cfg.max_sample_size)
+
+    def _as_own(self, saved: Any) -> Any:
+        """Return a checkpoint's config of its task as this one reads it: HuBERT's lists its labels and lacks keys."""
+        labels = getattr(saved, "labels", None)
+        if labels is None or isinstance(labels, str):
+            return saved
+        own = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=True))
+        own.update({key: kind_of(saved[key]) for key in SETTINGS if key in saved})
+        return own
 
     def require_labels(self, split: str, labels: str, training: bool) -> None:
         """Check what only this task asks of a split's labels; their symbols are known ones.

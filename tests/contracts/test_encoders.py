@@ -128,6 +128,31 @@ def test_generate_and_transcribe_need_nothing_of_the_pretraining(
     assert [" ".join(decoded[number].split()) for number in range(4)] == texts
 
 
+@pytest.mark.parametrize("recipe", ["hubert"], indirect=True)
+@pytest.mark.usefixtures("without_pretrained")
+def test_a_hubert_that_stock_fairseq_finetuned_decodes_alike(
+    finetuned: Path, data: Path, commands: tiny.Commands, tmp_path: Path
+) -> None:
+    """fairseq's recipe finetunes with the task of the pretraining, which lists its labels."""
+    from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig
+    from omegaconf import OmegaConf
+
+    state = torch.load(finetuned, weights_only=False)
+    task = HubertPretrainingConfig(data="/nowhere", fine_tuning=True, labels=["ltr"], label_dir="/nowhere")
+    own: Any = OmegaConf.to_container(OmegaConf.structured(task), enum_to_str=True)
+    state["cfg"] = {**state["cfg"], "task": own | {"_name": "hubert_pretraining"}}
+    state["cfg"]["model"]["_name"] = "hubert_ctc"
+    state["extra_state"] = {}
+    torch.save(state, tmp_path / "stock.pt")
+    texts = []
+    for file in (finetuned, tmp_path / "stock.pt"):
+        commands.generate(data, file, tmp_path / "out", "--labels", "ltr", "--beam", "1")
+        lines = (tmp_path / "out" / "generate-test.txt").read_text().splitlines()
+        texts.append(sorted(line for line in lines if line.startswith("H-")))
+    assert len(texts[0]) == 4
+    assert texts[0] == texts[1]
+
+
 def test_validation_counts_blanks(recipe: Recipe, data: Path, commands: tiny.Commands, tmp_path: Path) -> None:
     keys = (f"model._name={recipe['model']['_name']}", "optimization.max_update=2")
     done = commands.train(tmp_path, tiny.training(tmp_path, data, Path(recipe["model"]["w2v_path"]), *keys))
