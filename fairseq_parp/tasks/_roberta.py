@@ -74,6 +74,16 @@ def require_roberta(model_cfg: Any, training: bool) -> None:
             raise unknown_key(f"model.{key}", model_cfg[key], str(key), sorted(set(keys)))
 
 
+def require_criterion_name(criterion_cfg: Any) -> None:
+    """Check which criterion it is, before keys of the task are read that take their values from it.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    if criterion_cfg._name != "sentence_prediction":
+        raise ConfigError("criterion._name", criterion_cfg._name, "must be sentence_prediction, for classes of texts")
+
+
 def require_criterion(task_cfg: Any, criterion_cfg: Any, names: Sequence[str]) -> None:
     """Check the criterion, and the metric that decides which checkpoint is best: fairseq looks it up after validation.
 
@@ -86,8 +96,7 @@ def require_criterion(task_cfg: Any, criterion_cfg: Any, names: Sequence[str]) -
         ConfigError: it is another criterion, it reads another head, it cannot compute a metric of these classes, it has
             no such metric, or the worst checkpoint would be kept as the best.
     """
-    if criterion_cfg._name != "sentence_prediction":
-        raise ConfigError("criterion._name", criterion_cfg._name, "must be sentence_prediction, for classes of texts")
+    require_criterion_name(criterion_cfg)
     head, ours = "classification_head_name", task_cfg.classification_head_name
     if criterion_cfg[head] != ours:
         raise ConfigError(f"criterion.{head}", criterion_cfg[head], f"must be that of the task, {ours}")

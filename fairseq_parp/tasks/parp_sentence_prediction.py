@@ -15,7 +15,13 @@ from fairseq_parp import compat
 from fairseq_parp.errors import ConfigError, absolute, listing, one_line_errors
 from fairseq_parp.mask_files.first import sources_of
 from fairseq_parp.sparsity import Sources
-from fairseq_parp.tasks._roberta import require_criterion, require_inputs, require_pretrained, require_roberta
+from fairseq_parp.tasks._roberta import (
+    require_criterion,
+    require_criterion_name,
+    require_inputs,
+    require_pretrained,
+    require_roberta,
+)
 from fairseq_parp.text.folder import require_room, require_split
 from fairseq_parp.text.vocabulary import KEY, Vocabulary
 from fairseq_parp.training.fields import PruningFields
@@ -56,6 +62,8 @@ class ParpSentencePredictionTask(TrainingSet, PruningLifeCycle, SentencePredicti
             if OmegaConf.is_missing(cfg, "data"):
                 raise ConfigError("task.data", "???", "must be the folder that fairseq-parp manifest text writes")
             require_unsharded(cfg)
+            if "criterion" in (run := cfg._get_root()):
+                require_criterion_name(run.criterion)
             if cfg.regression_target:
                 raise ConfigError("criterion.regression_target", True, "is not supported: labels are classes here")
             vocabulary = Vocabulary.of_folder(Path(cfg.data))

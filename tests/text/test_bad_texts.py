@@ -13,10 +13,13 @@ import texts
 import tiny
 import torch
 from fairseq.data import Dictionary, indexed_dataset
+from fairseq.tasks import setup_task
 from in_process import common, train
+from omegaconf import OmegaConf
 
 from fairseq_parp import checkpoints
 from fairseq_parp.errors import OneLineExit
+from fairseq_parp.plugin import load_plugin
 
 UPDATES = 4
 
@@ -103,6 +106,17 @@ def refused(config: dict[str, Any], save: Path) -> str:
 )
 def test_settings(groups: dict[str, Any], message: str, data: Path, tmp_path: Path) -> None:
     assert re.search(message, refused(recipe(data, **groups), tmp_path))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "ctc"])
+def test_another_criterion(name: str, data: Path) -> None:
+    """The task takes keys from the criterion, which another one lacks."""
+    load_plugin()
+    cfg = OmegaConf.create({"task": texts.task(data), "criterion": {"_name": name}})
+    with pytest.raises(
+        OneLineExit, match=rf"criterion\._name='{name}': must be sentence_prediction, for classes of texts"
+    ):
+        setup_task(cfg.task)
 
 
 def _binarise(folder: Path, part: str, lines: list[str]) -> None:
