@@ -122,20 +122,38 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _weights(place: Path) -> dict[str, Tensor]:
-    if (place / WEIGHTS[0]).is_file():
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return dict(load_file(place / WEIGHTS[0]))
-        except SafetensorError as error:
-            raise ExportError(f"{absolute(place / WEIGHTS[0])}: truncated or damaged ({error})") from None
+    if names := _safetensors(place):
+        return {each: value for name in names for each, value in _load(place / name).items()}
     if (place / WEIGHTS[1]).is_file():
         content = checkpoints.load(place / WEIGHTS[1], with_fairseq=False)
         if isinstance(content, Mapping) and all(isinstance(value, Tensor) for value in content.values()):
             return dict(content)
         raise ExportError(f"{absolute(place / WEIGHTS[1])}: not a mapping of tensors")
     raise ExportError(f"{absolute(place)}: no weights; one of {', '.join(WEIGHTS)} is needed")
+
+
+def _safetensors(place: Path) -> list[str]:
+    """Return the names of the safetensors files; those of a large model are listed in an index."""
+    index = place / f"{WEIGHTS[0]}.index.json"
+    if (place / WEIGHTS[0]).is_file() or not index.is_file():
+        return [WEIGHTS[0]] if (place / WEIGHTS[0]).is_file() else []
+    listed = read_json(index).get("weight_map")
+    names = listed.values() if isinstance(listed, dict) else [None]
+    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise ExportError(f"{absolute(index)}: weight_map is not a mapping of tensors to files of the folder")
+    return sorted({str(name) for name in names})
+
+
+def _load(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(file))
+    except FileNotFoundError:
+        raise ExportError(f"{absolute(file)}: no such file; the folder's index lists it") from None
+    except SafetensorError as error:
+        raise ExportError(f"{absolute(file)}: truncated or damaged ({error})") from None
 
 
 def _normalize(place: Path) -> bool:

@@ -1,4 +1,8 @@
-"""The target ``fairseq``: a checkpoint that stock fairseq loads and decodes without this plugin."""
+"""The target ``fairseq``: a checkpoint that stock fairseq loads and decodes without this plugin.
+
+Stock fairseq cannot build its own ``hubert_ctc``, and has data2vec audio in a user directory alone. Both have the
+layers of wav2vec 2.0 under the same names, so both are written as wav2vec 2.0.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,18 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from fairseq_parp.compat.encoder_defaults import with_defaults
 from fairseq_parp.errors import ExportError, absolute
 from fairseq_parp.export.audio import Batch
-from fairseq_parp.export.source import Source
+from fairseq_parp.export.names import HEAD, encoder_names
+from fairseq_parp.export.source import BENEATH, Source
 from fairseq_parp.files import writing_whole
 
 FILE = "model.pt"
 
-_STOCK_MODELS = {"parp_wav2vec_ctc": "wav2vec_ctc", "parp_hubert_ctc": "hubert_ctc"}
 _HISTORY = ("criterion_name", "optimizer_name", "lr_scheduler_state", "num_updates", "best_loss")
+_ONLY_PRETRAINING = "final_proj.weight"
+"""A tensor that a pretrained wav2vec 2.0 of fairseq's has, and one that was imported lacks."""
 
 
 def write(source: Source, folder: Path) -> list[str]:
@@ -32,39 +39,73 @@ def write(source: Source, folder: Path) -> list[str]:
     Returns:
         what the folder lacks of the checkpoint, one line each.
     """
+    encoder, tensors = _encoder(source)
     cfg: Any = OmegaConf.to_container(source.cfg, resolve=True, enum_to_str=True)
     if source.finetuned:
-        cfg = stock_config(cfg, source)
+        cfg = stock_config(cfg, encoder)
         name = f"dict.{source.labels}.txt"
         words = (f"{symbol} 1\n" for symbol in source.symbols[4:])
         (folder / name).write_text("".join(words), encoding="utf-8")
+    else:
+        cfg |= encoder
     history = [{key: each.get(key) for key in _HISTORY} for each in source.state.get("optimizer_history") or ()]
     state = {
-        "args": None, "cfg": cfg, "model": {name: value.contiguous() for name, value in source.state["model"].items()},
+        "args": None, "cfg": cfg, "model": {name: value.contiguous() for name, value in tensors.items()},
         "criterion": None, "optimizer_history": history, "task_state": {}, "extra_state": {},
         "last_optimizer_state": None,
     }  # fmt: skip
     with writing_whole(folder / FILE) as file:
         torch.save(state, file)
-    return ["optimizer, pruning state and random states: training cannot be resumed from it"]
+    lost = ["optimizer, pruning state and random states: training cannot be resumed from it"]
+    if source.encoder.family != encoder["model"]["_name"]:
+        lost.append(f"the class {source.encoder.family}: the encoder is written as {encoder['model']['_name']}")
+    return lost + [f"{name}: no place for it" for name in source.tensors if name not in tensors]
 
 
-def stock_config(cfg: dict[str, Any], source: Source) -> dict[str, Any]:
-    """Return a finetuned checkpoint's config with stock names and stock keys alone."""
+def _encoder(source: Source) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return config and tensors of a wav2vec 2.0 with the encoder's layers.
+
+    A strict load of a pretrained one needs two projections for pretraining. Where the source lacks them, they are one
+    unit wide, and zero.
+
+    Returns:
+        the config's ``model``, ``task``, ``criterion`` and ``lr_scheduler``; the tensors, with the head's.
+    """
+    unused = {"criterion": None, "lr_scheduler": None}
+    if source.encoder.family == "wav2vec2" and (source.finetuned or _ONLY_PRETRAINING in source.tensors):
+        cfg: Any = OmegaConf.to_container(source.encoder_cfg, resolve=True, enum_to_str=True)
+        return {"model": cfg["model"], "task": cfg["task"], **unused}, dict(source.tensors)
+    shape = {key: value for key, value in source.encoder.to_fairseq().items() if key != "label_rate"}
+    model = with_defaults({"_name": "wav2vec2", **shape, "quantize_targets": False, "final_dim": 1})
+    task = {"_name": "audio_pretraining", "data": "", "normalize": source.normalize,
+            "sample_rate": source.sample_rate, "labels": None}  # fmt: skip
+    beneath = BENEATH if source.finetuned else ""
+    names = {beneath + name for name in encoder_names(source.encoder)} | HEAD.keys()
+    tensors = {name: value for name, value in source.tensors.items() if name in names}
+    if not source.finetuned:
+        for name, width in (("project_q", source.encoder.convolutions[-1][0]), ("final_proj", source.encoder.width)):
+            tensors |= {f"{name}.weight": torch.zeros(1, width), f"{name}.bias": torch.zeros(1)}
+    return {"model": model, "task": task, **unused}, tensors
+
+
+def stock_config(cfg: dict[str, Any], encoder: dict[str, Any]) -> dict[str, Any]:
+    """Return a finetuned checkpoint's config with stock names and stock keys alone.
+
+    Args:
+        cfg: the checkpoint's.
+        encoder: of the pretrained model.
+    """
     from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
 
-    model, task = dict(cfg["model"]), dict(cfg["task"])
-    model["_name"] = _STOCK_MODELS.get(model["_name"], model["_name"])
-    encoder: Any = OmegaConf.to_container(source.encoder_cfg, resolve=True, enum_to_str=True)
-    model["w2v_args"] = {key: encoder[key] for key in ("model", "task")} | {"criterion": None, "lr_scheduler": None}
+    model = {**cfg["model"], "_name": "wav2vec_ctc", "w2v_args": encoder}
     known = AudioFinetuningConfig.__dataclass_fields__
-    task = {key: value for key, value in task.items() if key in known} | {"_name": "audio_finetuning"}
+    task = {key: value for key, value in cfg["task"].items() if key in known} | {"_name": "audio_finetuning"}
     return cfg | {"model": model, "task": task, "common": {**cfg.get("common", {}), "user_dir": None}}
 
 
 def stored(source: Source, folder: Path) -> dict[str, Tensor]:
-    """Return the tensors of the written file, by the checkpoint's names."""
-    return dict(source.open(folder / FILE).tensors)
+    """Return the tensors of the written file that the checkpoint has too."""
+    return {name: value for name, value in source.open(folder / FILE).tensors.items() if name in source.tensors}
 
 
 def outputs(_source: Source, folder: Path, batches: Sequence[Batch]) -> list[Tensor]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers_models import save
 
@@ -136,6 +137,26 @@ def test_missing_and_damaged_files(theirs: Path, tmp_path: Path) -> None:
         import_folder(theirs, tmp_path / "out.pt")
     with pytest.raises(ExportError, match="no such file; name a folder of save_pretrained"):
         import_folder(tmp_path / "nowhere", tmp_path / "out.pt")
+
+
+def test_weights_in_several_files(theirs: Path, tmp_path: Path) -> None:
+    """As save_pretrained writes a large model."""
+    import_folder(theirs, tmp_path / "one.pt")
+    model = transformers.Wav2Vec2ForCTC.from_pretrained(theirs)
+    (theirs / "model.safetensors").unlink()
+    model.save_pretrained(theirs, max_shard_size="20KB")
+    shards = sorted(theirs.glob("model-*.safetensors"))
+    assert len(shards) > 1
+    import_folder(theirs, tmp_path / "several.pt")
+    one, several = (read(tmp_path / name)["model"] for name in ("one.pt", "several.pt"))
+    assert all(several[name].equal(value) for name, value in one.items())
+    shards[0].unlink()
+    with pytest.raises(ExportError, match=f"{shards[0].name}: no such file; the folder's index lists it"):
+        import_folder(theirs, tmp_path / "out.pt")
+    index = theirs / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"lm_head.weight": "../one.safetensors"}}))
+    with pytest.raises(ExportError, match="weight_map is not a mapping of tensors to files of the folder"):
+        import_folder(theirs, tmp_path / "out.pt")
 
 
 class Hostile:
