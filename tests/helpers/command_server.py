@@ -55,7 +55,7 @@ def become(request: dict[str, Any]) -> NoReturn:
     sys.argv = [request["module"], *request["arguments"]]
     code = 0
     try:
-        del sys.modules[request["module"]]
+        sys.modules.pop(request["module"], None)
         runpy.run_module(request["module"], run_name="__main__")
     except SystemExit as stop:
         code = _status(stop)
