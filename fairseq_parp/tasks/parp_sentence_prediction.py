@@ -96,6 +96,11 @@ class ParpSentencePredictionTask(TrainingSet, PruningLifeCycle, SentencePredicti
         """Build a RoBERTa with a classification head; for training, the pruning session too."""
         with one_line_errors():
             require_roberta(model_cfg, training=not from_checkpoint)
+            if from_checkpoint:  # fairseq-validate builds the task of the data, then loads the checkpoint's state
+                path = OmegaConf.select(self.cfg._get_root(), "common_eval.path") or "the checkpoint"
+                saved = Vocabulary.of_state({"task_state": self.state.state_dict}, path)
+                if saved is not None:
+                    self.vocabulary.require_same(saved, path, labels=True)
         return super().build_model(model_cfg, from_checkpoint)
 
     def build_criterion(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:

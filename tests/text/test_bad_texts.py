@@ -12,6 +12,7 @@ import pytest
 import texts
 import tiny
 import torch
+from fairseq import checkpoint_utils
 from fairseq.data import Dictionary, indexed_dataset
 from fairseq.tasks import setup_task
 from in_process import common, train
@@ -178,6 +179,15 @@ def test_a_tokenizer_that_is_not_the_checkpoints(finetuned: Path, tmp_path: Path
     merges.write_text("\n".join([head, second, first, *rest]))
     line = refused(recipe(same, checkpoint=start), tmp_path / "save")
     assert f"{same}/tokenizer: another tokenizer than {finetuned} was trained with" in line
+
+
+def test_validating_on_data_of_another_tokenizer(finetuned: Path, tmp_path: Path) -> None:
+    """As fairseq-validate loads a checkpoint: the data that it names take the place of the checkpoint's."""
+    other = texts.make_data(tmp_path / "other", {"valid": 24, "train": 6})
+    load = checkpoint_utils.load_model_ensemble_and_task
+    expected = rf"{other}/input0/dict\.txt: another dictionary than {finetuned} was trained with"
+    with pytest.raises(OneLineExit, match=expected):
+        load([str(finetuned)], arg_overrides={"data": str(other), "path": str(finetuned)})
 
 
 def test_labels_that_are_not_the_runs(finetuned: Path, tmp_path: Path) -> None:
