@@ -11,7 +11,9 @@ USUAL = {"train": "dataset.train_subset", "valid": "dataset.valid_subset"}
 OTHER_NAMES = {"training": "train", "dev": "valid", "val": "valid", "validation": "valid", "eval": "valid"}
 
 LONG_WORD = 10
-"""Letters that distinguish a corpus of single words from one in a script without spaces."""
+"""Letters that distinguish a corpus of single words from one of utterances without spaces."""
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+"""First words of the names of letters whose scripts have no spaces between words."""
 
 
 def cautions(splits: Collection[str], symbols: Iterable[str], texts: Iterable[str]) -> list[str]:
@@ -74,7 +76,9 @@ def _is(character: str, kind: str) -> bool:
 
 def _of_words(letters: Collection[str], texts: Iterable[str]) -> Iterator[str]:
     lines = list(texts)
-    if letters and not any(" " in line for line in lines) and sum(map(len, lines)) > LONG_WORD * len(lines):
+    unspaced = any(unicodedata.name(letter[0], "").startswith(UNSPACED) for letter in letters)
+    long = unspaced or sum(map(len, lines)) > LONG_WORD * len(lines)
+    if letters and long and not any(" " in line for line in lines):
         yield "no text has a space, so a word is a whole utterance: read UER, not WER"
 
 

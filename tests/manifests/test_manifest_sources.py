@@ -264,6 +264,7 @@ def written_from(corpus: Path, texts: list[str], **options: object) -> WrittenTa
         (["ZERO\u200bWIDTH X", "SOFT\u00adHYPHEN"], "invisible characters are labels: U+00AD SOFT HYPHEN, U+200B ZERO"),
         (["ROOM 42"], "digits are labels: '2', '4'; "),
         (["你好你好你好你好你好你", "你好你好你好你好你好你好"], "no text has a space, so a word is a whole utterance"),
+        (["いぬ", "ねこ"], "no text has a space, so a word is a whole utterance"),
         (["IT'S FINE"], ""),
     ],
 )
