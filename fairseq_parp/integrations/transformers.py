@@ -44,6 +44,7 @@ class PruningCallback(TrainerCallback):
         self._config = read_config(**keys)
         self._resume_from = resume_from
         self._queued = False
+        self._shown_at = -1
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -108,7 +109,16 @@ class PruningCallback(TrainerCallback):
             kwargs.get("logs", {}).update(found)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Save the pruning state beside the model."""
+        """Save the pruning state beside the model.
+
+        Raises:
+            MaskError: another callback asked for the save after this one, so the saved weights are not the sparse ones.
+        """
+        if self._shown_at != state.global_step:
+            raise MaskError(
+                f"{absolute(_checkpoint(args, state))}: saved with the trained weights, not the sparse ones, as "
+                "another callback asked for it; PruningCallback has to be the last of Trainer's callbacks"
+            )
         if state.is_world_process_zero:
             with writing_whole(_checkpoint(args, state) / STATE) as file:
                 torch.save(self._running.state_dict(), file)
@@ -116,8 +126,9 @@ class PruningCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Leave the sparse model."""
-        self._running.show_sparse(state.global_step)
+        """Leave the sparse model; the best checkpoint, where the Trainer has loaded it, is sparse already."""
+        if not (args.load_best_model_at_end and state.best_model_checkpoint):
+            self._running.show_sparse(state.global_step)
 
     @property
     def _running(self) -> PruningSession:
@@ -128,6 +139,7 @@ class PruningCallback(TrainerCallback):
     def _show(self, state: TrainerState, control: TrainerControl) -> None:
         if control.should_evaluate or control.should_save:
             self._running.show_sparse(state.global_step)
+            self._shown_at = state.global_step
 
     def _queue(self, _parameter: torch.Tensor) -> None:
         """Treat the gradients once a backward pass has ended, before they are clipped."""

@@ -269,6 +269,32 @@ def test_refusals(tmp_path: Path) -> None:
         trainer(name, tmp_path, PruningCallback(**keys)).train(resume_from_checkpoint=str(checkpoint))
 
 
+@pytest.mark.parametrize("method", ["parp", "s3_router"])
+def test_the_best_checkpoint_that_is_loaded_at_the_end_stays_as_it_was_saved(method: str, tmp_path: Path) -> None:
+    name = "BertForSequenceClassification"
+    more = {"max_steps": 7, "save_steps": 1, "eval_steps": 1, "learning_rate": 5e-2, "load_best_model_at_end": True}
+    run = trainer(name, tmp_path, PruningCallback(method=method, sparsity=0.5, interval=2), **more)
+    run.train()
+    best = Path(run.state.best_model_checkpoint)
+    assert best.name != "checkpoint-7"
+    _require_equal(run.model.state_dict(), load(name, best).state_dict())
+
+
+class SaveAt(transformers.TrainerCallback):
+    """Asks for a save after an update, as a callback of a user's may."""
+
+    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
+        control.should_save |= state.global_step == 2
+        return control
+
+
+def test_a_save_that_a_later_callback_asks_for_is_refused(tmp_path: Path) -> None:
+    run = trainer("BertForSequenceClassification", tmp_path, PruningCallback(sparsity=0.5, interval=2))
+    run.add_callback(SaveAt())
+    with pytest.raises(MaskError, match=r"checkpoint-2: saved with the trained weights, .* has to be the last"):
+        run.train()
+
+
 def test_the_readmes_lines_run(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "README.md").read_text()
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "PruningCallback" in block)
