@@ -28,6 +28,7 @@ from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.scope import find_names
 from fairseq_parp.transcription.transcriber import Transcriber
 
+CONFORMER = "conformer"
 SPARSITY = 0.5
 RATE = 16_000
 SECONDS = 2
@@ -86,13 +87,19 @@ def verify(path: str | Path) -> Iterator[tuple[str, str]]:
     yield "weights", f"{size:,} prunable, as the table of architectures has it"
     del state, tensors
     with tempfile.TemporaryDirectory() as place:
-        yield from _trained(Path(path), model, normalize, size, zeros, Path(place))
+        further = [f"++model.layer_type={CONFORMER}"] if _layer_type(cfg.model) == CONFORMER else []
+        yield from _trained(Path(path), model, normalize, further, size, zeros, Path(place))
+
+
+def _layer_type(model: Any) -> str:
+    return str(getattr(model, "layer_type", None) or "transformer")
 
 
 def _require_counts(path: str | Path, model: Any, tensors: Mapping[str, torch.Tensor]) -> int:
     """Return the number of prunable weights; it follows from the shape."""
     width, hidden = model.encoder_embed_dim, model.encoder_ffn_embed_dim
-    expected = model.encoder_layers * (4 * (width * width + width) + 2 * width * hidden + width + hidden)
+    feed_forward = (2 * width * hidden + width + hidden) * (2 if _layer_type(model) == CONFORMER else 1)
+    expected = model.encoder_layers * (4 * (width * width + width) + feed_forward)
     found = sum(tensors[name].numel() for name in find_names(tensors))
     if found != expected:
         reason = f"has {found:,} prunable weights; the shape that its config states has {expected:,}"
@@ -101,7 +108,7 @@ def _require_counts(path: str | Path, model: Any, tensors: Mapping[str, torch.Te
 
 
 def _trained(
-    path: Path, model: str, normalize: bool, size: int, present: int, place: Path
+    path: Path, model: str, normalize: bool, further: list[str], size: int, present: int, place: Path
 ) -> Iterator[tuple[str, str]]:
     data = _noise(place / "data")
     overrides = [
@@ -112,7 +119,7 @@ def _trained(
         "++lr_scheduler.decay_steps=1",
         "optimization.update_freq=[1]", f"common.cpu={str(not _gpu()).lower()}",
         "model.mask_channel_prob=0", "dataset.num_workers=0", "dataset.disable_validation=true",
-        "checkpoint.no_save_optimizer_state=true",
+        "checkpoint.no_save_optimizer_state=true", *further,
     ]  # fmt: skip
     command = [sys.executable, "-m", "fairseq_cli.hydra_train", *hydra_arguments(overrides)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=place)

@@ -24,6 +24,8 @@ from fairseq_parp.errors import (
     one_line_errors,
 )
 
+CONFORMER = "conformer"
+
 
 class OverPretrained:
     """Stands before one of fairseq's models that are built over a pretrained speech encoder.
@@ -55,6 +57,7 @@ class OverPretrained:
     def _build(cls, cfg: Any, task: Any) -> Any:
         def check(path: str, state: Mapping[str, Any]) -> None:
             require_pretrained(path, state, cls.encoders or cls.name)
+            _require_layer_type(path, state, cfg)
 
         try:
             with checking(check):
@@ -75,3 +78,11 @@ class OverPretrained:
                 raise
             reason = f"its encoder cannot be built ({first_line(error)})"
             raise CheckpointError(absolute(cfg.w2v_path), reason) from error
+
+
+def _require_layer_type(path: str, state: Mapping[str, Any], cfg: Any) -> None:
+    """Refuse conformer layers under another ``layer_type``: fairseq builds the one of the finetuning's config."""
+    types = [getattr(each, "layer_type", None) for each in (getattr(state.get("cfg"), "model", None), cfg)]
+    theirs, ours = (None if each is None else str(each) for each in types)
+    if None not in (theirs, ours) and theirs != ours and CONFORMER in (theirs, ours):
+        raise ConfigError("model.layer_type", ours, f"must be {theirs}, as in {absolute(path)}")

@@ -25,6 +25,10 @@ BAD_KEYS = {
     "scope": (["+task.pruning.scope=[nothing]"], "task.pruning.scope: 'nothing' finds no parameter"),
     "no mask file": (["+task.pruning.mask=none.safetensors"], "no mask file at {cwd}/none.safetensors"),
     "normalize": (["task.normalize=true"], "task.normalize=True: the pretrained model has normalize=False"),
+    "layer type": (
+        ["+model.layer_type=conformer"],
+        "model.layer_type='conformer': must be transformer, as in ",
+    ),
     "choice": (
         ["+task.text_compression_level=most"],
         "task.text_compression_level='most': must be one of none, low, high",

@@ -35,6 +35,14 @@ def test_each_step_succeeds(name: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert "99 finite frames of 2 s" in found["forward"]
 
 
+def test_conformer_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tiny.make_pretrained(tmp_path / "pretrained.pt", {"layer_type": "conformer", "attn_type": "espnet"})
+    assert main(["verify", str(file)]) == 0, capsys.readouterr().err
+    found = steps(capsys.readouterr().out)
+    assert found["weights"].startswith("37,824 prunable")
+    assert "18,912 zeros, exactly 0.5" in found["update"]
+
+
 def test_a_file_of_any_name_with_many_zeros(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """hydra reads the name as a part of an override; the zeros that get no gradient are no fault."""
     state = torch.load(tiny.make_pretrained(tmp_path / "pretrained.pt"), weights_only=False)
