@@ -14,6 +14,7 @@ import soundfile
 import torch
 
 from fairseq_parp import checkpoints
+from fairseq_parp.architectures.families import CONFORMER
 from fairseq_parp.commands.arguments import quoted
 from fairseq_parp.commands.front import hydra_arguments
 from fairseq_parp.commands.running import last_error
@@ -28,7 +29,6 @@ from fairseq_parp.sparsity.counting import zero_count
 from fairseq_parp.sparsity.scope import find_names
 from fairseq_parp.transcription.transcriber import Transcriber
 
-CONFORMER = "conformer"
 SPARSITY = 0.5
 RATE = 16_000
 SECONDS = 2
@@ -87,7 +87,7 @@ def verify(path: str | Path) -> Iterator[tuple[str, str]]:
     yield "weights", f"{size:,} prunable, as the table of architectures has it"
     del state, tensors
     with tempfile.TemporaryDirectory() as place:
-        further = [f"++model.layer_type={CONFORMER}"] if _layer_type(cfg.model) == CONFORMER else []
+        further = [f"++model.layer_type={CONFORMER.name}"] if _layer_type(cfg.model) == CONFORMER.name else []
         yield from _trained(Path(path), model, normalize, further, size, zeros, Path(place))
 
 
@@ -98,7 +98,7 @@ def _layer_type(model: Any) -> str:
 def _require_counts(path: str | Path, model: Any, tensors: Mapping[str, torch.Tensor]) -> int:
     """Return the number of prunable weights; it follows from the shape."""
     width, hidden = model.encoder_embed_dim, model.encoder_ffn_embed_dim
-    feed_forward = (2 * width * hidden + width + hidden) * (2 if _layer_type(model) == CONFORMER else 1)
+    feed_forward = (2 * width * hidden + width + hidden) * (2 if _layer_type(model) == CONFORMER.name else 1)
     expected = model.encoder_layers * (4 * (width * width + width) + feed_forward)
     found = sum(tensors[name].numel() for name in find_names(tensors))
     if found != expected:

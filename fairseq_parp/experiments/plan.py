@@ -9,7 +9,7 @@ pretrained weights under ``paper``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -135,9 +135,7 @@ class Plan:
             settings["lr_scheduler.max_update"] = part_of.updates
         own = self.experiment.variants[run.variant] if run.variant else ()
         overrides = [*self.experiment.settings, *data.settings, *own]
-        for override in overrides:
-            if override.lstrip("+~").partition("=")[0] in settings:
-                raise ConfigError("settings", override, "the plan sets this, from the keys of the experiment")
+        _require_others(overrides, settings)
         written = [data.base.override(key, value) for key, value in settings.items()]
         argv = train_command(data.base.path, [*written, *overrides])
         needs = tuple(step.name for step in (mask, start) if step is not None)
@@ -295,3 +293,10 @@ class Plan:
 def _chain(dense: Run) -> str:
     """Return the name of the chain of IMP rounds that belongs to a dense run."""
     return dense.name.replace(BASELINE, "imp")
+
+
+def _require_others(overrides: Sequence[str], settings: Mapping[str, object]) -> None:
+    """Refuse an override of a key that the plan sets."""
+    for override in overrides:
+        if override.lstrip("+~").partition("=")[0] in settings:
+            raise ConfigError("settings", override, "the plan sets this, from the keys of the experiment")

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from fairseq_parp.errors import listing
+from fairseq_parp.manifests.labelling import CLASS
 
 USUAL = {"train": "dataset.train_subset", "valid": "dataset.valid_subset"}
 OTHER_NAMES = {"training": "train", "dev": "valid", "val": "valid", "validation": "valid", "eval": "valid"}
@@ -16,16 +17,22 @@ UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "T
 """First words of the names of letters whose scripts have no spaces between words."""
 
 
-def cautions(splits: Collection[str], symbols: Iterable[str], texts: Iterable[str]) -> list[str]:
+def cautions(splits: Collection[str], labels: str, symbols: Iterable[str], texts: Iterable[str]) -> list[str]:
     """Return a line for each.
 
     Args:
         splits: their names.
-        symbols: the letters of the dictionary; none for phones, which may be anything.
-        texts: the utterances' words, in the same case.
+        labels: the ending of the label files.
+        symbols: the dictionary.
+        texts: the utterances' words, where the labels are letters.
     """
-    letters = list(symbols)
-    return [*_of_splits(splits), *_of_letters(letters), *_of_words(letters, texts)]
+    found = [*_of_splits(splits)]
+    if labels == "ltr":
+        letters = list(symbols)
+        found += [*_of_letters(letters), *_of_words(letters, texts)]
+    elif labels == CLASS:
+        found += of_classes(symbols)
+    return found  # phones may be anything
 
 
 def of_classes(names: Iterable[str]) -> list[str]:

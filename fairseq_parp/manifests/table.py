@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fairseq_parp.errors import ConfigError, ManifestError, absolute
 from fairseq_parp.manifests.building import Source, Written, build, dictionary_for, write_folder
-from fairseq_parp.manifests.cautions import cautions, of_classes
+from fairseq_parp.manifests.cautions import cautions
 from fairseq_parp.manifests.choosing import Speakers, Wanted, choose
 from fairseq_parp.manifests.cutting import cut, require_whole
 from fairseq_parp.manifests.labelling import CLASS, dictionary, graphemes
@@ -112,10 +112,7 @@ def write_table(
         table.unused,
         table.renamed,
         conversion,
-        [
-            *cautions(chosen.splits, symbols if labels == "ltr" else (), (each.words for each in built.utterances)),
-            *of_classes(symbols if labels == CLASS else ()),
-        ],
+        cautions(chosen.splits, labels, symbols, (utterance.words for utterance in built.utterances)),
     )
     write_folder(Path(out), folder, labels, written)
     return written

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from fairseq_parp.architectures.families import CONFORMER
 from fairseq_parp.compat.encoders import require_pretrained
 from fairseq_parp.compat.no_eval import building
 from fairseq_parp.compat.safe_loading import checking
@@ -23,8 +24,6 @@ from fairseq_parp.errors import (
     first_line,
     one_line_errors,
 )
-
-CONFORMER = "conformer"
 
 
 class OverPretrained:
@@ -84,5 +83,5 @@ def _require_layer_type(path: str, state: Mapping[str, Any], cfg: Any) -> None:
     """Refuse conformer layers under another ``layer_type``: fairseq builds the one of the finetuning's config."""
     types = [getattr(each, "layer_type", None) for each in (getattr(state.get("cfg"), "model", None), cfg)]
     theirs, ours = (None if each is None else str(each) for each in types)
-    if None not in (theirs, ours) and theirs != ours and CONFORMER in (theirs, ours):
+    if None not in (theirs, ours) and theirs != ours and CONFORMER.name in (theirs, ours):
         raise ConfigError("model.layer_type", ours, f"must be {theirs}, as in {absolute(path)}")

@@ -91,3 +91,14 @@ def test_a_resumed_run_comes_to_rest_where_it_did(method: str) -> None:
     same.load_state_dict(state)
     with pytest.raises(ResumeError, match=r"^task\.pruning\.end_update: .* 15, .* 30; .* task\.pruning\.end_update=15"):
         session_of(method, updates=40).load_state_dict(state)
+
+
+@pytest.mark.parametrize("method", ["gmp", "rigl", "set"])
+def test_a_checkpoint_of_before_the_end_was_saved_goes_on(method: str) -> None:
+    session = session_of(method, updates=20)
+    state = session.state_dict()
+    del state["method"]["end"]
+    resumed = session_of(method, updates=20)
+    resumed.load_state_dict(state)
+    assert resumed.mask is not None
+    assert masks(resumed).keys() == masks(session).keys()

@@ -49,5 +49,6 @@ class Ending(Method):
         Raises:
             ResumeError: it does so elsewhere: the key, or the run's length, differs.
         """
-        if state["end"] != self.end:
-            raise ResumeError(KEY, state["end"], self.end, f"keep the earlier end by {KEY}={state['end']}")
+        end = state.get("end", self.end)  # earlier versions did not save it
+        if end != self.end:
+            raise ResumeError(KEY, end, self.end, f"keep the earlier end by {KEY}={end}")
