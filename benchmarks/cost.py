@@ -1,4 +1,4 @@
-"""The cost of a piece of work, on the wall clock and in CPU time."""
+"""The cost of a computation: wall-clock time and CPU time."""
 
 from __future__ import annotations
 

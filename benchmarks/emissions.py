@@ -1,14 +1,15 @@
-"""CTC emissions of known text, made up: what a finetuned wav2vec 2.0 gives for a few seconds of speech each.
+"""Artificial CTC emissions of known text, like those of a finetuned wav2vec 2.0 for a few seconds of speech.
 
 Nothing is needed but a seed. The text is two or three of the demo's sentences. As in the output of a CTC model, frames
 (20 ms) are blank but for a peak of one or two at each letter, and a peak's place is all the timing there is. Logits are
 normal noise of deviation 1 on every symbol, and on top of it
 
 - in a frame between letters: 12 (deviation 2) on the blank; in one of ten such frames also 5 (3) on some letter;
-- at a peak: 9 (2) on the letter; 3 (2.5) on each of three rivals that every letter has, as in speech some letters sound
-  alike; 2 (2.5) on the blank. What is drawn there holds for both frames of the peak.
+- at a peak: 9 (2) on the letter; 3 (2.5) on each of three rivals that every letter has, because some letters sound
+  alike in speech; 2 (2.5) on the blank. Both frames of a peak have the same values.
 
-So nearly all between letters are certain blanks, and at some letters a rival or the blank wins: the best path errs.
+Nearly all frames between letters are therefore certain blanks, and at some letters a rival or the blank wins, so the
+best path has errors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Row: what fairseq-generate's greedy decoding takes beside the model's own work."""
+"""Row: the time of fairseq-generate's greedy decoding beside the model's own work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row: a re-prune on a GPU, where there is one."""
+"""Row: a re-prune on a GPU, if there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row: what the plugin adds to the start of fairseq's commands."""
+"""Row: the time that the plugin adds to the start of fairseq's commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows: what zeros give when a model is run, in the engines that there are; no bar, as zeros promise no speed.
+"""Rows: the effect of zeros on the speed of a model, in the installed engines. They have no bar.
 
 wav2vec 2.0 base without its CTC head, one utterance, random weights pruned by magnitude over the paper's scope. The
 peer of every row is the dense model in plain torch.

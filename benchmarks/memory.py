@@ -1,4 +1,4 @@
-"""Memory that a piece of work takes for a moment."""
+"""The transient memory of a computation."""
 
 from __future__ import annotations
 

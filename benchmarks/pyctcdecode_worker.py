@@ -1,8 +1,8 @@
 """pyctcdecode at work, in an environment where this package is not: run as a file, it imports nothing from it.
 
-The words are the file of emissions (.npz), the beam, and the file of what pyctcdecode's ``build_ctcdecoder`` takes
-(.json: with a vocabulary it is too long for a word). A line with pyctcdecode's version follows when all is loaded; then
-every line read is answered by one with the texts of all utterances (JSON).
+The arguments are the file of emissions (.npz), the beam, and the file with the arguments of pyctcdecode's
+``build_ctcdecoder`` (.json). The worker prints a line with pyctcdecode's version when all is loaded. Then it answers
+every line that it reads by one with the texts of all utterances (JSON).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Rows: a re-prune to half of the weights, through the very session that trainings use.
+"""Rows: a re-prune to half of the weights, through the session that trainings use.
 
-Counted in are the search for NaN and infinity, the mask's bits and the churn. The weights are put back, untimed,
-before every run. Nothing is remembered from one prune for the next, so "warm" (the last cut known) is the same run as
-"cold", held against its own bar.
+The time includes the search for NaN and infinity, the mask's bits and the churn. The weights are restored, untimed,
+before every run. A prune uses no state of the previous one, so "warm" (the last threshold known) is the same run as
+"cold", compared with its own bar.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Rows: what ``s3_router`` adds to an update of wav2vec 2.0 base whose feed-forward maps are masked.
+"""Rows: the time that ``s3_router`` adds to an update of wav2vec 2.0 base whose feed-forward maps are masked.
 
-Counted in are all passes: gradients to scores, the exchange of weights and scores, the search for NaN and infinity, the
+All passes are counted: gradients to scores, the exchange of weights and scores, the search for NaN and infinity, the
 masks, and the masked weights. An update has one micro-batch, without fp32 masters.
 """
 

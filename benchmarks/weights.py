@@ -1,4 +1,4 @@
-"""The weights that re-pruning is measured on: the prunable tensors of a wav2vec 2.0, in four states."""
+"""The weights for the measurements of re-pruning: the prunable tensors of a wav2vec 2.0, in four states."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One exception class per cause of failure; every message is one line that a user can act on.
 
 The command line and fairseq's own commands end in that line, with a non-zero exit status and no
-traceback. Values that the message was made from stay on the exception as attributes.
+traceback. The values in the message are attributes of the exception.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Packages that add to the registries: methods, criteria, structures, allocations, architectures.
 
-A package declares an entry point of the group ``fairseq_parp``, whose module or function registers what it adds::
+A package declares an entry point of the group ``fairseq_parp``, whose module or function registers the additions::
 
     [project.entry-points."fairseq_parp"]
     my_method = "my_package.registering"

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: for messages about a file that was given where another kind is due."""
+"""The kind of a file, by its first bytes: for messages about a file that was given in place of another kind."""
 
 from __future__ import annotations
 

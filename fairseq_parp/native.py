@@ -1,4 +1,4 @@
-"""The parts in C++: ``setup.py`` compiles them where it finds a compiler, and all works without them, more slowly."""
+"""The parts in C++, which ``setup.py`` compiles if it finds a compiler. Otherwise numpy and torch compute the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registering the plugin with fairseq from Python."""
+"""Registers the plugin with fairseq from Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of things by name, to which other packages can add."""
+"""A table of objects by name, to which other packages can add."""
 
 from __future__ import annotations
 

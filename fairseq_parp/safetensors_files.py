@@ -1,4 +1,4 @@
-"""Files in the format safetensors, and the packed masks in them, read into torch or numpy: numpy loads at once."""
+"""Reads files in the format safetensors, and the packed masks in them, into torch or numpy (numpy imports faster)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a pretrained file works here: its family, its counts, one update with a re-prune, one checkpoint."""
+"""Checks that a pretrained file works here: its family, its counts, one update with a re-prune, one checkpoint."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """ABX: how well the layers of an encoder separate phones, by pairs of tokens in the same context.
 
-Items name tokens within audio files; features are what each layer gives for them; distances warp two tokens onto each
-other in time; scores are averages of errors. Nothing here but ``features`` and ``alignment`` knows fairseq.
+Items name tokens within audio files. Features are the outputs of each layer for them. Distances warp two tokens onto
+each other in time. Scores are averages of errors. Only ``features`` and ``alignment`` import fairseq.
 """
 
 from fairseq_parp.abx.scores import Scores, abx

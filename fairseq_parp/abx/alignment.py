@@ -1,4 +1,4 @@
-"""Items from a manifest: a finetuned model aligns the labels with the audio."""
+"""Makes items from a manifest: a finetuned model aligns the labels with the audio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each layer of an encoder gives for an audio file."""
+"""The output of each layer of an encoder for an audio file."""
 
 from __future__ import annotations
 

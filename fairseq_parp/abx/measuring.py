@@ -1,4 +1,4 @@
-"""From a checkpoint, items and audio to the errors of every layer."""
+"""Computes the errors of every layer from a checkpoint, items and audio."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What trains of a pretrained model, and small modules within it: bottleneck adapters and LoRA.
+"""The trained parameters of a pretrained model, and small modules within it: bottleneck adapters and LoRA.
 
-Data flows one way: config -> modules within the layers -> what trains. A file's tensors determine its modules.
+Data flows one way: config -> modules within the layers -> trained parameters. A file's tensors determine its modules.
 """
 
 from fairseq_parp.adapters.config import KINDS, AdapterConfig, read_adapters

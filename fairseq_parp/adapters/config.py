@@ -1,4 +1,4 @@
-"""The keys of ``task.adapters``: one key, ``kind``, is the answer to the question of what trains."""
+"""The keys of ``task.adapters``: ``kind`` selects the parameters that train."""
 
 from __future__ import annotations
 

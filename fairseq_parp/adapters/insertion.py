@@ -1,4 +1,4 @@
-"""Putting adapters and LoRA into the layers that the table of architectures describes."""
+"""Inserts adapters and LoRA into the layers that the table of architectures describes."""
 
 from __future__ import annotations
 

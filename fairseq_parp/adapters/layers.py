@@ -1,4 +1,4 @@
-"""The small modules. Both start at exactly the identity: the model's outputs are those without them, bit for bit."""
+"""The small modules. Both start as the identity: the model's outputs equal those without them, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading: the tensors of a file determine its adapters, so decoding needs no config of them."""
+"""Finds the adapters of a file by its tensors, so decoding needs no config of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LoRA's products added to the weights: a model without adapters that computes the same."""
+"""Adds LoRA's products to the weights: a model without adapters and with the same outputs."""
 
 from __future__ import annotations
 

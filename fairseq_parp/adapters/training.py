@@ -1,4 +1,4 @@
-"""Which parameters train, and the count of them by kind."""
+"""Selects the parameters that train, and counts them by kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The convolutions of a feature encoder, which decide how many frames an utterance has."""
+"""The convolutions of a feature encoder, which determine the number of frames of an utterance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of one family of encoders, and how a parameter's name is read by it."""
+"""The facts about one family of encoders, and the meaning of a parameter's name in it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""fairseq checkpoints, old and new, read without running what is inside them.
+"""Reads fairseq checkpoints, old and new, without running code from them.
 
-Data flows one way: archives (is the file whole?) -> pickles (what does it ask for?) -> torch -> contents (is it a
-checkpoint?).
+Data flows one way: archives (is the file whole?) -> pickles (does it name harmless classes only?) -> torch ->
+contents (is it a checkpoint?).
 """
 
 from fairseq_parp.checkpoints.reading import load, load_into, read, require_whole

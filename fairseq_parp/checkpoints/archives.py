@@ -1,7 +1,7 @@
-"""Whether a checkpoint file is whole, and what it asks for harmless: before torch reads it.
+"""Checks, before torch reads a checkpoint file, that it is whole and that its pickle is harmless.
 
-torch >= 1.6 writes a zip of uncompressed records, each with a checksum (CRC-32) that torch itself never looks at.
-Files of before have none: a pickle, then the tensors with their lengths. Those can only be checked by structure.
+torch >= 1.6 writes a zip of uncompressed records, each with a checksum (CRC-32) that torch itself never compares.
+Older files have no checksums: a pickle, then the tensors with their lengths. Only their structure can be checked.
 """
 
 from __future__ import annotations

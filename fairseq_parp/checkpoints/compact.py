@@ -1,7 +1,7 @@
 """A sparse checkpoint as one safetensors file: the bits of each sparse tensor's mask, and the values that are kept.
 
-Layout, version 2. The tensors of the model stand one after another, in the order of ``tensors`` in the content, within
-few tensors of the file:
+Layout, version 2. A few tensors of the file contain all tensors of the model, one after another, in the order of
+``tensors`` in the content:
 
 - ``values.F32``, ``values.F16``, ...: flat, the values of all tensors of one type. A tensor with at least
   :data:`MIN_ZEROS` zeros has a mask, and its kept values are here; of any other tensor, all values.
@@ -9,8 +9,8 @@ few tensors of the file:
 - ``content``: uint8, JSON in UTF-8, compressed by zlib: ``tensors`` (of each its name, type, shape, and whether it has
   a mask), config, symbols of the dictionary, pruning.
 
-A value is kept unless all its bits are 0: -0.0 is kept, and everything comes back bit for bit. The metadata has
-``format`` and ``xxh3_128``: the checksum of the whole file, where 32 zeros take the checksum's own place.
+A value is kept unless all its bits are 0: -0.0 is kept, and every tensor is restored bit for bit. The metadata has
+``format`` and ``xxh3_128``: the checksum of the whole file, computed with 32 zeros in the place of the checksum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether what was loaded is a fairseq checkpoint that can be used without surprises."""
+"""Checks that a loaded object is a usable fairseq checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finetuned checkpoints that lack a part, or are of another fairseq or task, made ready to build their model."""
+"""Completes the entries of finetuned checkpoints of other fairseqs and tasks, so that their model can be built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's labels and audio settings are those of the training or of the ensemble that loads it."""
+"""Compares a checkpoint's labels and audio settings with those of the training or ensemble that loads it."""
 
 from __future__ import annotations
 

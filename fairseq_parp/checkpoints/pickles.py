@@ -1,7 +1,7 @@
-"""What a pickle asks for, found out without doing any of it.
+"""Lists the classes and calls in a pickle without executing any of them.
 
-torch's own safe unpickler comes after this. It runs no foreign code either, but makes what the pickle describes,
-whatever its size: one number becomes a tensor of a terabyte, a few bytes an array of gigabytes.
+torch's own safe unpickler runs after this. It runs no foreign code either, but it creates every object that the pickle
+describes, whatever its size: one number can become a tensor of a terabyte, a few bytes an array of gigabytes.
 """
 
 from __future__ import annotations

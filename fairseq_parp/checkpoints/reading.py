@@ -1,4 +1,4 @@
-"""Reading fairseq checkpoints, old and new, without running what is inside them."""
+"""Reads fairseq checkpoints, old and new, without running code from them."""
 
 from __future__ import annotations
 

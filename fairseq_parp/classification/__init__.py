@@ -1,1 +1,1 @@
-"""Labels and probabilities from a finetuned classifier, whatever it was trained on; accuracy, confusion matrix."""
+"""Labels and probabilities from a finetuned classifier of utterances or texts; accuracy, confusion matrix."""

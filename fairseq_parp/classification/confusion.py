@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture: which labels are taken for which."""
+"""Draws the confusion matrix: the true label by row, the model's label by column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which classifier a checkpoint holds: by the name of its task, one module for each kind of input."""
+"""Finds the classifier for a checkpoint by the name of its task: one module for each kind of input."""
 
 from __future__ import annotations
 

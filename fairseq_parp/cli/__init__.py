@@ -1,7 +1,7 @@
 """The command ``fairseq-parp``: one module per verb, imported only when that verb is called.
 
-Each verb's module has ``add_arguments(parser)`` and ``run(arguments) -> int`` (the exit status). ``PARSER``, where
-it is there, holds further arguments of the verb's parser.
+Each verb's module has ``add_arguments(parser)`` and ``run(arguments) -> int`` (the exit status). A module may also have
+``PARSER``, further arguments of the verb's parser.
 """
 
 from __future__ import annotations

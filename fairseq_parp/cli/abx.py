@@ -1,4 +1,4 @@
-"""``fairseq-parp abx``: how well each layer of an encoder separates phones."""
+"""``fairseq-parp abx``: the separation of phones in each layer of an encoder."""
 
 from __future__ import annotations
 

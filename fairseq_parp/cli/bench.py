@@ -1,4 +1,4 @@
-"""``fairseq-parp bench``: how fast this is beside others, on this machine; works in a checkout."""
+"""``fairseq-parp bench``: speed and memory beside other implementations, on this machine; works in a checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fairseq-parp codes``: how captions and pictures use the codes of a shared codebook, and what codes stand for."""
+"""``fairseq-parp codes``: uses of a shared codebook by captions and pictures; words and objects of its codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fairseq-parp doctor``: versions, what is broken here, how to mend it. Status 1 if something is broken."""
+"""``fairseq-parp doctor``: versions, and each fault of the environment with its remedy. A fault gives status 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fairseq-parp localise``: where in a picture or clip a word is, as a heat map or as the pointing game."""
+"""``fairseq-parp localise``: the place of a word in a picture or clip, as a heat map, or the pointing game."""
 
 from __future__ import annotations
 

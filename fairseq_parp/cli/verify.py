@@ -1,4 +1,4 @@
-"""``fairseq-parp verify``: whether a pretrained file works here, step by step, in about a minute."""
+"""``fairseq-parp verify``: check step by step, in about a minute, that a pretrained file works here."""
 
 from __future__ import annotations
 

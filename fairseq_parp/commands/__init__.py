@@ -1,1 +1,1 @@
-"""fairseq's own commands: their words, and running them."""
+"""fairseq's own commands: their arguments, and running them."""

@@ -1,4 +1,4 @@
-"""Moments at which an interrupt would leave something behind."""
+"""Blocks interrupts while they would leave an incomplete state."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Faults of fairseq itself, mended from outside: one small file each, with the reason and the versions.
 
-Nothing of fairseq's files is changed. A patch that makes a failing case run, and nothing else, acts for every task. All
+fairseq's files are not changed. A patch whose only effect is that a failing case runs acts for every task. All
 others act for this plugin's tasks and models only (:mod:`~fairseq_parp.compat.scope`, docs/reliability.md).
 :func:`install` runs once, when fairseq imports the plugin.
 """

@@ -1,7 +1,7 @@
 """Plain fp16 ends a CPU run at its start: ``FP16Optimizer`` asks CUDA for the device of its flat master copy.
 
 Concerns: fairseq 0.12.2, fairseq-fixed 0.12.3.1 and main of 2025-09. Everywhere else fairseq finds that copy by
-``parameter.device.index``, which is None on a CPU; with None for an answer here, the rest works as it stands.
+``parameter.device.index``, which is None on a CPU. Here the device is None, too, and the other code works unchanged.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Pretrained encoders beside wav2vec 2.0 are built: HuBERT, and those whose class lies in fairseq's examples.
 
-Concerns: fairseq-fixed 0.12.3.1 and main of 2025-09; 0.12.2 where nothing else is said.
+Concerns: fairseq-fixed 0.12.3.1 and main of 2025-09; 0.12.2 except as noted.
 
-- ``hubert_ctc`` reads ``autoregressive`` from a config that has no such key (not 0.12.2). It is put there, as false.
+- ``hubert_ctc`` reads ``autoregressive`` from a config that lacks the key (not 0.12.2). It is added, as false.
 - A finetuned HuBERT builds its encoder with the label dictionaries of the pretraining, which it looks for on disk.
-  They decide the size of one tensor, ``label_embs_concat``, that nothing reads after the pretraining. Here the
+  They determine the size of one tensor, ``label_embs_concat``, that is not read after the pretraining. Here the
   embedded config names no labels, and the tensor has no rows; stock fairseq then builds the same model.
 - 0.12.2 refuses a pretrained model whose task's config has keys of a later fairseq. They are left out.
 - ``data2vec_audio`` is registered only once its module in ``fairseq.examples`` is imported.

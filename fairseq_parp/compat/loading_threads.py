@@ -1,7 +1,7 @@
 """A process that ends while batches are loaded ahead ends with its own status.
 
-Concerns: fairseq 0.12.2 and fairseq-fixed 0.12.3.1. ``BufferedIterator`` loads in a daemon thread. Where that is inside
-torch when the interpreter ends, before Python 3.14, the process aborts: ``terminate called without an active
+Concerns: fairseq 0.12.2 and fairseq-fixed 0.12.3.1. ``BufferedIterator`` loads in a daemon thread. If that thread is
+inside torch when the interpreter ends, the process aborts before Python 3.14: ``terminate called without an active
 exception`` after its last line, and status 134 in place of 0 or 1. Here such threads finish their batch first.
 """
 

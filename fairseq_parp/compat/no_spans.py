@@ -1,10 +1,12 @@
 """Short audio and narrow models draw no mask spans, instead of ending the run.
 
-Concerns: fairseq-fixed 0.12.3.1 and main of 2025-09; 0.12.2, where the first fault is an IndexError and the second
-is none (it masks a short utterance whole and trains on). ``compute_mask_indices`` rounds the number of spans up or
-down by chance, and raises "this should never happens" when that gives none: with ``mask_channel_prob`` times the width
-below ``mask_channel_length`` it does. It raises, too, when an utterance is so short that its spans cover it. As every
-row is cut to the fewest masked places of the batch, the rule's own answer is none for all.
+Concerns: fairseq-fixed 0.12.3.1 and main of 2025-09; 0.12.2 in part. ``compute_mask_indices`` raises "this should never
+happens" in two cases. First, it rounds the number of spans up or down at random, and the result can be 0: if
+``mask_channel_prob`` times the width is below ``mask_channel_length``. 0.12.2 raises an IndexError then. Second, an
+utterance can be so short that its spans cover it. 0.12.2 masks it completely and goes on.
+
+fairseq reduces every row to the smallest number of masked places in the batch. In both cases that number is 0, so here
+the whole batch is unmasked.
 """
 
 from __future__ import annotations

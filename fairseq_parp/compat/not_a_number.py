@@ -2,8 +2,8 @@
 
 Concerns: fairseq 0.12.2, fairseq-fixed 0.12.3.1 and main of 2025-09. In fp32 a NaN gradient ends in a traceback that
 does not name its utterances; in fp16 it passes for an overflow, and the loss scale is halved until it
-is too small. A rank of its own cannot stop: the others would wait for it. So a task's :attr:`bad_loss` is looked at
-where all ranks have exchanged what they log, before any of them takes a step.
+is too small. One rank alone cannot stop: the others would wait for it. Therefore a task's :attr:`bad_loss` is read
+after all ranks have exchanged their logging outputs, before any of them takes a step.
 """
 
 from __future__ import annotations

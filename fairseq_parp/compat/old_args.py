@@ -3,10 +3,10 @@
 Concerns: fairseq 0.12.2, fairseq-fixed 0.12.3.1 and main of 2025-09. ``convert_namespace_to_omegaconf`` makes each
 value of the ``args`` Namespace an override of hydra's, as text.
 
-- The pretrained model's Namespace inside, ``w2v_args``, is taken by no key. Here each is converted by itself.
-- A value that its key refuses today ends the conversion: None where a text is due, a choice that is gone, a criterion
-  that is not registered. Here such a key gets fairseq's default, with a warning. Only a value that decides what the
-  model or the task is still ends it.
+- No key accepts ``w2v_args``, the pretrained model's Namespace inside it. Here each Namespace is converted by itself.
+- A value that its key refuses today ends the conversion: None in place of a text, a removed choice, a criterion that
+  is not registered. Here such a key gets fairseq's default, with a warning. Only a value that determines the model or
+  the task still ends the conversion.
 """
 
 from __future__ import annotations

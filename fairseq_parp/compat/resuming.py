@@ -1,8 +1,9 @@
 """A training starts from a checkpoint that is there, is whole and fits, or ends in one line before it overwrites any.
 
-Concerns: fairseq 0.12.2, fairseq-fixed 0.12.3.1 and main of 2025-09. ``load_checkpoint`` trains from nothing where
-``restore_file`` does not exist; compares neither dictionary nor data with the checkpoint's; drops what a task saved
-under ``reset_dataloader``; ends in tracebacks that ask to be reported. 0.12.2 does not know ``set_checkpoint_dict``.
+Concerns: fairseq 0.12.2, fairseq-fixed 0.12.3.1 and main of 2025-09. ``load_checkpoint`` starts from random weights
+if ``restore_file`` does not exist. It compares neither dictionary nor data with the checkpoint's. It drops a task's
+saved state under ``reset_dataloader``. It ends in tracebacks that ask to be reported. 0.12.2 does not know
+``set_checkpoint_dict``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Checkpoints load under torch >= 2.6, and safely: no class outside a short list, and no code, is run.
 
-Concerns: fairseq 0.12.2 and fairseq-fixed 0.12.3.1 call ``torch.load`` without saying what they allow; torch
->= 2.6 then refuses the ``argparse.Namespace`` and ``Dictionary`` that real checkpoints hold. fairseq's own
-main answers with ``weights_only=False``, which runs any code in the file. None of them finds a changed bit,
-and what does not fit ends in a traceback. For other tasks torch reads as it does in stock fairseq; only what its
-list of classes does not have is read here.
+Concerns: fairseq 0.12.2 and fairseq-fixed 0.12.3.1 call ``torch.load`` without a list of allowed classes; torch
+>= 2.6 then refuses the ``argparse.Namespace`` and ``Dictionary`` of real checkpoints. fairseq's own main passes
+``weights_only=False``, which runs any code in the file. None of them finds a changed bit, and a file that does not fit
+ends in a traceback. For other tasks torch reads as it does in stock fairseq; only files that its list of classes
+refuses are read here.
 """
 
 from __future__ import annotations

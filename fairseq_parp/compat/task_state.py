@@ -1,7 +1,7 @@
-"""What a task saves beside the model is in the checkpoint.
+"""A task's own state is saved in the checkpoint, beside the model.
 
 Concerns: fairseq 0.12.2, whose ``save_checkpoint`` does not know ``task.get_checkpoint_dict``; later ones call it
-themselves. Here the trainer does. What puts it back is in :mod:`~fairseq_parp.training.resuming`.
+themselves. Here the trainer calls it. :mod:`~fairseq_parp.training.resuming` restores the state.
 """
 
 from __future__ import annotations

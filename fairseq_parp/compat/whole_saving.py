@@ -1,4 +1,4 @@
-"""A checkpoint is whole or it is not there, and a save that fails ends in one line.
+"""A checkpoint is complete or absent, and a save that fails ends in one line.
 
 Concerns: fairseq 0.12.2, fairseq-fixed 0.12.3.1 and main of 2025-09. ``save_checkpoint`` writes one file under a
 temporary name and renames it, but then copies it over ``checkpoint_best.pt`` and ``checkpoint_last.pt`` in place:

@@ -1,1 +1,1 @@
-"""What fairseq registers as criteria; tasks import them, as fairseq imports a user dir's tasks and models alone."""
+"""Criteria that fairseq registers. Tasks import them: fairseq imports only the tasks and models of a user dir."""

@@ -1,7 +1,7 @@
-"""CTC decoding: what turns a model's log-probabilities into text.
+"""CTC decoding: from a model's log-probabilities to text.
 
 A :class:`Decoder` finds label sequences; :mod:`.lattice` gives the score of one over all its
-alignments; :class:`CTCGenerator` is what fairseq-generate calls. Nothing here imports fairseq.
+alignments; fairseq-generate calls :class:`CTCGenerator`. Nothing here imports fairseq.
 """
 
 from fairseq_parp.decoding.decoder import Decoder, Hypothesis

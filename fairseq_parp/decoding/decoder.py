@@ -1,4 +1,4 @@
-"""What every CTC decoder takes and gives; a new one (LM, lexicon, compiled) only has to fit this."""
+"""The interface of every CTC decoder, which a new one (language model, lexicon, compiled) implements."""
 
 from __future__ import annotations
 

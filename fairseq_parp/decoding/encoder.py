@@ -1,4 +1,4 @@
-"""From a batch of audio to log-probabilities, through one model or the mean of several."""
+"""Computes log-probabilities of a batch of audio by one model, or the mean of several."""
 
 from __future__ import annotations
 

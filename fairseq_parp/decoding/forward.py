@@ -2,9 +2,9 @@
 
 The sequences of an utterance share most of their beginnings, and each beginning is summed once. Sums are kept times a
 power of two, which is chosen anew for each utterance every ``CHUNK`` frames so that the largest of them is just below
-2^``TOP``. As probabilities are at most 1, the power is never less than 2^(``TOP`` - 1), so
-whatever is lost below the smallest double, 2^-1074, was less than e^-1367. A sum above e^``MIN_TOTAL`` has then lost
-less than a double's last digit, however many frames and states there were. For the rest there are logarithms.
+2^``TOP``. As probabilities are at most 1, the power is never less than 2^(``TOP`` - 1). A
+term that is lost below the smallest double, 2^-1074, was therefore less than e^-1367. A sum above e^``MIN_TOTAL`` has
+then lost less than a double's last digit, for any number of frames and states. Smaller sums are computed in logarithms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What fairseq-generate calls: samples in, hypotheses in fairseq's own form out."""
+"""The generator that fairseq-generate calls: samples in, hypotheses in fairseq's own form out."""
 
 from __future__ import annotations
 

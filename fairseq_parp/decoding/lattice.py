@@ -1,4 +1,4 @@
-"""What a given label sequence is worth: its probability over all CTC alignments, and its best alignment.
+"""The score of a given label sequence: its probability over all CTC alignments, and its best alignment.
 
 Both walk the lattice of Graves et al. (2006): a sequence of N labels has 2N + 1 states, label n
 (from 0) at state 2n + 1 and optional blanks around it at even states. A path stays in its state,

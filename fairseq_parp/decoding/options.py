@@ -1,4 +1,4 @@
-"""fairseq's generation options that a CTC model has no use for, and post-processing that its labels do not allow."""
+"""Refuses generation options of fairseq that do not apply to CTC, and post-processing that the labels do not allow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a prefix beam search leaves out, so that it has less to look at."""
+"""Thresholds of a prefix beam search: symbols and prefixes below them are skipped."""
 
 from __future__ import annotations
 

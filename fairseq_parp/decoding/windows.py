@@ -1,8 +1,7 @@
 """Long audio through a model whose memory grows with the square of the length: windows that overlap, then a stitch.
 
 Each window gives the frames of its middle; its edges are context that the neighbours' middles cover. Windows start at
-whole encoder frames, so that the stitched frames are those of the whole audio: nothing is cut out, nothing is there
-twice.
+whole encoder frames, so the stitched frames are those of the whole audio: none is missing and none is doubled.
 """
 
 from __future__ import annotations

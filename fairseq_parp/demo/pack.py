@@ -1,4 +1,4 @@
-"""A pretrained checkpoint made small: what finetuning loads from it, in half precision."""
+"""Packs a pretrained checkpoint: only the tensors that finetuning loads, in half precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's picture: validation error while training, and where the zeros are."""
+"""The demo's picture: validation error during training, and the fraction of zeros by layer."""
 
 from __future__ import annotations
 

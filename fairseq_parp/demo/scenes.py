@@ -1,4 +1,4 @@
-"""Scenes for grounded training: pictures of two objects, spoken captions, and where each object is said and drawn.
+"""Scenes for grounded training: pictures of two objects, spoken captions, times of words, places of objects.
 
 Splits share objects and sentences, but neither pairs of objects nor speakers.
 """

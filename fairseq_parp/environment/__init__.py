@@ -1,1 +1,1 @@
-"""Setting the environment up, and looking at what is there. Nothing here needs torch or fairseq."""
+"""Sets up the environment and inspects it, without torch or fairseq."""

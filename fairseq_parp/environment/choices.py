@@ -1,4 +1,4 @@
-"""What the set-up installs for the Python and the machine that are there. Standard library only."""
+"""The packages that the set-up installs for this Python and this machine. Standard library only."""
 
 from __future__ import annotations
 

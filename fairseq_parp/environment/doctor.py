@@ -1,6 +1,6 @@
-"""What is broken here for this project, and how to mend it.
+"""Finds faults of this environment, and their remedies.
 
-Each check looks at the libraries and yields the problems of one kind.
+Each check inspects the libraries and yields the problems of one kind.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which libraries are here, in which versions, and whose fairseq it is. Nothing has to be importable."""
+"""Lists the installed libraries with versions, and the origin of fairseq, without importing them."""
 
 from __future__ import annotations
 

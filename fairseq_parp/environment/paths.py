@@ -1,4 +1,4 @@
-"""Where the package's own files are, in a checkout and after an installation."""
+"""The places of the package's own files, in a checkout and after an installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fairseq config that the runs of an experiment start from, and what the released scripts did with it."""
+"""The fairseq config that the runs of an experiment start from, and the released scripts' changes to it."""
 
 from __future__ import annotations
 

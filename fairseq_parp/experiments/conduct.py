@@ -1,4 +1,4 @@
-"""Conducting an experiment: do what is left of its plan, and write down each result as it comes."""
+"""Runs the remaining steps of an experiment's plan, and writes each result when it is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an experiment will take, by a measured update."""
+"""Estimates the duration of an experiment from one measured update."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading an experiment's description: a small YAML, checked before anything runs."""
+"""Reads an experiment's description, a small YAML, and checks it before the first run."""
 
 from __future__ import annotations
 

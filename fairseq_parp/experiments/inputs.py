@@ -1,7 +1,7 @@
-"""What a step reads from outside its experiment: the content counts, not the name.
+"""The files that a step reads from outside its experiment, identified by their content.
 
-An experiment goes on where it stopped, days later. A recipe, manifest or pretrained checkpoint that has changed
-meanwhile would put runs of two experiments into one table, so every step records the SHA-256 of what it reads.
+An experiment can continue days later. If a recipe, manifest or pretrained checkpoint changed meanwhile, one table would
+have runs of two experiments. Therefore every step records the SHA-256 of the files that it reads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a description to the steps that it takes, every shared one once.
+"""Plans the steps of a description. A step that several runs need occurs once.
 
 OMP masks the *last* dense checkpoint and finetunes from the pretrained weights; one dense run serves all sparsities.
 S3-Router-P starts from the last dense weights, with its variant's settings; its dense run has none of them.

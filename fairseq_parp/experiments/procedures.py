@@ -1,4 +1,4 @@
-"""What an experiment can ask for: the pruning methods, and procedures that take several finetunings.
+"""The methods of experiments: the pruning methods, and procedures of several finetunings.
 
 OMP (one-shot magnitude pruning) finetunes dense, takes the magnitude mask of the result, and finetunes again under it.
 IMP (iterative magnitude pruning) prunes a tenth more after each round. Both hold their masks by the method ``fixed``.

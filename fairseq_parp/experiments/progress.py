@@ -1,4 +1,4 @@
-"""What is done of an experiment: one small file a step, beside what the steps leave."""
+"""Records the finished steps of an experiment: one small file a step, beside the step's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One finetuning that an experiment asks for."""
+"""One finetuning of an experiment."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Whether two systems differ: t tests over the error rates of their training seeds.
+"""Tests whether two systems differ: t tests over the error rates of their training seeds.
 
 A seed is one training: the unit that varies when a recipe is repeated. Two seeds of one recipe can differ by far more
 than two draws of test utterances do, so a test over utterances alone calls equal systems different.
 
 The test is paired where both systems were trained on the same data under the same recipe and the same seeds:
-``common.seed`` decides the order of the batches, the random weights of the output layer, dropout, mask spans and
+``common.seed`` determines the order of the batches, the random weights of the output layer, dropout, mask spans and
 layerdrop, so the two error rates of a seed are not independent. Otherwise it is Welch's test.
 """
 

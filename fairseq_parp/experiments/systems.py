@@ -1,4 +1,4 @@
-"""Rows of results put together: runs that differ in nothing but the seed are one system."""
+"""Groups rows of results: runs that differ only in the seed are one system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which systems are compared: every sparse one with dense, and PARP with the other methods at the same sparsity."""
+"""Selects the systems to compare: every sparse one with dense, and PARP with the other methods at the same sparsity."""
 
 from __future__ import annotations
 

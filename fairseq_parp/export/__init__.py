@@ -1,1 +1,1 @@
-"""The way out of fairseq, and back in: checkpoints as other libraries keep them."""
+"""Converts checkpoints to the formats of other libraries, and back to fairseq's."""

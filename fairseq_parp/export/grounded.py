@@ -1,4 +1,4 @@
-"""The plain wav2vec 2.0 within a grounded checkpoint: what stock fairseq, ``parp_finetuning`` and transformers know."""
+"""The plain wav2vec 2.0 of a grounded checkpoint, for stock fairseq, ``parp_finetuning`` and transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model card states of the training: data, base, error rates, versions."""
+"""The facts about the training on a model card: data, base, error rates, versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint can be exported to. The module ``to_TARGET`` has ``write``, ``stored`` and ``outputs``."""
+"""The targets of an export. The module ``to_TARGET`` has ``write``, ``stored`` and ``outputs``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``SPLIT.img``: a picture's or clip's id a line, that of the caption on the same place of the tsv or wrd."""
+"""``SPLIT.img``: one id of a picture or clip a line, in the order of the captions in the tsv or wrd."""
 
 from __future__ import annotations
 

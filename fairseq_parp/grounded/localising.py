@@ -1,4 +1,4 @@
-"""Where in a picture a spoken word is: regions that use the codes of its frames, and the pointing game."""
+"""The place of a spoken word in a picture: regions that use the codes of its frames, and the pointing game."""
 
 from __future__ import annotations
 

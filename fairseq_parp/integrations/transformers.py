@@ -1,6 +1,6 @@
 """The methods of this package under Hugging Face transformers' ``Trainer``, without fairseq.
 
-A callback prunes, adjusts and re-prunes; what the ``Trainer`` evaluates and saves is the sparse model.
+A callback prunes, adjusts and re-prunes. The ``Trainer`` evaluates and saves the sparse model.
 """
 
 from __future__ import annotations

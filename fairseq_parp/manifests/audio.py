@@ -1,4 +1,4 @@
-"""Headers of audio files: what fairseq will find when it opens them."""
+"""Headers of audio files, as fairseq will find them."""
 
 from __future__ import annotations
 

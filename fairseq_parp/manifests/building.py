@@ -1,4 +1,4 @@
-"""What every builder of manifests shares: audio and text become utterances, and these become a data folder."""
+"""The common part of all builders of manifests: audio and text become utterances, and these become a data folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is allowed in a corpus and often not meant: labels, and names of splits, that a warning points at."""
+"""Warnings about labels and names of splits that are allowed but often unintended."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Checks of a data folder: is everything there that fairseq needs, and does it fit together?
+"""Checks that a data folder has all files that fairseq needs, and that they fit together.
 
-Two depths. The quick one (``audio=False``) runs before every training: it reads the text files and
-asks the file system which audio is there. The full one, ``fairseq-parp manifest check``, also opens
-every audio file and asks whether CTC can align its labels.
+There are two depths. The quick check (``audio=False``) runs before every training: it reads the text files and lists
+the audio files. The full check, ``fairseq-parp manifest check``, also opens every audio file, and computes whether
+CTC can align its labels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which utterances of train become valid and test, and which part of train is kept."""
+"""Chooses the utterances of train that become valid and test, and the part of train that is kept."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""When CTC can align labels to audio: the encoder must give at least one frame per label.
+"""Computes whether CTC can align labels to audio: the encoder must give at least one frame for each label.
 
-Equal neighbours need a blank between them, hence one frame more. fairseq's recipes set
+Equal neighbours need a blank between them, and therefore one frame more. fairseq's recipes set
 ``criterion.zero_infinity``, which turns an utterance that cannot be aligned into a silent loss of 0.
 """
 

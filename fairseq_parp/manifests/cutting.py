@@ -1,4 +1,4 @@
-"""Audio of any rate, channels and format, or segments of recordings, as the clips that a manifest lists."""
+"""Converts audio of any rate, channels and format, or segments of recordings, to the clips of a manifest."""
 
 from __future__ import annotations
 

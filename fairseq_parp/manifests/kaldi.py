@@ -1,4 +1,4 @@
-"""Reading a Kaldi data folder: wav.scp, text, and where they are there utt2spk and segments."""
+"""Reads a Kaldi data folder: wav.scp, text, and optionally utt2spk and segments."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""From text to labels: letters for ``.ltr``, phones for ``.phn``; and the dictionary over them.
+"""Converts text to labels: letters for ``.ltr``, phones for ``.phn``; and builds the dictionary of the labels.
 
-Text is put in Unicode's NFC form first, so that an e with an acute accent is one symbol however it was
-typed. Nothing else is changed: not its case, not its punctuation.
+Text is first put into Unicode's NFC form, so an e with an acute accent is one symbol in either spelling. Case and
+punctuation do not change.
 """
 
 from __future__ import annotations

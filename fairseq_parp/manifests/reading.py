@@ -1,8 +1,8 @@
-"""The one reading of a data folder's files: what fairseq reads, plus what is wrong with it.
+"""The only reader of a data folder's files: fairseq's content, and the problems in it.
 
-Readers never stop at the first fault: each result carries its ``problems``, one line each, as
-``FILE:LINE: what, value, what is allowed``. A file without problems is read by fairseq's
-``FileAudioDataset``, ``Dictionary`` and ``tokenize_line`` to the same content.
+Readers never stop at the first fault: each result has its ``problems``, one line each, as
+``FILE:LINE: fault, value, allowed values``. fairseq's ``FileAudioDataset``, ``Dictionary`` and ``tokenize_line`` read
+the same content from a file without problems.
 """
 
 from __future__ import annotations

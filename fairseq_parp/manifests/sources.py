@@ -1,4 +1,4 @@
-"""The forms in which an own corpus comes: a table, Hugging Face's metadata.csv, Kaldi folders, audio beside text."""
+"""The forms of a user's own corpus: a table, Hugging Face's metadata.csv, Kaldi folders, audio beside text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Choosing speakers and utterances at random, the same ones on every machine and every Python.
+"""Chooses speakers and utterances at random, the same ones on every machine and every Python.
 
-Names are ordered by a hash of seed and name, and the first ones are taken. So a choice depends on
-nothing but the seed and the names, and a smaller subset lies inside a larger one of the same seed.
+Names are ordered by a hash of seed and name, and the first ones are chosen. A choice therefore depends on the seed and
+the names alone, and a smaller subset lies inside a larger one of the same seed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""``fairseq-parp manifest table``: manifests from an own corpus.
+"""``fairseq-parp manifest table``: manifests from a user's own corpus.
 
-What it writes passes ``fairseq-parp manifest check``; if any utterance would not, nothing is written and
-every such utterance is named.
+The written folder passes ``fairseq-parp manifest check``. If an utterance would not pass, nothing is written, and every
+such utterance is named.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the first mask of a fairseq training can come from, beside the weights themselves."""
+"""Sources of the first mask of a fairseq training, beside the weights themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A freshly initialised model of a checkpoint's shape: what the baseline RP takes its mask from."""
+"""Builds a freshly initialised model of a checkpoint's shape, from which the baseline RP takes its mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overlaps as a picture: every pair of masks, in all, in every layer and in every kind of map."""
+"""Draws overlaps: every pair of masks, over all weights, by layer and by kind of map."""
 
 from __future__ import annotations
 

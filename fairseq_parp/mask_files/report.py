@@ -1,4 +1,4 @@
-"""How sparse a checkpoint is: overall, per layer, per kind of module."""
+"""The sparsity of a checkpoint: overall, per layer, per kind of module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both CTC models of the plugin share: stock models with the same tensors under the same names."""
+"""The common part of both CTC models of the plugin: stock models with the same tensors under the same names."""
 
 from typing import Any
 

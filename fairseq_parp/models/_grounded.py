@@ -1,4 +1,4 @@
-"""What grounded models share: the image branch, the codebook, and the config keys of both."""
+"""The common part of grounded models: the image branch, the codebook, and the config keys of both."""
 
 from dataclasses import dataclass, field
 from typing import Any, Optional

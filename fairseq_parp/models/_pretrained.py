@@ -1,4 +1,4 @@
-"""What all models of the plugin share: a pretrained encoder, and one line for a file that cannot be one.
+"""The common part of all models of the plugin: a pretrained encoder, and a one-line error for any other file.
 
 The mask is the zeros of the weights, so checkpoints load strictly into the stock model and back.
 """

@@ -1,4 +1,4 @@
-"""wav2vec 2.0's Transformer, of which one inner layer's output is kept, with an optional class vector in front."""
+"""wav2vec 2.0's Transformer that also returns one inner layer's output, with an optional class vector in front."""
 
 from __future__ import annotations
 

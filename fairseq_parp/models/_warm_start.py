@@ -1,4 +1,4 @@
-"""Loads what a checkpoint has in common with a grounded model: a pretrained encoder, or another grounded run."""
+"""Loads the tensors that a pretrained encoder, or another grounded run, has in common with a grounded model."""
 
 from __future__ import annotations
 

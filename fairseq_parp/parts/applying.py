@@ -1,4 +1,4 @@
-"""A base and a part, together a finetuned checkpoint."""
+"""Makes a finetuned checkpoint from a base and a part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base: the pretrained model that parts are over, known by the SHA-256 of its file."""
+"""The base: the pretrained model that parts share, identified by the SHA-256 of its file."""
 
 from __future__ import annotations
 

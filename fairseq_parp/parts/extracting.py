@@ -1,4 +1,4 @@
-"""A part from a finetuned checkpoint and its base."""
+"""Makes a part from a finetuned checkpoint and its base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many parts over one base, from files."""
+"""Loads many parts over one base from files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A part's file: what a finetuning added to a pretrained model, the base.
+"""A part's file: the result of a finetuning, relative to the pretrained model, the base.
 
 Layout, version 1, safetensors. Names are those of the finetuned model.
 

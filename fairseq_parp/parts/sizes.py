@@ -1,4 +1,4 @@
-"""Bytes of parts, counted by what they are for."""
+"""Bytes of parts, counted by purpose."""
 
 from __future__ import annotations
 

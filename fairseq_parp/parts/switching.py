@@ -1,7 +1,7 @@
-"""One model in memory, and what each of many parts makes of it; pure PyTorch.
+"""Switches one model in memory between many parts, in pure PyTorch.
 
 Weights under a mask are restored from a copy and masked anew. Tensors that are stored whole are not copied: the
-parameter shows the part's own. Adapters and LoRA are put into their modules and taken out.
+parameter refers to the part's own tensor. Adapters and LoRA are inserted into their modules and removed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The codes that a split's captions and pictures use, what they stand for, and recall by them alone."""
+"""The codes that a split's captions and pictures use, their words and objects, and recall by codes alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pointing game: the words of a split whose objects have boxes, and how many are found."""
+"""The pointing game: the words of a split whose objects have boxes, and the number of hits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy: how many labels are right, and between which values the accuracy lies that the test set estimates."""
+"""Accuracy: the fraction of correct labels, and its confidence interval."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How far a difference of error rates depends on the utterances of the test set: a paired bootstrap interval.
+"""A paired bootstrap interval: the effect of the choice of test utterances on a difference of error rates.
 
-Utterances are drawn with replacement, each with both systems' errors, so that what makes an utterance hard for both
+Utterances are drawn with replacement, each with both systems' errors, so the difficulty of an utterance for both
 cancels out (M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation",
-ICASSP 2004). The interval is shown and decides nothing: it does not contain what another training seed would change.
+ICASSP 2004). The interval is shown and decides nothing: it does not contain the effect of another training seed.
 """
 
 from __future__ import annotations

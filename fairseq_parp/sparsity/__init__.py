@@ -1,4 +1,4 @@
-"""The core: what is pruned, and how, in PyTorch, numpy and, for speed, C++ where it is compiled. It imports no fairseq.
+"""The core of pruning, in PyTorch, numpy and, if it is compiled, C++ for speed. It imports no fairseq.
 
 Data flows one way: config -> scope -> method -> criterion -> allocation -> structure -> mask -> weights.
 """

@@ -1,4 +1,4 @@
-"""Allocation: how the zeros are divided over the tensors, and which tensors share one threshold."""
+"""Allocation: the division of the zeros over the tensors. Tensors of one share have one threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many weights a sparsity means: the one definition of k."""
+"""The number k of zeros for a sparsity: its only definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole tensor from the bits of its mask and its kept values, in one pass."""
+"""Restores a whole tensor from the bits of its mask and its kept values, in one pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores that training learns, one a weight: their starts and their gradient (S3-Router, Fu et al. 2022)."""
+"""Scores that training learns, one a weight: their initial values and their gradient (S3-Router, Fu et al. 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Applying masks to tensors: zeroing what they drop, stashing it, and restoring it."""
+"""Applies masks to tensors: zeroes the dropped weights, stashes their values, and restores them."""
 
 from __future__ import annotations
 

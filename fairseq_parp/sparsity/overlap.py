@@ -1,8 +1,8 @@
-"""How much two masks keep the same weights, and how much they would by chance.
+"""The overlap of the weights that two masks keep, and its value by chance.
 
-``IOU = |A and B| / |A or B|`` over kept weights. Chance is the IOU that two independent random masks have whose
-densities (fractions kept) are, parameter by parameter, those of A and B: large layers kept densely by both masks
-overlap by that alone. For one parameter of density d on both sides that is ``d / (2 - d)``.
+``IOU = |A and B| / |A or B|`` over kept weights. Chance is the IOU of two independent random masks with the densities
+(fractions kept) of A and B in every parameter: large layers that both masks keep densely overlap for this reason alone.
+For one parameter of density d in both masks chance is ``d / (2 - d)``.
 
 The cosine of two masks as vectors of 0 and 1 is ``|A and B| / sqrt(|A| |B|)``; its chance is that expected
 intersection over the same root, d for one parameter.

@@ -1,4 +1,4 @@
-"""Booleans as bits, eight to a byte; and tensors as the flat chunks that are looked at together."""
+"""Packs booleans as bits, eight to a byte, and divides tensors into the flat chunks that a pass processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One prunable parameter: what the model computes with, what the optimizer steps, and its gradient."""
+"""One prunable parameter: the tensor of the model, the tensor that the optimizer steps, and the gradient."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The prunable parameters with their masters and mask, and the operations that methods make on them.
 
 A re-prune keeps no dense copy of the weights. Between two re-prunes some zeros of the mask have regrown. Validation and
-saving need the sparse model: :meth:`PrunedWeights.stash` prunes as of now and keeps what that zeroes, and
-:meth:`PrunedWeights.restore` puts it back, so that looking does not change training.
+saving need the sparse model: :meth:`PrunedWeights.stash` prunes the present weights and keeps the zeroed values, and
+:meth:`PrunedWeights.restore` restores them, so validation and saving do not change the training.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which parameters are pruned.
+"""The prunable parameters.
 
 PARP's prunable set, the scope ``paper``, is every encoder layer's linear maps with their biases: the q, k, v and out
-projections, fc1 and fc2, and what stands for them in other families (:mod:`fairseq_parp.architectures`). The scope
+projections, fc1 and fc2, and their counterparts in other families (:mod:`fairseq_parp.architectures`). The scope
 ``ffn`` is the feed-forward part of it, fc1 and fc2.
 """
 

@@ -1,10 +1,10 @@
 """The exact k smallest magnitudes over many tensors, without ever laying them side by side.
 
 A sample brackets the threshold. One pass over all weights counts the keys below the bracket and collects the few keys
-inside it, among which the threshold is selected exactly. Where the sample misled, a histogram of the part in which the
-threshold must lie gives a new bracket, so that no input takes more than a few passes. A second pass zeroes, packs the
-mask and counts the weights that changed sides. How the passes are done is a matter of
-:mod:`fairseq_parp.sparsity.kernels`; the result does not depend on it, on the sample or on the threads.
+inside it, among which the threshold is selected exactly. If the bracket of the sample misses the threshold, a
+histogram of the part that contains it gives a new bracket, so no input takes more than a few passes. A second pass
+zeroes weights, packs the mask and counts churn. :mod:`fairseq_parp.sparsity.kernels` implements the passes; the result
+does not depend on the implementation, the sample or the number of threads.
 """
 
 from __future__ import annotations

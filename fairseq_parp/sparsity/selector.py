@@ -1,4 +1,4 @@
-"""Finds what to zero: the criterion's scores, zeros divided by the allocation, weights chosen by the structure."""
+"""Selects the weights to zero: the criterion scores them, the allocation divides the zeros, the structure chooses."""
 
 from __future__ import annotations
 

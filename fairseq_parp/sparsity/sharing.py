@@ -1,9 +1,9 @@
-"""Tensors that a model holds under several names: the one definition of what counts.
+"""Tensors that a model holds under several names: each counts once.
 
-A tensor counts once, under the first of its names. Two names hold the same tensor where memory, shape and strides
-are the same, in a model as in a file that was loaded: ``torch.save`` keeps what is shared. A file that holds copies
-instead has separate tensors, as equal values prove nothing: all biases start as zeros. fairseq saves copies where the
-model lies on a GPU or is in half precision; what a run of this project pruned stands in its checkpoint by name.
+A tensor counts under the first of its names. Two names hold the same tensor if memory, shape and strides are the
+same, in a model and in a loaded file: ``torch.save`` preserves sharing. A file that holds copies has separate
+tensors, because equal values prove nothing: all biases start as zeros. fairseq saves copies if the model is on a GPU
+or in half precision. A checkpoint of this project lists its pruned parameters by name.
 """
 
 from __future__ import annotations

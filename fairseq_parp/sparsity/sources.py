@@ -1,4 +1,4 @@
-"""Where a first mask can come from, beside the weights that are pruned."""
+"""Sources of a first mask, beside the weights that are pruned."""
 
 from __future__ import annotations
 

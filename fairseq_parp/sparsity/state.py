@@ -1,4 +1,4 @@
-"""Whether a saved pruning state is that of this run, and fits the weights it came with."""
+"""Checks that a saved pruning state belongs to this run, and fits the weights of its checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what earlier versions wrote: the one place that knows old keys.
+"""Reads the pruning states of earlier versions. Only this module knows their keys.
 
 Version 1 (before 0.2.0) had ``granularity`` for ``allocation``, ``displaced`` for ``stashed``, and no marker: its state
 was found by the name of the task's class.

@@ -1,4 +1,4 @@
-"""The kinds of captions of ``grounded_pretraining``, by the model that takes them: how a split is loaded."""
+"""Loads the captions of ``grounded_pretraining``, one kind for each model."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether the model of ``parp_sentence_prediction`` and the checkpoint that it starts from fit, before they load."""
+"""Checks, before loading, that a checkpoint fits the model of ``parp_sentence_prediction``."""
 
 from __future__ import annotations
 

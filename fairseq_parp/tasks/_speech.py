@@ -1,4 +1,4 @@
-"""What the tasks on labelled speech share: checked manifests, every utterance, batches of audio, decoding."""
+"""The common part of the tasks on labelled speech: checked manifests, every utterance, batches of audio, decoding."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Splits of a binarised folder, checked before fairseq reads them: it passes over most of their faults."""
+"""Checks the splits of a binarised folder before fairseq reads them, because fairseq ignores most faults."""
 
 from __future__ import annotations
 

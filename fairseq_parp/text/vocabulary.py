@@ -1,4 +1,4 @@
-"""What a model of text knows beside its weights: the tokens, the labels and the tokenizer."""
+"""The facts of a text model beside its weights: the tokens, the labels and the tokenizer."""
 
 from __future__ import annotations
 

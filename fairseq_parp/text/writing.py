@@ -1,6 +1,6 @@
 """Binarised folders of text: with labels for ``sentence_prediction``, without for ``masked_lm``.
 
-fairseq's own ``Dictionary`` and builders write them, so that its tasks read them as what ``fairseq-preprocess`` wrote.
+fairseq's own ``Dictionary`` and builders write them, so its tasks read them like the output of ``fairseq-preprocess``.
 """
 
 from __future__ import annotations

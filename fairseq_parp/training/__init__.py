@@ -1,1 +1,1 @@
-"""What happens around an update of any fairseq task: masters, ranks, randomness, precision, resume."""
+"""The code around an update of any fairseq task: masters, ranks, randomness, precision, resume."""

@@ -1,7 +1,7 @@
 """Checks that all ranks of a distributed training compute the same mask.
 
 Ranks exchange gradients, never masks: each ranks its own copy of the weights. Copies that drifted apart (other
-hardware, a faulty device) would silently train on as different models.
+hardware, a faulty device) would silently continue as different models.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One training from its start to its end, whatever ends it: what a resume has to restore, and what the end reports."""
+"""One training from its start to any of its ends: the state that a resume restores, and the report at the end."""
 
 from __future__ import annotations
 

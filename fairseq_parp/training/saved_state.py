@@ -1,4 +1,4 @@
-"""Checks the form of what a checkpoint holds of its run, before a resume uses any of it."""
+"""Checks the form of the run's state in a checkpoint, before a resume uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which settings of a resumed run differ from those of its checkpoint, and are no reason to refuse it."""
+"""Finds the settings of a resumed run that may differ from its checkpoint, and do, for a warning."""
 
 from __future__ import annotations
 

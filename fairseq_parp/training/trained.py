@@ -1,4 +1,4 @@
-"""Sets what trains of a model that was just built: ``task.adapters``, and the scores of a method that learns masks."""
+"""Sets the trained parameters of a new model: ``task.adapters``, and the scores of a method that learns masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audio files of any rate, channels and format that libsndfile reads, as a model wants them."""
+"""Reads audio files of any rate, channels and format of libsndfile, as a model needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When each word was said: from the encoder frames of its labels to seconds."""
+"""The times of words in seconds, from the encoder frames of their labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fairseq-parp manifest check``: is everything there that fairseq needs, and does it fit together?"""
+"""``fairseq-parp manifest check``: are all files there that fairseq needs, and do they fit together?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the actions of ``fairseq-parp manifest`` print."""
+"""The output of the actions of ``fairseq-parp manifest``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fairseq-parp manifest table``: manifests from an own corpus."""
+"""``fairseq-parp manifest table``: manifests from a user's own corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fairseq-parp part apply``: the finetuned checkpoint that a part and its base are."""
+"""``fairseq-parp part apply``: the finetuned checkpoint from a part and its base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fairseq-parp part extract``: what a finetuned checkpoint added to its pretrained model."""
+"""``fairseq-parp part extract``: the changes of a finetuning to its pretrained model, as a small file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fairseq-parp part show``: what a part is made of."""
+"""``fairseq-parp part show``: the content of a part."""
 
 from __future__ import annotations
 

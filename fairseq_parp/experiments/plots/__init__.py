@@ -1,7 +1,7 @@
 """Pictures of an experiment's results, one module each.
 
-Each module has ``figures(rows, folder)``, which yields name and picture of whatever there is to show, and nothing where
-there is nothing; ``folder`` is that of the results file.
+Each module has ``figures(rows, folder)``, which yields the name and picture of each figure for which the rows have
+data; ``folder`` is that of the results file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``churn.png``: how many prunable weights change sides at each re-prune."""
+"""``churn.png``: percentage of the prunable weights that each re-prune moves into or out of the mask."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""``cost.png``: how many finetunings the sparse models took.
+"""``cost.png``: number of finetunings for the sparse models.
 
 A run's finetunings are its last one and those that only prepare it (OMP's dense one, IMP's rounds). Within a method the
-preparations of a lower sparsity are among those of a higher one, so that a whole grid of sparsities, sharing them,
-takes as many last ones as there are sparsities, and the preparations of the highest.
+preparations of a lower sparsity are among those of a higher one. A grid of sparsities shares them: it takes one last
+finetuning for each sparsity, and the preparations of the highest sparsity.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""``intervals.png``: what the interval between two re-prunes does.
+"""``intervals.png``: effect of the interval between two re-prunes.
 
-Between two re-prunes a weight moves by up to about interval x learning rate. Where that is little against the cut, the
-smallest magnitude that MPI keeps, hardly a zero can come back, and PARP stays with the mask of MPI. (The cut of
-the last checkpoint would be useless: kept weights shrink while zeros come back only to be zeroed, so it ends near 0.)
+Between two re-prunes a weight moves by up to about interval x learning rate. If that is small beside the threshold, the
+smallest magnitude that MPI keeps, hardly any zero can return, and PARP keeps the mask of MPI. (The threshold of the
+last checkpoint would be useless: kept weights shrink, and returning zeros are zeroed again, so it ends near 0.)
 """
 
 from __future__ import annotations

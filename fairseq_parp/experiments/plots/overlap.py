@@ -1,4 +1,4 @@
-"""``overlap-SPARSITY.png``: which weights the runs keep, each run against each other and against MPI."""
+"""``overlap-SPARSITY.png``: overlap of the weights that the runs keep, with each other and with MPI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pictures look: a method has the same colour and marker in all of them; panels share one legend below."""
+"""The style of pictures: a method has the same colour and marker in all of them; panels share one legend below."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Compressed clips of any rate to what fairseq reads: 16 kHz mono FLAC, 16 bits a sample.
+"""Converts compressed clips of any rate for fairseq: 16 kHz mono FLAC, 16 bits a sample.
 
-libsndfile decodes and encodes, soxr resamples. A FLAC appears under its name only when it is complete, so
-an interrupted conversion goes on where it stopped.
+libsndfile decodes and encodes, soxr resamples. A FLAC gets its name only when it is complete, so an
+interrupted conversion continues at the point where it stopped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``fairseq-parp manifest librilight``: the labelled 10 minutes, 1, 9 and 10 hours of Libri-light.
 
-They are read from the official ``librispeech_finetuning`` tree or, since they are part of LibriSpeech's
-train subsets, picked from these by utterance id.
+They are read from the official ``librispeech_finetuning`` tree. They are also part of LibriSpeech's train subsets, and
+can be selected from these by utterance id.
 """
 
 from __future__ import annotations

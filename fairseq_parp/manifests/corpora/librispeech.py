@@ -1,4 +1,4 @@
-"""``fairseq-parp manifest librispeech``: the subsets of LibriSpeech as they lie after unpacking."""
+"""``fairseq-parp manifest librispeech``: the subsets of LibriSpeech, unpacked as distributed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing official splits: they are checked against the published facts, and written whole or not at all."""
+"""Writes official splits, compared with the published facts, completely or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Criteria: what a weight is worth. The weights of lowest score are zeroed.
+"""Criteria: the scores of weights. The weights of lowest score are zeroed.
 
 A criterion is a function of the prunable parameters, by name, and of the moment. It returns one score a weight, by
 the same names; only the scores' magnitudes count. Weights that are zero already always score lowest.

@@ -1,4 +1,4 @@
-"""Random: every weight is equally likely to go. The control of every other criterion."""
+"""Random: every weight is equally likely to be zeroed. It is the control for every other criterion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saliency: how much the loss would change without the weight, to first order: \\|w g\\| (Molchanov et al. 2017)."""
+"""Saliency: the change of the loss without the weight, to first order: \\|w g\\| (Molchanov et al. 2017)."""
 
 from __future__ import annotations
 

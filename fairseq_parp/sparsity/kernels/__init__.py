@@ -1,11 +1,11 @@
-"""The passes over weights that pruning is made of, in three implementations that return the same.
+"""The passes over weights of a prune, in three implementations with equal results.
 
 ``compiled`` (C++) is the fast one, for fp32 weights in main memory; ``arrays`` (numpy) takes every floating-point type
-there; ``tensors`` (torch) takes every device, and types that are mixed. :func:`choose` is the one place that decides.
+there; ``tensors`` (torch) takes every device, and mixed types. :func:`choose` selects the implementation.
 
-A pass goes over all chunks of all weights, on several threads. It sees *keys*: integers that order like magnitudes and
-are equal exactly where magnitudes are equal. They are a float's bits without its sign; zero, of either sign, is key 0,
-and from :attr:`Kernel.infinity` on nothing is finite.
+A pass goes over all chunks of all weights, on several threads. It sees *keys*: integers that order like magnitudes
+and are equal exactly where magnitudes are equal. A key has the bits of the float without its sign. Zero, of either
+sign, has key 0. Keys from :attr:`Kernel.infinity` on belong to infinity and NaN.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The passes that cost time, in C++ (``passes.cpp``): fp32 in main memory."""
+"""The expensive passes in C++ (``passes.cpp``), for fp32 in main memory."""
 
 from __future__ import annotations
 

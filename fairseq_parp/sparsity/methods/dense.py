@@ -1,4 +1,4 @@
-"""``dense``: nothing is pruned. The mask is that of the weights that are zero already."""
+"""``dense``: nothing is pruned. The mask drops the weights that are zero already."""
 
 from __future__ import annotations
 

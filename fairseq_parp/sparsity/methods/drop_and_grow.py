@@ -5,8 +5,9 @@ are grown: those of the largest gradient (RigL, Evci et al. 2020, "Rigging the l
 Mocanu et al. 2018, "Scalable training of artificial neural networks ...", methods). Grown weights start at zero.
 
 Both happen within each share of the allocation; in the papers that is one tensor (``allocation: erk`` or ``tensor``).
-RigL's algorithm leaves out the step of the update whose gradient decides. A fairseq update cannot be left out, so the
-step is made, and the new mask is applied when the next update begins. So a saved file's grown weights were trained.
+RigL's algorithm makes no optimizer step in the update whose gradients choose the grown weights. A fairseq update
+always makes its step. Therefore the new mask is applied when the next update begins, and the grown weights of a saved
+file were trained.
 """
 
 from __future__ import annotations

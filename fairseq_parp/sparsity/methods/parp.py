@@ -1,7 +1,7 @@
 """``parp`` and ``parp_p``: prune, adjust, re-prune (Lai et al. 2021, section 3).
 
-The zeros of the first mask are ordinary weights: they have gradients and may come back. Every ``interval`` updates the
-smallest weights are zeroed anew. What a re-prune zeroes is lost and regrows by its own gradient.
+The zeros of the first mask are ordinary weights: they have gradients and can become nonzero again. Every ``interval``
+updates the smallest weights are zeroed anew. A re-prune discards the values that it zeroes.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """``s3_router``: the weights stay as they are, and training learns which of them to keep (Fu et al. 2022).
 
 Every weight has a score. The weights of largest absolute score are kept, and the straight-through gradient of the mask
-trains the scores. There is no tensor more in the model: the parameter shows weight x mask whenever the model computes,
-is validated or is saved. Its gradient becomes that of the scores before it accumulates. Around the optimizer's step the
-parameter's memory is that of the scores; an optimizer with fp32 masters has the scores as its masters.
+trains the scores. The model has no additional tensor. The parameter holds weight x mask whenever the model computes, is
+validated or is saved. Its gradient becomes that of the scores before it accumulates. During the optimizer's step the
+parameter's memory holds the scores; the masters of an optimizer with fp32 masters are the scores.
 
 The mask depends on the order of the scores alone, their gradient on their signs alone. Scores that start n times
-smaller therefore learn as with n times the learning rate: so the scores have a learning rate of their own.
+smaller therefore learn as with n times the learning rate. This gives the scores a learning rate of their own.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 In the forward and backward pass the smallest weights are zero. The gradient of the masked weights is applied to the
 dense ones (straight-through estimator, Bengio et al. 2013), so that a masked weight can grow and come back at any
-update. The mask is taken anew at every update. A checkpoint holds the masked weights; the dense values at the zeros
-stand beside the model.
+update. The mask is computed anew at every update. A checkpoint's ``model`` holds the masked weights; the dense
+values at the zeros are stored beside it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Structures: which weights are zeroed together."""
+"""Structures: the groups of weights that are zeroed together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A selection whose mask is known: what a structure returns that has no threshold."""
+"""A selection with a known mask, which a structure without a threshold returns."""
 
 from __future__ import annotations
 
