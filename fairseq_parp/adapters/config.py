@@ -22,10 +22,10 @@ LORA_MAPS = ("q", "k", "v", "out", "fc1", "fc2")
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """``full``: what fairseq trains. The other kinds have classes of their own, with their own keys.
+    """``full``: the same parameters as in fairseq train. The other kinds have their own classes and keys.
 
     Raises:
-        ConfigError: a value is not allowed; the message names the key, the value and what is allowed.
+        ConfigError: a value is not allowed; the message names the key, the value and the allowed values.
     """
 
     kind: str = "full"
@@ -41,17 +41,17 @@ class AdapterConfig:
 
     @property
     def adds(self) -> bool:
-        """Whether the kind puts modules into the model."""
+        """Whether the kind inserts modules into the model."""
         return False
 
     def identity(self) -> dict[str, Any]:
-        """Return what a resumed run must share with the run it continues."""
+        """Return the values that a resumed run must share with the run that it continues."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class HeadOnly(AdapterConfig):
-    """Only what stands outside of the encoder trains, such as the CTC head."""
+    """Only the parameters outside of the encoder train, such as the CTC head."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BitFit(AdapterConfig):
 
 @dataclass(frozen=True)
 class TopN(AdapterConfig):
-    """All of some layers and the head train."""
+    """All parameters of some layers, and the head, train."""
 
     layers: Layers = "all"
     """``all``, the number of top layers, or a list of layers counted from 0."""
@@ -84,7 +84,7 @@ class TopN(AdapterConfig):
 
 @dataclass(frozen=True)
 class Bottleneck(TopN):
-    """Two adapters a layer (Thomas et al., 2022); they, the LayerNorms of all layers and the head train."""
+    """Two adapters a layer (Thomas et al., 2022); the adapters, the LayerNorms of all layers and the head train."""
 
     width: int = 256
     """Of the bottleneck."""
@@ -99,13 +99,13 @@ class Bottleneck(TopN):
 
     @property
     def adds(self) -> bool:
-        """Whether the kind puts modules into the model."""
+        """Whether the kind inserts modules into the model."""
         return True
 
 
 @dataclass(frozen=True)
 class Lora(TopN):
-    """A product of two small matrices is added to weights (Hu et al., 2021); it and the head train."""
+    """A product of two small matrices is added to weights (Hu et al., 2021); the matrices and the head train."""
 
     maps: tuple[str, ...] = ("q", "v")
     """Which linear maps of a layer."""
@@ -127,7 +127,7 @@ class Lora(TopN):
 
     @property
     def adds(self) -> bool:
-        """Whether the kind puts modules into the model."""
+        """Whether the kind inserts modules into the model."""
         return True
 
 
@@ -143,7 +143,7 @@ KINDS.register("top_n", TopN)
 
 
 def read_adapters(raw: Mapping[str, Any] | None) -> AdapterConfig:
-    """Return the config that the keys of ``task.adapters`` name; without keys, all trains.
+    """Return the config for the keys of ``task.adapters``; without keys, all parameters train.
 
     Raises:
         ConfigError: a key does not exist or belongs to another kind, or a value is not allowed.

@@ -16,15 +16,15 @@ from fairseq_parp.errors import ConfigError
 
 
 def adapt(model: nn.Module, config: AdapterConfig, seed: int = 1) -> None:
-    """Put the modules of ``config`` into a model. Its outputs stay the same to the last bit.
+    """Insert the modules of ``config`` into a model. Its outputs stay the same bit for bit.
 
     Args:
         model: any model with layers of a known architecture.
         config: from :func:`~fairseq_parp.adapters.config.read_adapters`.
-        seed: of the modules' first weights; torch's own random state is not used.
+        seed: seed of the modules' initial weights; torch's own random state is not used.
 
     Raises:
-        ConfigError: the model has no such layers or maps, or the rank is above a weight's.
+        ConfigError: the model lacks such layers or maps, or the rank is larger than a side of a weight.
     """
     chance = torch.Generator().manual_seed(seed)
     if isinstance(config, Bottleneck):
@@ -67,7 +67,7 @@ def put_lora(linear: nn.Module, lora: LoraModule) -> None:
     """Add LoRA's product to a linear map's weight.
 
     Raises:
-        ConfigError: the module is another one than ``nn.Linear``, such as one with quantization noise.
+        ConfigError: the module is not ``nn.Linear``, for example one with quantization noise.
     """
     if type(linear) is not nn.Linear:
         raise ConfigError(f"{PREFIX}.kind", "lora", f"adapts torch.nn.Linear alone, not {type(linear).__name__}")
@@ -76,7 +76,7 @@ def put_lora(linear: nn.Module, lora: LoraModule) -> None:
 
 
 def put(module: nn.Module, small: nn.Module) -> None:
-    """Put an adapter or LoRA into a module; errors as :func:`put_lora`."""
+    """Insert an adapter or LoRA into a module; errors as :func:`put_lora`."""
     if isinstance(small, LoraModule):
         put_lora(module, small)
     else:
@@ -84,7 +84,7 @@ def put(module: nn.Module, small: nn.Module) -> None:
 
 
 def take_out(module: nn.Module) -> None:
-    """Undo :func:`put`; a module without adapter and LoRA stays as it is."""
+    """Undo :func:`put`; a module without adapter and LoRA does not change."""
     if hasattr(module, "adapter"):
         del module.adapter
         for key in [key for key, hook in module._forward_hooks.items() if hook is apply_adapter]:
@@ -98,7 +98,7 @@ def family_and_layers(model: nn.Module) -> tuple[Family, dict[str, nn.Module]]:
     """Return the family of a model's encoder, and its layers by name from the lowest to the top.
 
     Raises:
-        ConfigError: it has no layers of a known architecture.
+        ConfigError: the model has no layers of a known architecture.
     """
     names = [name for name, _ in model.named_parameters()]
     family = family_of(names, ARCHITECTURES)
@@ -110,7 +110,7 @@ def family_and_layers(model: nn.Module) -> tuple[Family, dict[str, nn.Module]]:
 
 
 def chosen(layers: Iterable[str], which: Any) -> list[str]:
-    """Return the layers that ``layers`` of the config means.
+    """Return the names of the layers that ``layers`` of the config selects.
 
     Raises:
         ConfigError: the model has fewer layers, or no such layer.

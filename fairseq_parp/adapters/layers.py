@@ -14,12 +14,13 @@ START = 0.02
 class Adapter(nn.Module):
     """x + up(GELU(down(LayerNorm(x)))): a bottleneck of two linear maps beside the identity.
 
-    The paper gives the width, the LayerNorm and the place; GELU, the LayerNorm's place and the start are choices here.
+    The paper states the width, the LayerNorm and the place of the adapter. GELU, the place of the LayerNorm and the
+    initial values are our choices.
 
     Args:
-        size: of the input (..., size) and of the output.
-        width: of the bottleneck.
-        chance: draws the first map's weights.
+        size: last dimension of the input (..., size) and of the output.
+        width: width of the bottleneck.
+        chance: random generator for the first map's weights.
     """
 
     def __init__(self, size: int, width: int, chance: torch.Generator | None = None) -> None:
@@ -39,11 +40,11 @@ class Adapter(nn.Module):
 
 
 class LanguageAdapter(nn.Module):
-    """x + linear_2(ReLU(linear_1(norm(x)))) behind a whole layer: MMS's, as transformers computes and names it.
+    """x + linear_2(ReLU(linear_1(norm(x)))) after a whole layer: MMS's adapter, with transformers' formula and names.
 
     Args:
-        size: of the input (..., size) and of the output.
-        width: of the bottleneck.
+        size: last dimension of the input (..., size) and of the output.
+        width: width of the bottleneck.
     """
 
     def __init__(self, size: int, width: int) -> None:
@@ -58,14 +59,14 @@ class LanguageAdapter(nn.Module):
 
 
 class Lora(nn.Module):
-    """alpha / rank * up @ down, to be added to a weight (out, in).
+    """The product alpha / rank * up @ down, which is added to a weight (out, in).
 
     Args:
-        shape: of the weight.
-        rank: of the product.
-        scale: alpha / rank, kept with the tensors so that a file needs no config.
-        dropout: fraction of the inputs that a forward pass in training leaves out.
-        chance: draws ``down``.
+        shape: shape of the weight, (out, in).
+        rank: rank of the product.
+        scale: alpha / rank, stored with the tensors, so a file needs no config.
+        dropout: fraction of the inputs that a forward pass in training drops.
+        chance: random generator for ``down``.
     """
 
     scale: Tensor
@@ -92,7 +93,7 @@ class Lora(nn.Module):
 
 
 class LoraLinear(nn.Linear):
-    """A linear map whose ``weight`` is the sum of its parameter and :class:`Lora`'s product, for whoever reads it.
+    """A linear map whose ``weight`` reads as the sum of its parameter and :class:`Lora`'s product.
 
     fairseq's attention passes ``q_proj.weight`` to ``F.multi_head_attention_forward`` and calls no ``q_proj``: a
     wrapper around the module would never be called. The parameter keeps its name in the model and in files.

@@ -19,9 +19,9 @@ def accept(model: nn.Module, *, insert: bool) -> None:
     """Let a model load files with and without adapters, strictly.
 
     Args:
-        model: whose ``load_state_dict`` is to do so.
-        insert: put the adapters of a file into the model (to decode); otherwise (to train) a file without adapters
-            leaves the model's own as they are.
+        model: the model whose ``load_state_dict`` changes.
+        insert: insert the adapters of a file into the model (to decode). Otherwise (to train) a file without adapters
+            does not change the model's own adapters.
     """
     model._register_load_state_dict_pre_hook(_insert if insert else _keep, with_module=True)
 
@@ -30,8 +30,8 @@ def require_same(path: str, state: Mapping[str, Any], config: AdapterConfig, tas
     """Compare a checkpoint's adapters with those of the training that starts from it.
 
     Raises:
-        ResumeError: a resumed run trained something else.
-        ConfigError: the checkpoint has adapters, and the training adds none or others.
+        ResumeError: the resumed run trained other parameters.
+        ConfigError: the checkpoint has adapters, and the training adds none or other ones.
     """
     saved = ((state.get("extra_state") or {}).get(task) or {}).get("adapters")
     was = saved["config"] if saved else AdapterConfig().identity()
@@ -57,10 +57,10 @@ def _insert(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> No
 
 
 def modules_of(tensors: Mapping[str, Any]) -> dict[str, nn.Module]:
-    """Return the adapters that tensors are of, by the name of the module that each is put into.
+    """Return new adapters of the kinds and shapes among a model's tensors, by the name of the module for each.
 
     Args:
-        tensors: of a model, by name. Their shapes count; the adapters' values are others.
+        tensors: a model's tensors by name. Only names and shapes are read; values are not copied.
     """
     found: dict[str, nn.Module] = {}
     for owner in dict.fromkeys(owner_of(name) for name in tensors if is_adapter(name)):
@@ -76,7 +76,7 @@ def modules_of(tensors: Mapping[str, Any]) -> dict[str, nn.Module]:
 
 
 def owner_of(name: str) -> str:
-    """Return the name of the module that an adapter's tensor is put into.
+    """Return the name of the module that an adapter's tensor belongs to.
 
     >>> owner_of("encoder.layers.0.fc2.adapter.up.weight"), owner_of("encoder.layers.0.fc1.lora.up")
     ('encoder.layers.0.fc2', 'encoder.layers.0.fc1')

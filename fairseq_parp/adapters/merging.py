@@ -14,11 +14,11 @@ def merged(path: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a model's tensors with LoRA merged: each weight is the sum in float64, rounded once.
 
     Args:
-        path: of the file, for messages.
-        tensors: the model's, by name.
+        path: path of the file, for messages.
+        tensors: the model's tensors by name.
 
     Raises:
-        CheckpointError: the model has bottleneck adapters, whose nonlinearity no weight can take in.
+        CheckpointError: the model has bottleneck adapters; they are nonlinear, so no weight can replace them.
     """
     found = {name: value for name, value in tensors.items() if not is_adapter(name)}
     if bottlenecks := [name for name in tensors if ".adapter." in name]:

@@ -12,12 +12,12 @@ from fairseq_parp.sparsity.methods import METHODS
 
 
 def require_prunable(model: nn.Module, config: AdapterConfig, pruning: PruningConfig) -> None:
-    """Refuse a pruning that the adapters would undo, or that has nothing to go by.
+    """Refuse a pruning that the adapters would undo, or whose criterion or method lacks gradients.
 
     Raises:
         ConfigError: LoRA adds to weights that are pruned; a method grows frozen weights; a criterion ranks by gradients
             that frozen weights lack.
-        ScopeError: the scope finds nothing.
+        ScopeError: the scope finds no parameter.
     """
     if pruning.method == "dense":
         return

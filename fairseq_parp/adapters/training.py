@@ -23,7 +23,7 @@ class Trained:
     Attributes:
         kinds: trained parameters by kind: ``adapters``, ``norms`` and ``layers`` (the rest of them),
             ``mask_emb``, ``encoder`` (the rest outside of layers), ``head``, ``scores`` of weights.
-        size: all parameters of the model.
+        size: number of all parameters of the model.
     """
 
     kinds: dict[str, int]
@@ -31,7 +31,7 @@ class Trained:
 
     @property
     def count(self) -> int:
-        """All trained parameters."""
+        """Number of all trained parameters."""
         return sum(self.kinds.values())
 
     def __str__(self) -> str:
@@ -40,15 +40,15 @@ class Trained:
 
 
 def set_trained(model: nn.Module, config: AdapterConfig, scored: Iterable[str] = ()) -> Trained:
-    """Freeze what does not train, and count what does.
+    """Freeze the parameters that do not train, and count the others.
 
     Args:
-        model: with its adapters.
-        config: what trains.
-        scored: parameters that train in any case, as scores of their weights.
+        model: the model, with its adapters inserted.
+        config: the selection of the trained parameters.
+        scored: names of parameters that always train, as scores of their weights.
 
     Raises:
-        ConfigError: nothing trains.
+        ConfigError: no parameter would train.
     """
     named = dict(model.named_parameters())
     kinds = _kinds(model, named) | dict.fromkeys(scored, "scores")
@@ -67,7 +67,7 @@ def set_trained(model: nn.Module, config: AdapterConfig, scored: Iterable[str] =
 
 
 def _wanted(model: nn.Module, config: AdapterConfig, kinds: Mapping[str, str]) -> set[str]:
-    """Return the names of what trains."""
+    """Return the names of the parameters that train."""
     _, layers = family_and_layers(model)
     if isinstance(config, Only):
         return _parts(kinds, layers, config.train)
@@ -104,7 +104,7 @@ def _within(names: Iterable[str], layers: Iterable[str]) -> set[str]:
 
 
 def _kinds(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Return what each parameter belongs to; a model of no known architecture is of one kind."""
+    """Return the kind of each parameter; a model of an unknown architecture has one kind."""
     every = list(names)
     if family_of(every, ARCHITECTURES) is None:
         return dict.fromkeys(every, "model")

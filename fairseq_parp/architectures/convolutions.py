@@ -6,7 +6,7 @@ from torch import nn
 
 
 def convolutions(model: nn.Module) -> list[tuple[int, int]]:
-    """Return (kernel, stride) of the convolutions of the module called ``feature_extractor``, in their order."""
+    """Return (kernel, stride) in samples of each convolution of the module ``feature_extractor``, in order."""
     return [
         (module.kernel_size[0], module.stride[0])
         for name, module in model.named_modules()
@@ -15,9 +15,9 @@ def convolutions(model: nn.Module) -> list[tuple[int, int]]:
 
 
 def shortest_input(model: nn.Module) -> int:
-    """Return the fewest samples that a model takes, 400 for the usual feature extractor: those of one encoder frame.
+    """Return the smallest number of samples that a model accepts: one encoder frame, usually 400 samples.
 
-    With ``crop_seq_to_multiple`` they are those of that number of frames.
+    With ``crop_seq_to_multiple`` it is that number of frames.
     """
     samples = max((getattr(module, "crop_seq_to_multiple", 1) for module in model.modules()), default=1)
     for kernel, stride in reversed(convolutions(model)):

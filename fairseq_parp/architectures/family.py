@@ -17,12 +17,12 @@ class LinearMap:
 
     Attributes:
         kind: the same in every family: ``q``, ``k``, ``v``, ``qkv``, ``out``, ``fc1``, ``fc2``; the two feed-forward
-            blocks of a conformer layer have ``.1`` and ``.2`` behind.
-        path: of the module within the layer, such as ``self_attn.q_proj``; or of the parameter, where the map is one.
+            blocks of a conformer layer end in ``.1`` and ``.2``.
+        path: path within the layer of the module, such as ``self_attn.q_proj``, or of a parameter that is the map.
         heads: whether an attention head owns consecutive rows or columns of the weight; None for maps without heads.
-        parts: parameters of the module; empty where ``path`` is a parameter itself.
-        shape: of the weight: ``out, in`` as in ``nn.Linear``, or as the family keeps it.
-        transformers: path of the module within the layer in Hugging Face transformers; None where there is none.
+        parts: names of the module's parameters; empty if ``path`` is a parameter.
+        shape: shape of the weight: ``out, in`` as in ``nn.Linear``, or the family's own order.
+        transformers: path of the module within the layer in Hugging Face transformers, or None.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class LinearMap:
 
     @property
     def expression(self) -> str:
-        """A regular expression of the map's parameters within a layer."""
+        """A regular expression that matches the map's parameters within a layer."""
         path = re.escape(self.path)
         return rf"{path}\.(?:{'|'.join(self.parts)})" if self.parts else path
 
@@ -44,17 +44,17 @@ class Family:
     """One family of encoders.
 
     Attributes:
-        name: of the family.
+        name: name of the family.
         layer: regular expression of the name of a layer, with the layer's number as its only group.
         maps: the linear maps of a layer, in the order in which the model has them.
         models: fairseq's names (``_name``) of its pretrained models.
         config: keys from the config of a finetuned model to that of its pretrained encoder, outermost first.
         weights_beneath: the encoder's name within a finetuned model.
-        sublayers: paths of the modules within a layer whose output is added to the residual, adapters behind them.
-        transformers: class of the encoder in Hugging Face transformers; None where there is none.
+        sublayers: paths of the modules within a layer whose output is added to the residual; adapters follow them.
+        transformers: class of the encoder in Hugging Face transformers, or None.
         transformers_layer: name of a layer there, with ``{}`` for its number.
-        imports: module that has to be imported before fairseq knows the model; None for fairseq's own.
-        ctc_model: the plugin's model that finetunes it; None where there is none.
+        imports: module to import before fairseq knows the model; None for fairseq's own.
+        ctc_model: the plugin's model that finetunes it, or None.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Family:
 
     @cached_property
     def expressions(self) -> tuple[str, ...]:
-        """Regular expressions of all prunable parameters, one a linear map."""
+        """Regular expressions that match all prunable parameters, one for each linear map."""
         return tuple(rf"{self.layer}\.{each.expression}" for each in self.maps)
 
     @cached_property
@@ -79,12 +79,12 @@ class Family:
         return tuple((re.compile(text), each) for text, each in zip(self.expressions, self.maps, strict=True))
 
     def map_of(self, name: str) -> LinearMap | None:
-        """Return the linear map that a parameter belongs to; None where it belongs to none."""
+        """Return the linear map that a parameter belongs to, or None."""
         return next((each for pattern, each in self._compiled if pattern.fullmatch(name)), None)
 
 
 def family_of(names: Iterable[str], families: Mapping[str, Family]) -> Family | None:
-    """Return the first family that knows a parameter among ``names``; None where there is none.
+    """Return the first family with a parameter among ``names``, or None.
 
     Families whose layers have the same names count as one here: only the model's config distinguishes them.
     """
@@ -93,7 +93,7 @@ def family_of(names: Iterable[str], families: Mapping[str, Family]) -> Family | 
 
 
 def is_adapter(name: str) -> bool:
-    """Return whether a parameter is one of a small module that :mod:`fairseq_parp.adapters` puts into a layer.
+    """Return whether a parameter belongs to a small module that :mod:`fairseq_parp.adapters` inserts into a layer.
 
     >>> is_adapter("encoder.layers.3.fc2.adapter.up.weight"), is_adapter("encoder.layers.3.fc2.weight")
     (True, False)
@@ -102,10 +102,10 @@ def is_adapter(name: str) -> bool:
 
 
 def encoder_config(model: Any) -> Any:
-    """Return the config of the pretrained encoder that a finetuned model's config embeds; None where it embeds none.
+    """Return the config of the pretrained encoder that a finetuned model's config embeds, or None.
 
     Args:
-        model: the model's config: attributes or keys.
+        model: the model's config, with attributes or keys.
     """
     # omegaconf's get() raises where a structured config lacks the key; getattr has a default
     return getattr(model, "w2v_args", None)

@@ -11,7 +11,7 @@ _KIND = re.compile(r"(?:.*\.)?(?:layers|layer|blocks)\.\d+\.(?:self_attn\.|attn\
 
 
 def layer_of(name: str) -> str:
-    """Return the layer that a parameter belongs to; its module where the name has no layer.
+    """Return the layer that a parameter belongs to, or its module if the name has no layer.
 
     >>> layer_of("w2v_encoder.w2v_model.encoder.layers.3.fc1.weight"), layer_of("proj.bias")
     ('w2v_encoder.w2v_model.encoder.layers.3', 'proj')

@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="output folder (default: outputs/demo; outputs/demo_grounded)"
     )
-    parser.add_argument("--seed", metavar="S", type=int, help="of the scenes and training of --grounded (default: 1)")
+    parser.add_argument(
+        "--seed", metavar="S", type=int, help="seed of the scenes and the training of --grounded (default: 1)"
+    )
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--from-random", action="store_true", help="start from random instead of pretrained weights")
     other.add_argument("--pretrain", action="store_true", help="pretrain the checkpoint; do not finetune")

@@ -38,7 +38,7 @@ EXAMPLES = {
     "part export": "spa.safetensors -o FOLDER",
     "part import": "mms.pt adapter.spa.safetensors --vocab vocab.json --language spa -o spa.safetensors",
     "part show": "nl.safetensors",
-    "plot": "outputs/an4/results.tsv",
+    "plot": "outputs/an4/an4_sweep.tsv",
     "recipe convert": "THEIRS.yaml -o OURS.yaml",
     "report": "checkpoint_best.pt",
     "retrieve": "checkpoint_best.pt --data DATA --split test --sheet sheet.png --pictures PICTURES",

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--units",
         choices=("letters", "graphemes", "symbols"),
-        help="kind of units: letters of words (--post-process letter), these with their combining marks, or symbols "
+        help="kind of units: letters of words (--post-process letter), letters with their combining marks, or symbols "
         "between spaces; "
         "default: the kind that fits the number of positional scores in FILE",
     )

@@ -7,7 +7,9 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's argument."""
-    parser.add_argument("checkpoint", metavar="FILE", help="a pretrained wav2vec 2.0, HuBERT or data2vec audio")
+    parser.add_argument(
+        "checkpoint", metavar="FILE", help="a pretrained checkpoint of wav2vec 2.0, HuBERT or data2vec audio"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

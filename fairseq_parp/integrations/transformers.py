@@ -25,6 +25,9 @@ STATE = "fairseq_parp.pt"
 class PruningCallback(TrainerCallback):
     """Prunes a model while the ``Trainer`` trains it: ``Trainer(..., callbacks=[PruningCallback(sparsity=0.5)])``.
 
+    The ``Trainer`` evaluates and saves the sparse model. Each of its checkpoints holds the pruning state
+    ``fairseq_parp.pt``, from which a resumed training continues (docs/api.md).
+
     Attributes:
         session: the pruning session of the last training; None before the first.
     """
@@ -35,8 +38,8 @@ class PruningCallback(TrainerCallback):
         """Take the keys of ``task.pruning``.
 
         Args:
-            resume_from: checkpoint folder that a training resumes from, where it is not in ``output_dir``.
-            keys: such as ``method``, ``sparsity``, ``interval`` and ``scope``; see :func:`read_config`.
+            resume_from: folder of the checkpoint from which a training resumes, if it is not in ``output_dir``.
+            keys: keys such as ``method``, ``sparsity``, ``interval`` and ``scope``; see :func:`read_config`.
 
         Raises:
             ConfigError: a key does not exist, or its value is not allowed.
@@ -49,12 +52,12 @@ class PruningCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Find the prunable weights; on a resume, take over the mask and the values that saving had stashed.
+        """Find the prunable weights; on a resume, load the mask and the stashed values.
 
         Raises:
             MaskError: the checkpoint has no pruning state, or a damaged one.
-            ResumeError: it was pruned with other keys.
-            ScopeError: the scope finds nothing in the model.
+            ResumeError: the checkpoint was pruned with other keys.
+            ScopeError: the scope finds no parameter of the model.
         """
         model = kwargs["model"]
         self.session = PruningSession.of_model(model, self._config, state.max_steps, seed=args.seed)
@@ -70,7 +73,7 @@ class PruningCallback(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Show the trained weights again; the first call takes the first mask."""
+        """Restore the trained weights; the first call computes the first mask."""
         self._running.before_forward(state.global_step)
 
     def on_substep_end(
@@ -88,7 +91,7 @@ class PruningCallback(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Re-prune where it is time, while the gradients of the update are there; it is not counted yet."""
+        """Re-prune if it is due, while the update's gradients exist. The Trainer has not counted the update yet."""
         self._running.after_step(state.global_step + 1)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -102,7 +105,7 @@ class PruningCallback(TrainerCallback):
         self._show(state, control)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Add the sparsity as counted, and the weights that the last prune moved into or out of the mask."""
+        """Log the counted sparsity, and the number of weights that the last prune moved into or out of the mask."""
         if self.session is not None and (record := self.session.record) is not None:
             found = {"sparsity": record.sparsity, "churn": record.churn}
             state.log_history[-1].update(found)  # the history has a copy of what is printed
@@ -126,7 +129,7 @@ class PruningCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Leave the sparse model; the best checkpoint, where the Trainer has loaded it, is sparse already."""
+        """Leave the sparse model. A best checkpoint that the Trainer has loaded is sparse already."""
         if not (args.load_best_model_at_end and state.best_model_checkpoint):
             self._running.show_sparse(state.global_step)
 

@@ -21,13 +21,13 @@ from fairseq_parp.sparsity.upgrade import find_state
 
 
 def apply(base: str | Path, file: str | Path, out: str | Path) -> Part:
-    """Write the finetuned checkpoint that a part and its base are, and return the part.
+    """Write the finetuned checkpoint of a part and its base, and return the part.
 
-    It has no optimizer and no random states: a training cannot be resumed from it.
+    The checkpoint has no optimizer state and no random states, so a training cannot be resumed from it.
 
     Raises:
         CheckpointError: the base cannot be read, or ``out`` is the base.
-        PartError: the part cannot be read, or is over another base.
+        PartError: the part cannot be read, or belongs to another base.
     """
     load_plugin()
     part = Part.load(file)
@@ -44,12 +44,12 @@ def state_of(base: Base, file: str | Path, part: Part) -> dict[str, Any]:
     """Return the finetuned checkpoint.
 
     Args:
-        base: of the part.
-        file: the part's path, for messages.
-        part: what the file holds.
+        base: base of the part.
+        file: path of the part, for messages.
+        part: content of the file.
 
     Raises:
-        PartError: the part's config is not one that can be used.
+        PartError: the config in the part cannot be used.
     """
     tensors = {name: _tensor(base, part, name) for name in part.shapes}
     return checked(file, part, tensors)

@@ -20,12 +20,12 @@ from fairseq_parp.parts.part import Part
 
 @dataclass(frozen=True)
 class Base:
-    """A pretrained checkpoint, or a finetuned one whose encoder and other tensors are to be shared.
+    """A pretrained checkpoint, or a finetuned one whose encoder and other tensors are shared.
 
     Attributes:
-        path: of the file.
-        sha256: of the file.
-        state: the checkpoint.
+        path: path of the file.
+        sha256: SHA-256 of the file, in hexadecimal.
+        state: content of the checkpoint.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Base:
         """Read a checkpoint.
 
         Raises:
-            CheckpointError: it cannot be read.
+            CheckpointError: the file cannot be read.
         """
         state = checkpoints.read(path)
         return cls(Path(path), sha256(path), state)
@@ -48,9 +48,9 @@ class Base:
         return {name: value for name, value in self.state["model"].items() if isinstance(value, Tensor)}
 
     def tensor(self, name: str) -> Tensor | None:
-        """Return the tensor that a finetuned model has under ``name``; None where the base has none.
+        """Return the base's tensor for a finetuned model's ``name``, or None.
 
-        The head of a base that is finetuned itself is no part of what is shared.
+        The head of a base that is itself finetuned is not shared.
         """
         if name in CTC_HEAD:
             return None
@@ -59,11 +59,11 @@ class Base:
         return self.tensors.get(name, self.tensors.get(own))
 
     def require(self, path: str | Path, part: Part) -> None:
-        """Check that a part is over this base.
+        """Check that a part belongs to this base.
 
         Args:
-            path: of the part's file, for messages.
-            part: what the file holds.
+            path: path of the part's file, for messages.
+            part: content of the file.
 
         Raises:
             PartError: the base has other tensors, or its file has another SHA-256.

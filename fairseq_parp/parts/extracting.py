@@ -26,17 +26,17 @@ from fairseq_parp.sparsity.upgrade import find_state
 def extract(
     checkpoint: str | Path, out: str | Path, base: str | Path | None = None, language: str | None = None
 ) -> Part:
-    """Write what a finetuned checkpoint added to its base, and return it.
+    """Write the changes of a finetuned checkpoint to its base as a part, and return the part.
 
     Args:
-        checkpoint: finetuned by a method that leaves the base's matrices as they are, or zeroes some of their weights.
+        checkpoint: of a training that did not change the base's matrices, or only zeroed some of their weights.
         out: file to write.
         base: the pretrained checkpoint; by default the one that ``model.w2v_path`` names.
         language: name of the part; by default that of ``out``, without its ending.
 
     Raises:
         CheckpointError: a checkpoint cannot be read.
-        PartError: matrices of the base were changed; there is no head; the base is not there, or another one's.
+        PartError: the training changed matrices of the base; there is no head; the base is missing or another one.
     """
     load_plugin()
     state = checkpoints.read(checkpoint)
@@ -60,12 +60,12 @@ def _base_of(checkpoint: str | Path, state: Mapping[str, Any]) -> str:
 
 
 def part_of(checkpoint: str | Path, state: Mapping[str, Any], base: Base, language: str) -> Part:
-    """Return what a finetuned checkpoint added to its base.
+    """Return the changes of a finetuned checkpoint to its base as a part.
 
     Args:
-        checkpoint: its path, for messages.
-        state: what it holds.
-        base: what it was finetuned from.
+        checkpoint: path of the checkpoint, for messages.
+        state: content of the checkpoint.
+        base: the checkpoint that it was finetuned from.
         language: name of the part.
 
     Raises:
@@ -142,7 +142,7 @@ def _as_integers(value: Tensor) -> Tensor:
 
 
 def _method(whole: Mapping[str, Tensor], own: list[str], bits: Mapping[str, Tensor]) -> str:
-    """Return what the part is made of, such as ``mask+head``."""
+    """Return the components of the part, such as ``mask+head``."""
     kinds = {
         "mask": bool(bits),
         "adapters": any(".adapter." in name for name in own),

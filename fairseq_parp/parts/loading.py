@@ -30,12 +30,12 @@ _BLANKS = ("blank_weight", "blank_mode")
 class Parts:
     """One base in memory and many parts over it; one of them is in use.
 
-    All languages have the same modules and tensors, changed in place. Outputs are those of the language's single
-    checkpoint to the last bit. The model of a language that is not in use refuses to compute. Not for several threads
-    at once.
+    All languages share modules and tensors, which a switch changes in place. The outputs equal those of the language's
+    single checkpoint bit for bit. The model of a language that is not in use refuses to compute. Use one thread at a
+    time.
 
     Attributes:
-        parts: by language.
+        parts: the parts by language.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Parts:
         """Read a base and its parts, and switch to the first one.
 
         Args:
-            base: the pretrained checkpoint of all parts.
-            parts: files by language.
-            device: where the model and the parts are; by default a GPU if there is one.
+            base: path of the pretrained checkpoint of all parts.
+            parts: paths of the part files by language.
+            device: device of the model and the parts; by default a GPU if there is one.
 
         Raises:
             CheckpointError: the base cannot be read.
-            ConfigError: there is no part.
-            PartError: a part cannot be read, is over another base, or is of another language.
+            ConfigError: ``parts`` is empty.
+            PartError: a part cannot be read, or belongs to another base or another language.
         """
         if not parts:
             raise ConfigError("parts", {}, "name at least one part")
@@ -72,14 +72,14 @@ class Parts:
 
     @property
     def language(self) -> str | None:
-        """The language in use; None after a switch that was interrupted."""
+        """The language in use; None after an interrupted switch."""
         return self._switch.current
 
     def switch(self, language: str) -> Finetuned:
-        """Put a language in use, and return its model with its dictionary and how audio is read.
+        """Switch to a language, and return its model, dictionary, normalisation and sampling rate.
 
         Raises:
-            ConfigError: the language is not loaded; the one in use stays.
+            ConfigError: the language is not loaded; the language in use does not change.
         """
         self._switch.to(language)
         return self._finetuned[language]

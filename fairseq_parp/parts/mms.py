@@ -46,10 +46,10 @@ def import_adapter(base: str | Path, adapter: str | Path, vocab: str | Path, lan
     """Write a language adapter as a part, and return it.
 
     Args:
-        base: checkpoint that ``fairseq-parp import`` made of the folder that the adapter is for.
+        base: checkpoint that ``fairseq-parp import`` made of the adapter's folder.
         adapter: ``adapter.LANGUAGE.safetensors``.
         vocab: ``vocab.json``, of all languages or of one.
-        language: whose adapter it is.
+        language: name of the adapter's language in the vocabulary.
         out: file to write.
 
     Raises:
@@ -83,10 +83,10 @@ def import_adapter(base: str | Path, adapter: str | Path, vocab: str | Path, lan
 
 
 def export_adapter(file: str | Path, folder: str | Path) -> list[Path]:
-    """Write a part as transformers' ``load_adapter`` reads it, and its vocabulary; return both files.
+    """Write a part for transformers' ``load_adapter``, and its vocabulary; return both files.
 
     Raises:
-        ConfigError: a file is there already.
+        ConfigError: a file exists already.
         PartError: the file is no part, or one with other tensors than language adapters and head.
     """
     part, place = Part.load(file), Path(folder)

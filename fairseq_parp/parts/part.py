@@ -58,8 +58,8 @@ class Part:
 
     Attributes:
         content: plain values, see :data:`KEYS`.
-        tensors: those stored whole, by name.
-        mask: of the base's weights, by the finetuned model's names.
+        tensors: the tensors that are stored whole, by name.
+        mask: masks of the base's weights, by the finetuned model's names.
     """
 
     content: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Part:
 
     @property
     def language(self) -> str:
-        """What the part is for."""
+        """The name of the part."""
         return str(self.content["language"])
 
     @property
@@ -77,10 +77,10 @@ class Part:
         return {name: tuple(shape) for name, shape in self.content["shapes"].items()}
 
     def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all; equal parts are equal files.
+        """Write the file, completely or not at all; equal parts are equal files.
 
         Raises:
-            PartError: there is no head, or the dictionary is not its head's; nothing is written.
+            PartError: the part has no head, or its dictionary has another number of symbols; nothing is written.
         """
         from safetensors.torch import save
 
@@ -96,11 +96,11 @@ class Part:
 
     @classmethod
     def load(cls, path: str | Path) -> Part:
-        """Read a part. Nothing in the file can run.
+        """Read a part, without running code from the file.
 
         Raises:
-            PartError: no such file; no part, a damaged one, or one of a newer format; one without a head, or whose
-                dictionary is not its head's.
+            PartError: the file is missing, no part, damaged or of a newer format; or the part has no head, or its
+                dictionary has another number of symbols.
         """
         if not Path(path).is_file():
             raise PartError(path, "no such file" if not Path(path).is_dir() else "is a folder; name a file in it")
@@ -191,7 +191,7 @@ def require_language(language: str) -> None:
     """Check the name of a part.
 
     Raises:
-        ValueError: it is empty, or has a space or "=", which the command line and tables could not name.
+        ValueError: the name is empty, or has a space or "=", which the command line and tables cannot contain.
     """
     if not re.fullmatch(r"[^\s=]{1,64}", language):
         raise ValueError(f"language {language[:64]!r}: must have 1 to 64 characters, no space and no '='")

@@ -19,12 +19,12 @@ from fairseq_parp.sparsity import MaskSet
 
 @dataclass(frozen=True)
 class Change:
-    """What one part makes of the base's model; all on the model's device.
+    """The changes of one part to the base's model, all on the model's device.
 
     Attributes:
-        mask: of parameters, by name.
+        mask: masks of parameters, by name.
         tensors: values of parameters and buffers, by name; shapes may differ between parts.
-        modules: adapters and LoRA, by the name of the module that each is put into.
+        modules: adapters and LoRA, by the name of the module for each.
     """
 
     mask: MaskSet = field(default_factory=lambda: MaskSet({}, {}))
@@ -36,18 +36,18 @@ class Switch:
     """Changes a model in place from one part to another, any number of times, in any order.
 
     Attributes:
-        current: name of the part that the model is; None before the first switch, and after one that was interrupted:
-            the next one is complete again.
+        current: name of the part in use; None before the first switch and after an interrupted one. The next switch
+            repairs an interrupted one.
     """
 
     current: str | None = None
 
     def __init__(self, model: nn.Module, changes: Mapping[str, Change]) -> None:
-        """Take a model that is the base, without adapters.
+        """Store a model with the base's weights, without adapters.
 
         Args:
-            model: is changed by switches alone from here on.
-            changes: by name.
+            model: the model; from now on only switches may change it.
+            changes: the changes of each part, by name.
         """
         self._model, self._changes = model, dict(changes)
         self._slots: dict[str, Tensor] = dict(model.named_parameters()) | dict(model.named_buffers())
@@ -64,10 +64,10 @@ class Switch:
 
     @torch.no_grad()
     def to(self, name: str) -> None:
-        """Make the model what a part makes of its base.
+        """Apply a part's changes to the base.
 
         Raises:
-            ConfigError: there is no such part; the model stays as it is.
+            ConfigError: there is no such part; the model does not change.
         """
         change = self._changes.get(name)
         if change is None:

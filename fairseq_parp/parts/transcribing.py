@@ -18,7 +18,7 @@ COLUMNS = ("path", "language")
 
 
 class Recording(NamedTuple):
-    """One line of a table: an audio file as it is written there, where it is, and its language."""
+    """One line of a table: the written path of an audio file, its place on disk, and its language."""
 
     name: str
     path: Path
@@ -60,7 +60,7 @@ def read_table(path: str | Path, languages: Mapping[str, object]) -> list[Record
     Args:
         path: tab-separated, with a header line and the columns ``path`` and ``language``; relative paths are relative
             to the table's folder.
-        languages: those that are loaded.
+        languages: the loaded languages.
 
     Raises:
         ConfigError: a language is not loaded; the message names the line.

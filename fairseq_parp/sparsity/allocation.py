@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Share(NamedTuple):
-    """Tensors that share one threshold, and the number of zeros that they have together."""
+    """Tensors that share one threshold, and their total number of zeros."""
 
     names: tuple[str, ...]
     zeros: int
@@ -43,8 +43,8 @@ def build_allocation(asked: str | Sequence[tuple[str, float]], final: Fraction) 
 
     Args:
         asked: a name, or (expression, sparsity) pairs.
-        final: the sparsity that the run ends with. While the run's sparsity is another (a ramp), every sparsity of a
-            map is changed in proportion.
+        final: the sparsity at the end of the run. While the run's sparsity differs (a ramp), every sparsity of a map
+            changes in proportion.
 
     Raises:
         ConfigError: there is no allocation of that name.

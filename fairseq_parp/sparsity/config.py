@@ -16,10 +16,10 @@ PREFIX = "task.pruning"
 
 @dataclass(frozen=True)
 class PruningConfig:
-    """What is pruned, how far and when. A method's own class adds the method's own keys.
+    """The scope, the sparsity and the times of pruning. A method's own class adds the method's own keys.
 
     Raises:
-        ConfigError: a value is not allowed; the message names the key, the value and what is allowed.
+        ConfigError: a value is not allowed; the message names the key, the value and the allowed values.
     """
 
     method: str = "parp"
@@ -29,7 +29,7 @@ class PruningConfig:
     """Fraction of zeros within the scope, in [0, 1)."""
 
     interval: int | None = 50
-    """Updates between two re-prunes; null never re-prunes. Methods that keep one mask have none."""
+    """Updates between two re-prunes; null never re-prunes. Methods that hold one mask do not read it."""
 
     scope: str | tuple[str, ...] = "paper"
     """``paper`` or ``ffn`` (see :mod:`fairseq_parp.sparsity.scope`), or exact names and regular expressions."""
@@ -38,10 +38,10 @@ class PruningConfig:
     """Score of a weight: ``magnitude``, ``random`` or ``saliency`` (weight times gradient)."""
 
     structure: str = "element"
-    """Which weights are zeroed together: ``element`` is single weights."""
+    """Unit of pruning: ``element`` is a single weight."""
 
     allocation: str | tuple[tuple[str, float], ...] = "global"
-    """How the zeros are divided: ``global`` (one threshold for the scope, as in the paper), ``layer``, ``tensor``,
+    """Division of the zeros: ``global`` (one threshold for the scope, as in the paper), ``layer``, ``tensor``,
     ``erk``, or a map of expressions to sparsities."""
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class PruningConfig:
         return any(field.name == key and "None" in str(field.type) for field in fields(cls))
 
     def identity(self) -> dict[str, Any]:
-        """Return what a resumed run must share with the run it continues."""
+        """Return the values that a resumed run must share with the run that it continues."""
         return asdict(self)
 
     def _error(self, key: str, allowed: str) -> ConfigError:
@@ -89,7 +89,7 @@ class MaskConfig(PruningConfig):
             raise self._error("mask", "must be the path of a mask file, or null")
 
     def identity(self) -> dict[str, Any]:
-        """Return what a resumed run must share, without the mask file: a resumed run has its mask already."""
+        """Return the values that a resumed run must share, without the mask file: the run has its mask already."""
         values = super().identity()
         del values["mask"]
         return values
@@ -97,7 +97,7 @@ class MaskConfig(PruningConfig):
 
 @dataclass(frozen=True)
 class EndConfig(PruningConfig):
-    """The keys of a method that comes to rest before the run ends."""
+    """The keys of a method whose mask stops changing before the run ends."""
 
     end_update: int | None = None
     """Update after which the mask stays, or at which a ramp reaches ``sparsity``; null: three quarters of the run."""
@@ -108,7 +108,7 @@ class EndConfig(PruningConfig):
             raise self._error("end_update", "must be an update >= 1, or null for three quarters of the run")
 
     def identity(self) -> dict[str, Any]:
-        """Return what a resumed run must share, without the end: null means another for another run's length."""
+        """Return the values that a resumed run must share, without the end: null depends on the length of the run."""
         values = super().identity()
         del values["end_update"]
         return values

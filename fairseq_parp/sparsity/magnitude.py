@@ -20,13 +20,13 @@ def magnitude_mask(
 ) -> MaskSet:
     """Return the mask that drops the smallest magnitudes: of pretrained weights this is MPI (paper, section 2).
 
-    Exactly k are dropped in every share, k = :func:`~fairseq_parp.sparsity.counting.zero_count`. Among equal magnitudes
-    the first go: in the order of ``scores``, then by position.
+    Exactly k are dropped in every share, k = :func:`~fairseq_parp.sparsity.counting.zero_count`. Of equal magnitudes
+    the first are dropped: in the order of ``scores``, then by position.
 
     Args:
         scores: by parameter name, of any shapes.
         sparsity: fraction to drop, in [0, 1].
-        allocation: how the zeros are divided, such as ``global`` (see :mod:`fairseq_parp.sparsity.allocation`).
+        allocation: division of the zeros, such as ``global`` (see :mod:`fairseq_parp.sparsity.allocation`).
         update: named in the error message.
 
     Raises:

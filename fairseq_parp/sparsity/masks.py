@@ -32,7 +32,7 @@ class MaskSet:
 
     @classmethod
     def of_nonzero(cls, tensors: Mapping[str, Tensor]) -> MaskSet:
-        """Return the mask that the zeros of ``tensors`` stand for."""
+        """Return the mask whose zeros are the zeros of ``tensors``."""
         return cls(
             {name: pack_nonzero(tensor) for name, tensor in tensors.items()},
             {name: tuple(tensor.shape) for name, tensor in tensors.items()},
@@ -50,28 +50,28 @@ class MaskSet:
 
     @property
     def sparsity(self) -> float:
-        """Fraction of zeros; 0 where there are no weights."""
+        """Fraction of zeros; 0 without weights."""
         return self.zeros() / max(1, self.size())
 
     def kept(self, name: str) -> Tensor:
-        """Return one parameter's mask as booleans in its own shape: True keeps."""
+        """Return one parameter's mask as booleans in the parameter's shape: True keeps."""
         return unpack(self.bits[name], self.size(name)).view(self.shapes[name])
 
     def zero_(self, tensors: Mapping[str, Tensor]) -> None:
-        """Zero ``tensors`` in place wherever the mask of the same name has a 0."""
+        """Zero ``tensors`` in place at the zeros of the mask of the same name."""
         masking.apply_mask(tensors, self.bits)
 
     def churn(self, other: MaskSet) -> int:
-        """Return how many weights are on different sides in the two masks."""
+        """Return the number of weights that one of the two masks keeps and the other drops."""
         self.require_same_model(other.shapes, "the other mask")
         return sum(ones(bits ^ other.bits[name].to(bits.device)) for name, bits in self.bits.items())
 
     def renamed(self, names: Iterable[str]) -> MaskSet:
-        """Return these masks under the names that a model has, where those differ by one leading part.
+        """Return these masks under the names of a model, if the names differ by one leading part.
 
-        So the mask of a pretrained model (``encoder.layers...``) fits the model that is finetuned from it
-        (``w2v_encoder.w2v_model.encoder.layers...``), and the other way round. Where there is no such part, or more
-        than one, the masks stay as they are.
+        For example, the mask of a pretrained model (``encoder.layers...``) fits the model that is finetuned from it
+        (``w2v_encoder.w2v_model.encoder.layers...``), and the reverse. If there is no such part, or more
+        than one, the names do not change.
         """
         there = set(names)
         if not self.bits or set(self.bits) <= there:
@@ -96,7 +96,7 @@ class MaskSet:
         """Check that this mask is for parameters of exactly these names and shapes.
 
         Raises:
-            MaskError: it is not; the message names the first difference.
+            MaskError: names or shapes differ; the message names the first difference.
         """
         missing = [name for name in shapes if name not in self.shapes]
         extra = [name for name in self.shapes if name not in shapes]
@@ -114,7 +114,7 @@ class MaskSet:
         return ((name, self.kept(name)) for name in self.bits)
 
     def save(self, path: str | Path, **notes: str) -> None:
-        """Write the masks to ``path`` as safetensors, whole or not at all, with ``notes`` beside them."""
+        """Write the masks to ``path`` as safetensors, completely or not at all, with ``notes`` in the metadata."""
         metadata = {"format": MASKS, "shapes": json.dumps(self.shapes), **notes}
         bits = {name: bits.cpu() for name, bits in self.bits.items()}
         write_whole(path, in_order(safetensors("safetensors.torch").save(bits, metadata)))
@@ -124,7 +124,7 @@ class MaskSet:
         """Read masks written by :meth:`save`.
 
         Raises:
-            MaskError: there is no such file, or it is not a mask file of this project, or it is damaged.
+            MaskError: the file is missing, is not a mask file of this project, or is damaged.
         """
         return cls(*read_masks(path))
 

@@ -35,8 +35,8 @@ class Overlap:
     Attributes:
         both: weights that both masks keep.
         either: weights that at least one of them keeps.
-        each: weights that the first keeps, and the second.
-        both_by_chance, either_by_chance: the same, expected of independent random masks of the same densities.
+        each: weights that the first mask keeps, and weights that the second keeps.
+        both_by_chance, either_by_chance: the expected values for independent random masks of the same densities.
     """
 
     both: int
@@ -47,28 +47,28 @@ class Overlap:
 
     @property
     def iou(self) -> float:
-        """``|A and B| / |A or B|``; 1 where both masks keep nothing."""
+        """``|A and B| / |A or B|``; 1 if both masks keep nothing."""
         return self.both / self.either if self.either else 1.0
 
     @property
     def chance(self) -> float:
-        """The IOU to expect of independent masks: expected intersection over expected union."""
+        """The IOU of independent masks: expected intersection over expected union."""
         return self.both_by_chance / self.either_by_chance if self.either_by_chance else 1.0
 
     @property
     def cosine(self) -> float:
-        """``|A and B| / sqrt(|A| |B|)``; 1 where both masks keep nothing, 0 where one does."""
+        """``|A and B| / sqrt(|A| |B|)``; 1 if both masks keep nothing, 0 if one does."""
         root = (self.each[0] * self.each[1]) ** 0.5
         return self.both / root if root else float(self.each[0] == self.each[1])
 
     @property
     def cosine_by_chance(self) -> float:
-        """The cosine to expect of independent masks."""
+        """The expected cosine of independent masks."""
         root = (self.each[0] * self.each[1]) ** 0.5
         return self.both_by_chance / root if root else float(self.each[0] == self.each[1])
 
     def by(self, measure: str) -> tuple[float, float]:
-        """Return a measure (``iou`` or ``cosine``) and what chance gives."""
+        """Return a measure (``iou`` or ``cosine``) and its value by chance."""
         return (self.iou, self.chance) if measure == "iou" else (self.cosine, self.cosine_by_chance)
 
     def __add__(self, other: Overlap) -> Overlap:

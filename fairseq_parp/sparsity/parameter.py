@@ -13,7 +13,7 @@ class PrunedParameter:
 
     Attributes:
         weight: the tensor that the model computes with and that a checkpoint holds.
-        master: the higher-precision copy that the optimizer steps, where there is one: it ranks, and is zeroed too.
+        master: the higher-precision copy that the optimizer steps, or None. Its magnitudes rank, and it is zeroed too.
     """
 
     weight: Tensor
@@ -21,10 +21,10 @@ class PrunedParameter:
 
     @property
     def ranked(self) -> Tensor:
-        """The tensor whose magnitudes decide. Rounding keeps order, so the master only breaks ties."""
+        """The tensor whose magnitudes rank, detached. Rounding keeps their order, so the master only breaks ties."""
         return (self.weight if self.master is None else self.master).detach()
 
     @property
     def gradient(self) -> Tensor | None:
-        """The gradient of this update, of the weight's shape; None where there is none."""
+        """The gradient of this update, of the weight's shape; None if there is no gradient."""
         return self.weight.grad

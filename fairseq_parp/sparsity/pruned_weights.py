@@ -38,17 +38,17 @@ class _Targets(Protocol):
 
 @dataclass
 class PrunedWeights:
-    """Weights under a mask: everything that a method may read or change.
+    """Weights under a mask: the values that a method may read and change, and the operations on them.
 
     Attributes:
         parameters: the prunable parameters by name, in the model's order.
-        config: what to do, from :func:`fairseq_parp.sparsity.read_config`.
-        last_update: update after which the run ends; None where that is not known.
-        sources: where masks that are not of the weights come from.
-        seed: of random scores.
-        method: sets the target of every prune.
+        config: from :func:`fairseq_parp.sparsity.read_config`.
+        last_update: update after which the run ends; None if it is unknown.
+        sources: sources of masks other than the weights.
+        seed: seed of random scores.
+        method: sets the target sparsity of every prune.
         mask: the last mask; None before the first.
-        record: of the last prune in this process.
+        record: record of the last prune in this process.
     """
 
     parameters: dict[str, PrunedParameter]
@@ -72,23 +72,23 @@ class PrunedWeights:
 
     @property
     def target(self) -> Fraction:
-        """The sparsity asked for at the last prune; before the first, the one to begin with."""
+        """The sparsity requested at the last prune; before the first prune, the initial one."""
         return self.method.target(self._pruned_at)
 
     @property
     def sparsity(self) -> float:
-        """The sparsity of the last mask, as counted; 0 where there is none yet."""
+        """The sparsity of the last mask, as counted; 0 before the first mask."""
         return 0.0 if self.mask is None else self.mask.sparsity
 
     def live_zeros(self) -> int:
-        """Count the weights that are zero at this moment, regrown ones not among them."""
+        """Count the weights that are zero now; regrown weights do not count."""
         return sum(masking.zeros(self._weights()).values())
 
     # --- operations ------------------------------------------------------------------------------
 
     @torch.no_grad()
     def prune(self, update: int) -> PruneRecord:
-        """Zero the weights of lowest score in place: exactly max(k, zeros already there) in every share.
+        """Zero the weights of lowest score in place: exactly max(k, pre-existing zeros) in every share.
 
         Raises:
             WeightsError: a weight is NaN or infinite; nothing has been zeroed then.
@@ -104,7 +104,7 @@ class PrunedWeights:
         return self.record
 
     def shares(self) -> list[Share]:
-        """Return how the zeros of the present target are divided over the tensors."""
+        """Return the division of the present target's zeros over the tensors."""
         return self._selector.shares(self.target)
 
     def mask_now(self, update: int) -> MaskSet:
@@ -120,9 +120,10 @@ class PrunedWeights:
         return self._selector.lowest(scores, k, update)
 
     def hold(self, mask: MaskSet, update: int, started: float | None = None) -> PruneRecord:
-        """Make ``mask``, of all parameters, the session's after ``update`` updates, and zero what it drops.
+        """Adopt ``mask``, of all parameters, after ``update`` updates, and zero the weights that it drops.
 
-        A method that shows the mask itself gives the ``time.perf_counter()`` at which it began: nothing is zeroed then.
+        A method that applies the mask itself passes ``started``, its ``time.perf_counter()`` at the start. Nothing is
+        zeroed then.
         """
         start = time.perf_counter() if started is None else started
         before, self._pruned_at = self.mask, update
@@ -133,18 +134,18 @@ class PrunedWeights:
         return self.record
 
     def apply(self, mask: MaskSet) -> None:
-        """Zero what ``mask`` drops, in the weights and in their masters."""
+        """Zero the weights that ``mask`` drops, and their masters."""
         mask.zero_(self._weights())
         mask.zero_({n: each.ranked for n, each in self.parameters.items() if each.master is not None})
 
     def mask_gradients(self) -> None:
-        """Zero the gradients of what the mask drops."""
+        """Zero the gradients of the weights that the mask drops."""
         if self.mask is not None:
             gradients = {name: parameter.gradient for name, parameter in self.parameters.items()}
             self.mask.zero_({name: gradient for name, gradient in gradients.items() if gradient is not None})
 
     def view(self, update: int | None) -> PruneRecord | None:
-        """Take the mask of the present weights and show them masked, until :meth:`restore`."""
+        """Compute the mask of the present weights and show them masked, until :meth:`restore`."""
         if self._stashed is not None:
             return None
         start = time.perf_counter()
@@ -157,7 +158,7 @@ class PrunedWeights:
         return self.record
 
     def stash(self, update: int | None) -> None:
-        """Prune as of now at the present target, and keep what that zeroes, until :meth:`restore`."""
+        """Prune the present weights at the present target, and keep the zeroed values until :meth:`restore`."""
         if self._stashed is not None or not self.target:
             return
         if self._selector.needs_gradients:  # those of the last update may be gone: the last mask stands
@@ -174,7 +175,7 @@ class PrunedWeights:
         self._stashed = {name: stashed.get(name, weight.new_empty(0)) for name, weight in weights.items()}
 
     def restore(self) -> None:
-        """Put the stashed values back."""
+        """Restore the stashed values."""
         weights, stashed = self._weights(), self._stashed or {}
         # Resumed in a narrower precision, more weights may have become zero: then no value's place is known.
         masking.restore(weights, {name: values.to(weights[name]) for name, values in stashed.items()})
@@ -188,7 +189,7 @@ class PrunedWeights:
         """Read a mask for these parameters; None without a path.
 
         Raises:
-            MaskError: it is of another model, or of another sparsity than the run begins with.
+            MaskError: the mask belongs to another model, or has another sparsity than the start of the run.
         """
         if path is None:
             return None

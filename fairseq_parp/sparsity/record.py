@@ -16,9 +16,9 @@ class PruneRecord:
     Attributes:
         update: number of updates made before it.
         size: number of prunable weights.
-        kept: number of weights that the mask keeps, by parameter.
-        churn: number of weights that the mask keeps and the mask before it dropped, or the reverse.
-        milliseconds: time that it took.
+        kept: number of weights that the mask keeps, by parameter name.
+        churn: number of weights that the prune moved into or out of the mask.
+        milliseconds: duration of the prune.
     """
 
     update: int

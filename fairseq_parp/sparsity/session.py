@@ -24,14 +24,17 @@ from fairseq_parp.sparsity.upgrade import MARKER, VERSION, upgraded_state
 
 @dataclass
 class PruningSession(PrunedWeights):
-    """One run's pruning.
+    """One run's pruning: the prunable parameters, their mask, and the method whose events the session calls.
+
+    Make it with :meth:`of_model`. A training calls :meth:`before_forward`, :meth:`after_backward`, :meth:`before_step`
+    and :meth:`after_step` in every update, and validates and saves inside :meth:`sparse_view` (docs/api.md).
 
     Attributes:
-        method: whose events the session calls.
+        method: the method of the run, built from ``config``.
 
     Raises:
-        ConfigError: the method needs something that the run does not give.
-        MaskError: the mask to start from is of another model or sparsity.
+        ConfigError: the method needs a source or a key that the run does not have.
+        MaskError: the mask to start from belongs to another model, or has another sparsity.
     """
 
     method: Method = field(init=False)
@@ -52,8 +55,17 @@ class PruningSession(PrunedWeights):
     ) -> PruningSession:
         """Make a session of the parameters that ``config.scope`` finds in ``model``.
 
+        Args:
+            model: any module; its parameters are zeroed in place and never replaced.
+            config: from :func:`~fairseq_parp.sparsity.read_config`.
+            last_update: number of updates of the run; None if it is unknown, which some methods refuse.
+            sources: sources of the first masks of ``rp`` and of mask files; by default mask files alone.
+            seed: seed of random scores.
+
         Raises:
-            ScopeError: the scope finds nothing.
+            ConfigError: the method needs a source or a key that the run does not have.
+            MaskError: the mask to start from belongs to another model, or has another sparsity.
+            ScopeError: the scope finds no parameter.
         """
         found = METHODS[config.method].prunable(model, config.scope)
         parameters = {name: PrunedParameter(parameter) for name, parameter in found.items()}
@@ -62,7 +74,7 @@ class PruningSession(PrunedWeights):
     # --- facts -----------------------------------------------------------------------------------------------------
 
     def collapsed(self) -> list[str]:
-        """Return the weight matrices of which the last prune left nothing: their layer computes a constant."""
+        """Return the names of the weight matrices that the last prune emptied: their layer computes a constant."""
         kept = {} if self.record is None else self.record.kept
         return [name for name in self.parameters if kept.get(name) == 0 and self.parameters[name].weight.dim() > 1]
 
@@ -70,16 +82,20 @@ class PruningSession(PrunedWeights):
 
     @torch.no_grad()
     def attach(self, masters: Mapping[str, Tensor]) -> None:
-        """Take over the higher-precision copies that the optimizer keeps, by parameter name."""
+        """Register the higher-precision copies that the optimizer steps.
+
+        Args:
+            masters: a tensor of the parameter's shape, by parameter name; a name may be missing.
+        """
         for name, parameter in self.parameters.items():
             parameter.master = masters.get(name)
 
     @torch.no_grad()
     def before_forward(self, update: int) -> PruneRecord | None:
-        """Prepare a micro-batch of the update after ``update`` updates; the first call takes the first mask.
+        """Prepare a micro-batch of the update after ``update`` updates; the first call computes the first mask.
 
         Returns:
-            The record of the first mask, where this call took it.
+            The record of the prune, if this call pruned.
 
         Raises:
             WeightsError: a weight is NaN or infinite; nothing has been zeroed then.
@@ -93,12 +109,12 @@ class PruningSession(PrunedWeights):
 
     @torch.no_grad()
     def after_backward(self) -> None:
-        """Treat the gradients of a micro-batch."""
+        """Change the gradients of a micro-batch as the method requires."""
         self.method.after_backward(self)
 
     @torch.no_grad()
     def before_step(self, update: int) -> PruneRecord | None:
-        """Prepare the optimizer's step after ``update`` updates; takes the first mask where it needs gradients."""
+        """Prepare the optimizer's step after ``update`` updates; return the record if this call pruned."""
         before = self.record
         if self.mask is None and self._selector.needs_gradients:
             self.method.begin(self, update)
@@ -107,14 +123,14 @@ class PruningSession(PrunedWeights):
 
     @torch.no_grad()
     def after_step(self, update: int) -> PruneRecord | None:
-        """Do what the method does after the ``update``-th step; return the record where that was a prune."""
+        """Let the method act after the ``update``-th step (1 is the first); return the record if this call pruned."""
         before = self.record
         self.method.after_step(self, update)
         return None if self.record is before else self.record
 
     @torch.no_grad()
     def show_sparse(self, update: int | None = None) -> None:
-        """Make the weights the sparse model's, for validation and saving.
+        """Show the sparse model in the parameters, for validation and saving.
 
         Raises:
             WeightsError: a weight is NaN or infinite (at ``update``); nothing has been zeroed then.
@@ -124,7 +140,7 @@ class PruningSession(PrunedWeights):
 
     @torch.no_grad()
     def show_trained(self) -> None:
-        """Make the weights what training left: undo :meth:`show_sparse`, to the last bit."""
+        """Restore the trained weights: undo :meth:`show_sparse`, bit for bit."""
         self.method.show_trained(self)
 
     @contextlib.contextmanager
@@ -139,7 +155,7 @@ class PruningSession(PrunedWeights):
     # --- state -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs beside the weights: plain values and tensors only.
+        """Return the state that a resumed run needs beside the weights: plain values and tensors only.
 
         The stashed values are those of every zero of the saved weights, in order, so they need no indices.
         """
@@ -155,11 +171,14 @@ class PruningSession(PrunedWeights):
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue the run that ``saved`` was saved in; the weights must have been loaded already.
+        """Continue the run that saved ``saved``. Load its weights first.
+
+        Args:
+            saved: the result of :meth:`state_dict`, unchanged.
 
         Raises:
-            ResumeError: that run was another one: method, sparsity, interval, scope, ramp or static mask differ.
-            MaskError: the state is damaged, or of a newer version: its masks or stashed values do not fit the weights.
+            ResumeError: the saved run differs in method, sparsity, interval, scope, ramp or held mask.
+            MaskError: the state is damaged or of a newer version, or does not fit the weights.
         """
         try:
             state = upgraded_state(saved)

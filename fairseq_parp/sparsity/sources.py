@@ -22,11 +22,11 @@ def _no_fresh_weights(_parameters: Mapping[str, PrunedParameter]) -> dict[str, T
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a first mask can come from, beside the weights themselves.
+    """Sources of a first mask, beside the weights themselves.
 
     Attributes:
-        read_mask: from a path to a mask.
-        fresh_weights: from the prunable parameters to the weights of a freshly initialised model, by the same names.
+        read_mask: reads the mask file at a path.
+        fresh_weights: returns weights of a freshly initialised model for the prunable parameters, by name.
     """
 
     read_mask: Callable[[str], MaskSet] = MaskSet.load
@@ -34,7 +34,7 @@ class Sources:
 
 
 def require_zeros(path: str, mask: MaskSet, shares: Sequence[Share], sparsity: float, allocation: object) -> None:
-    """Check that a mask that was read has as many zeros as the run begins with, in every share.
+    """Check that a mask from a file has the number of zeros of the run's start, in every share.
 
     Raises:
         MaskError: it has another number.

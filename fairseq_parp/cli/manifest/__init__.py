@@ -18,7 +18,7 @@ ACTIONS = {
     "commonvoice": "build manifests of Common Voice: one hour of each of ten languages, with phones",
     "librilight": "build manifests of Libri-light's 10 minutes, 1, 9 and 10 hours",
     "librispeech": "build manifests of LibriSpeech's subsets",
-    "table": "build manifests from a table of transcripts",
+    "table": "build manifests from a user's own corpus: a table, a Kaldi folder, or text beside audio",
     "text": "binarise tables of texts and labels for a text encoder",
     "union": "join several data folders, with one dictionary",
 }

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--root",
         metavar="DIR",
         type=Path,
-        help="folder at which audio paths start; for Flickr8k that of wav2capt.txt (default: that of LIST)",
+        help="folder at which audio paths start; for Flickr8k the folder of wav2capt.txt (default: the folder of LIST)",
     )
     parser.add_argument(
         "--text", metavar="FILE", type=Path, help="file with the texts of LIST: Flickr8k.token.txt, MSR-VTT's .json"

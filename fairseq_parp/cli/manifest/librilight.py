@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--subset",
         choices=FOLDERS,
         help="write this subset, as train (default: all, as train_10min_0 to train_10h); "
-        "which ids are in which of the folds 1 to 5 is unconfirmed",
+        "the ids in each of the folds 1 to 5 are unconfirmed",
     )
     add_option(parser)
 

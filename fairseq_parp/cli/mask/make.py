@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allocation", metavar="NAME", default="global", help="division of the zeros among tensors (default: global)"
     )
-    parser.add_argument("--scope", metavar="NAME", nargs="+", help="names or expressions (default: the paper's)")
+    parser.add_argument(
+        "--scope",
+        metavar="NAME",
+        nargs="+",
+        help="paper, ffn, or names and regular expressions of parameters (default: paper)",
+    )
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="seed of random and random-init (default: 1)")
 
 

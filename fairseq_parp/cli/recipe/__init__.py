@@ -6,7 +6,7 @@ import argparse
 
 from fairseq_parp.cli.actions import action, add_actions
 
-ACTIONS = {"convert": "add pruning to a recipe of fairseq"}
+ACTIONS = {"convert": "convert a finetuning recipe of fairseq to one that prunes, and print each change"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,10 +23,10 @@ class Moment(NamedTuple):
 
 
 class Criterion(NamedTuple):
-    """One criterion.
+    """A criterion.
 
     Attributes:
-        scores: from parameters and moment to one score a weight, by name, in the parameters' shapes.
+        scores: returns one score a weight for parameters and moment, by name, in the parameters' shapes.
         needs_gradients: the scores need the gradients of the present update: the first mask is then taken between the
             first update's backward pass and its step.
     """

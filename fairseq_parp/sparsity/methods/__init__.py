@@ -40,11 +40,14 @@ METHODS.register("s3_router", S3Router)
 
 
 def read_config(raw: Mapping[str, Any] | None = None, **keys: Any) -> PruningConfig:
-    """Return the config of the method that the keys of ``task.pruning`` name; without keys, PARP's defaults.
+    """Return the config of a method from the keys of ``task.pruning``; without keys, PARP's defaults.
+
+    >>> read_config(method="parp_p", sparsity=0.7).interval
+    50
 
     Args:
-        raw: keys of a YAML file or command line; a null that only another method's key can be is passed over.
-        keys: more of them.
+        raw: keys of a YAML file or command line; a null is ignored if only another method has the key.
+        keys: further keys, such as ``method``, ``sparsity``, ``interval`` and ``scope`` (docs/training.md lists all).
 
     Raises:
         ConfigError: a key does not exist or belongs to another method, or a value is not allowed.

@@ -29,13 +29,13 @@ class Facts:
     """Facts about a method that commands, experiments, pictures and verdicts read.
 
     Attributes:
-        label: as tables and pictures write it.
-        colour: of its lines and bars, ``#RRGGBB``.
-        marker: of its points, as matplotlib names it.
+        label: name in tables and pictures.
+        colour: colour of its lines and bars, ``#RRGGBB``.
+        marker: marker of its points, by matplotlib's name.
         reprunes: whether its mask changes during training.
         frozen_by_scripts: whether the released scripts freeze the Transformer for its first updates.
         grows: whether weights that the mask begins to keep start at zero; a file can have more zeros than its mask.
-        finetunings: from the sparsity to the number of finetunings that one result costs, earlier ones included.
+        finetunings: maps a sparsity to the number of finetunings for one result, earlier ones included.
     """
 
     label: str
@@ -52,8 +52,8 @@ class Method:
 
     Attributes:
         config: its validated keys.
-        last_update: update after which the run ends; None where that is not known.
-        schedule: from a number of updates to the sparsity of a prune after them.
+        last_update: update after which the run ends; None if it is unknown.
+        schedule: maps a number of updates to the sparsity of a prune after them.
     """
 
     facts: ClassVar[Facts]
@@ -81,7 +81,7 @@ class Method:
 
     @classmethod
     def prunable(cls, model: nn.Module, scope: str | Iterable[str]) -> dict[str, nn.Parameter]:
-        """Return the parameters that the method prunes, by name: all of the scope, unless a method takes fewer.
+        """Return the parameters that the method prunes, by name: all of the scope, unless a method prunes fewer.
 
         Raises:
             ScopeError: there are none.
@@ -91,16 +91,16 @@ class Method:
     # --- events, in the order of a run -----------------------------------------------------------------------------
 
     def prepare(self, pruned: PrunedWeights) -> None:
-        """The session is made: read and check what the first mask needs. The weights may still be replaced."""
+        """The session is made: read and check the sources of the first mask. The weights may still be replaced."""
 
     def begin(self, pruned: PrunedWeights, update: int) -> None:
-        """The weights are loaded and training begins, or continues without a mask: take the first mask."""
+        """The weights are loaded and training begins, or continues without a mask: compute the first mask."""
 
     def before_forward(self, pruned: PrunedWeights, update: int) -> None:
         """A micro-batch is about to be computed; ``update`` updates were made before."""
 
     def after_backward(self, pruned: PrunedWeights) -> None:
-        """The gradients of a micro-batch are there."""
+        """The backward pass of a micro-batch has ended."""
 
     def before_step(self, pruned: PrunedWeights, update: int) -> None:
         """The optimizer is about to step; ``update`` updates were made before."""
@@ -109,29 +109,29 @@ class Method:
         """The optimizer has made the step that is the ``update``-th."""
 
     def show_sparse(self, pruned: PrunedWeights, update: int | None) -> None:
-        """Validation or saving begins: the weights must be the sparse model's until :meth:`show_trained`."""
+        """Validation or saving begins: the parameters must hold the sparse model until :meth:`show_trained`."""
 
     def show_trained(self, pruned: PrunedWeights) -> None:
-        """Training continues: the weights must be as training left them."""
+        """Training continues: the parameters must hold the trained weights again."""
 
     # --- state -----------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs of the method's own: plain values and tensors."""
+        """Return the method's own state for a resumed run: plain values and tensors."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any], mask: MaskSet) -> None:
         """Continue the run that saved ``state``, whose last mask is ``mask``; the session adopts that mask afterwards.
 
         Raises:
-            ResumeError: that run was another one.
+            ResumeError: the state belongs to another run.
         """
 
 
 def is_time(update: int, interval: int | None, last_update: int | None) -> bool:
     """Return whether a re-prune is due after ``update`` updates (1 is the first).
 
-    That is after every multiple of the interval, and after the last update whatever the interval, so that the model
-    that a run ends with is the sparse one. Without an interval it never is.
+    A re-prune is due after every multiple of the interval, and after the last update, so the run ends with the sparse
+    model. Without an interval no re-prune is due.
     """
     return interval is not None and (update % interval == 0 or update == last_update)

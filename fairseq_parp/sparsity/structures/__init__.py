@@ -26,13 +26,13 @@ class Selection(Protocol):
         """Zero these weights and their masters, and return the mask.
 
         Args:
-            before: packed bits of the earlier mask by name, to count what changed sides.
+            before: packed bits of the earlier mask by name, to count churn.
         """
 
 
 Structure = Callable[[Mapping[str, PrunedParameter], Mapping[str, Tensor], int, int | None, bool], Selection]
-"""From parameters, their scores, the number of zeros k, the update (for messages) and whether all weights that are zero
-already are taken along, more than k if there are more, to a selection. All three are by the same names."""
+"""Returns a selection. Arguments: the parameters of a share; their scores, by the same names; the number of zeros k;
+the update (for messages); and whether all weights that are already zero count as dropped, even more than k."""
 
 STRUCTURES: Registry[Structure] = Registry("task.pruning.structure")
 

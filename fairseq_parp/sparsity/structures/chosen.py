@@ -26,7 +26,7 @@ class Chosen:
 
     @property
     def displaces(self) -> bool:
-        """Whether a weight that is dropped is not zero."""
+        """Whether a dropped weight is not zero."""
         return any(
             bool(self._parameters[name].weight.detach()[dropped].any()) for name, dropped in self._dropped.items()
         )
@@ -50,7 +50,7 @@ def require_finite(scores: Mapping[str, Tensor], update: int | None) -> None:
     """Check scores before anything is chosen.
 
     Raises:
-        WeightsError: one is NaN or infinite.
+        WeightsError: a score is NaN or infinite.
     """
     for name, values in scores.items():
         if bad := int((~torch.isfinite(values)).sum()):
