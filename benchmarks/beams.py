@@ -1,8 +1,8 @@
 """Rows: prefix beam search without a language model beside pyctcdecode's.
 
-Both decode the same made-up emissions with the same beam and the same pruning, which is pyctcdecode's default. Ours
-is what fairseq-generate and ``fairseq-parp transcribe`` call, scores, positional scores and alignments included.
-A row holds only if our letters have no more errors than the peer's.
+Both decode the same artificial emissions with the same beam and the same pruning, which is pyctcdecode's default. Our
+time includes scores, positional scores and alignments, as in fairseq-generate and ``fairseq-parp transcribe``. A row
+holds only if our letters have no more errors than the peer's.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Emissions:
 
 
 def make(utterances: int, longest: int, seed: int = 0) -> Emissions:
-    """Make up ``utterances`` of at most ``longest`` frames; what takes longer is cut, its text too."""
+    """Make ``utterances`` of at most ``longest`` frames; longer ones are cut, with their texts."""
     draw, noise = random.Random(seed), np.random.default_rng(seed)
     rivals = np.array([noise.permutation(len(ALPHABET) - 1)[:_RIVALS] + 1 for _ in ALPHABET])
     made = Emissions([], [], ALPHABET)

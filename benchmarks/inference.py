@@ -34,7 +34,7 @@ DENSE = "the dense model in torch"
 
 @dataclass(frozen=True)
 class Setting:
-    """What is run: the size of the model, the share of its prunable weights that are zero, and seconds of audio."""
+    """One measurement: the size of the model, the fraction of zeros of its prunable weights, and seconds of audio."""
 
     size: Size
     sparsity: float

@@ -19,7 +19,7 @@ PEERS = ("torch", "numpy")
 
 
 def facts() -> dict[str, str]:
-    """Return what to print above the table."""
+    """Return the lines that are printed above the table."""
     versions = ", ".join(f"{name} {_version(name)}" for name in PEERS)
     cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used"
     return {

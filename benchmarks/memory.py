@@ -12,9 +12,9 @@ from fairseq_parp.memory import resident, resident_peak
 
 
 def transient_bytes(work: Callable[[], object]) -> int:
-    """Return by how much the process's memory peaked over what it held before, everything included.
+    """Return the difference between the process's peak memory and its memory before, in bytes.
 
-    What the C library keeps of freed memory goes back to the system first, so that it is not used again unseen.
+    Freed memory that the C library keeps is first returned to the system, so that reusing it is counted.
 
     Raises:
         MissingToolError: this is not Linux with glibc, whose counters are read.

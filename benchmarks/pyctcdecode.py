@@ -41,10 +41,10 @@ def pyctcdecode(
     """Start the process, and end it after the block.
 
     Args:
-        log_probs: of each utterance.
-        alphabet: text of each symbol, the blank's empty.
+        log_probs: log-probabilities (T, C) of each utterance.
+        alphabet: text of each symbol; that of the blank is empty.
         beam: hypotheses kept after each frame.
-        language_model: what pyctcdecode's ``build_ctcdecoder`` takes for one.
+        language_model: arguments of pyctcdecode's ``build_ctcdecoder`` for a language model.
 
     Raises:
         MissingToolError: the environment cannot be made, or the process ends by itself.
@@ -81,10 +81,10 @@ def pyctcdecode(
 
 
 def environment(needs: Sequence[str]) -> Path:
-    """Return the Python of the peer's environment in the user's cache folder; make it, and install what it needs, once.
+    """Return the Python of the peer's environment in the user's cache folder; make the environment at the first call.
 
     Raises:
-        MissingToolError: it cannot be made, for want of the network for example.
+        MissingToolError: the environment cannot be made, for example without a network.
     """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fairseq-parp" / "pyctcdecode"
     python, ready = folder / "bin" / "python", folder / f".ready-{needs[0]}"

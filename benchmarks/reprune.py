@@ -36,7 +36,7 @@ PEERS = {
 
 @dataclass
 class Stage:
-    """Weights in one state, and room for what is done to them; ``before`` is the mask that churn is counted against."""
+    """Weights in one state, and buffers; ``before`` is the mask from which churn is counted."""
 
     weights: Weights
     live: Weights = field(init=False)
@@ -55,7 +55,7 @@ class Stage:
         self.session.mask = self.before
 
     def reprune(self) -> None:
-        """Do what is measured."""
+        """Make the measured re-prune."""
         self.session.prune(1)
 
     def copy(self) -> None:

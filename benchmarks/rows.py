@@ -29,7 +29,7 @@ Judge = Clock | Literal["bytes"]
 
 @dataclass(frozen=True)
 class Bar:
-    """What a ratio has to keep to.
+    """The limit of a ratio.
 
     Attributes:
         value: the bar itself; None if the row has no bar.
@@ -146,7 +146,7 @@ def compare(
     Args:
         name, bar, against: the row's name, its bar, and the peer's name.
         ours, peer: costs; those at the same place were measured right after one another.
-        scale: what the peer's costs are multiplied by, where the peer does a part of the work only.
+        scale: factor of the peer's costs, if the peer does only a part of the work.
         by: the clock that judges. CPU time counts work and hardly depends on other programs. The wall clock is for
             rows about waiting: for the disk, or for data.
     """
@@ -203,7 +203,7 @@ def _row(name: str, bar: Bar, against: str, by: Judge, ours: Sequence[float], pe
 
 
 def unmeasured(name: str, bar: Bar, against: str, why: str, by: Judge = "cpu") -> Row:
-    """Make the row of what cannot be measured here; its numbers are NaN."""
+    """Make the row of a measurement that is impossible here; its numbers are NaN."""
     nan = math.nan
     return Row(name, by, nan, nan, nan, bar.value, None, why, bar.faster, "s", against, 0, nan, nan)
 

@@ -56,7 +56,7 @@ class Stage:
             each.add_(torch.randn_like(each), alpha=1e-4)
 
     def passes(self) -> None:
-        """Do what is measured."""
+        """Make the measured passes."""
         self.updates += 1
         self.session.before_forward(self.updates)
         for name, gradient in self.gradients.items():

@@ -1,8 +1,8 @@
 """Two trainings of the same model in one process, stock and pruned, to take their updates in turn.
 
-Both are what fairseq-hydra-train builds from ``configs/base_10m.yaml``: task, model, criterion, optimizer and trainer
-of fairseq; only the names of task and model differ. Layerdrop is off, so that every update does the same work. The
-weights are random, the audio is noise.
+Both are built like fairseq-hydra-train's from ``configs/base_10m.yaml``, with fairseq's task, model, criterion,
+optimizer and trainer; only the names of task and model differ. Layerdrop is off, so that every update does the same
+work. The weights are random, the audio is noise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SECONDS, UTTERANCES = 10, 2
 
 
 def write_inputs(folder: Path, size: Size) -> None:
-    """Write what both trainings start from: a dictionary, and a wav2vec 2.0 with random weights."""
+    """Write the inputs of both trainings: a dictionary, and a wav2vec 2.0 with random weights."""
     (folder / "dict.ltr.txt").write_text("".join(f"{symbol} 1\n" for symbol in "|" + string.ascii_uppercase))
     model = random_model(size)
     plain = OmegaConf.to_container(model.cfg, resolve=False, enum_to_str=True)
@@ -100,9 +100,9 @@ class Training:
     """One training, update by update.
 
     Args:
-        folder: with what :func:`write_inputs` wrote.
+        folder: output folder of :func:`write_inputs`.
         interval: updates between two re-prunes; None is stock fairseq, without the plugin's task and model.
-        seconds: of audio in each utterance.
+        seconds: length of each utterance.
         adapters: keys of ``task.adapters`` of a dense training with the plugin; ``interval`` then has no meaning.
     """
 
@@ -154,18 +154,18 @@ class Training:
         return sum(each.nbytes for each in [*gradients, *states] if isinstance(each, torch.Tensor))
 
     def go_on(self) -> None:
-        """Put back what saving displaced, as the next update would."""
+        """Restore the values that saving stashed, as the next update would."""
         if self.session is not None:
             self.session.show_trained()
 
     @property
     def trained(self) -> Trained | None:
-        """The count of what trains; None in stock fairseq."""
+        """The counts of the trained parameters; None in stock fairseq."""
         return getattr(self._trainer.task, "trained", None)
 
     @property
     def session(self) -> PruningSession | None:
-        """What prunes; None in stock fairseq."""
+        """The pruning session; None in stock fairseq."""
         return getattr(self._trainer.task, "session", None)
 
 

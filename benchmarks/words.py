@@ -90,8 +90,7 @@ def made_up(utterances: int, longest: int) -> Iterator[tuple[Emissions, Language
 def write_bigrams(file: Path, text: Sequence[str]) -> None:
     """Write a 2-gram model with interpolated absolute discounting (Ney et al. 1994) as ARPA.
 
-    It is a stand-in with which both decoders have the same work; who needs a language model trains one with irstlm or
-    KenLM (docs/decoding.md).
+    It gives both decoders the same work. For real use, train a language model with irstlm or KenLM (docs/decoding.md).
     """
     lines = [["<s>", *line.split(), "</s>"] for line in text]
     singles = Counter(word for line in lines for word in line[1:])

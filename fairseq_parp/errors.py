@@ -76,7 +76,7 @@ class DictionaryError(ParpError):
 
 
 class OptimizerError(CheckpointError):
-    """A resumed run's optimizer cannot take over what the checkpoint's had."""
+    """A resumed run's optimizer cannot load the state of the checkpoint's."""
 
 
 class ResumeError(ParpError):
@@ -95,9 +95,9 @@ class ExperimentError(ParpError):
 
 
 class ExperimentFolderError(ParpError):
-    """The folder of an experiment holds what another experiment made.
+    """The folder of an experiment has the output of another experiment.
 
-    Its runs, masks, decodings and rows of results depend on each other, so nothing less than the folder can be removed.
+    Its runs, masks, decodings and rows of results depend on each other, so only the whole folder can be removed.
     """
 
     def __init__(self, file: str | PathLike[str], was: str, asked: str, folder: str | PathLike[str]) -> None:
@@ -169,7 +169,7 @@ class ImagesError(ParpError):
 
 
 class LanguageModelError(ParpError):
-    """A language model or a lexicon is missing, or is not what it has to be; ``path`` may end in ``:LINE``."""
+    """A language model or a lexicon is missing or has a fault; ``path`` may end in ``:LINE``."""
 
     def __init__(self, path: str | PathLike[str], reason: str) -> None:
         super().__init__(f"{absolute(path)}: {reason}")
@@ -198,7 +198,7 @@ class IncompleteSplitError(ManifestError):
 
 
 class ExperimentFileError(ParpError):
-    """A file of an experiment, such as its results, is missing or is not what it has to be."""
+    """A file of an experiment, such as its results, is missing or has a fault."""
 
     def __init__(self, path: str | PathLike[str], reason: str) -> None:
         super().__init__(f"{absolute(path)}: {reason}")
@@ -233,10 +233,10 @@ def unknown_key(key: str, value: object, written: str, known: Sequence[str]) -> 
     """Return the error of a key that does not exist, with the known one that it resembles.
 
     Args:
-        key: with all that stands before it.
-        value: what it was given.
-        written: its last part, as it was written.
-        known: last parts that exist.
+        key: the key with its groups.
+        value: its value.
+        written: the last part of the key, as written.
+        known: last parts of the existing keys.
     """
     close = difflib.get_close_matches(written, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
@@ -255,7 +255,7 @@ def listing(names: Iterable[object], most: int = 6) -> str:
 
 
 def absolute(path: str | PathLike[str]) -> str:
-    """Return the absolute path for a message: the reader sees where was looked, not what was typed."""
+    """Return the absolute path for a message, so that the reader sees the place of the file."""
     return str(Path(path).expanduser().absolute())
 
 

@@ -45,13 +45,13 @@ def write_whole(path: str | Path, content: bytes) -> None:
 def writing_whole(path: str | Path, ending: str = "") -> Iterator[IO[bytes]]:
     """Open a file that takes the name ``path`` at once, when the block ends without an error.
 
-    It is written under another name in the same folder and goes to the disk (fsync) before it is renamed; the
-    folder goes to the disk after. Until then, and where anything fails, what stood under ``path`` stays. No other
-    process, on this or another host, uses that name. A killed process leaves the file behind.
+    The file is written under a temporary name in the same folder, synced (fsync) and renamed; then the folder is
+    synced. Until then, and after any failure, an earlier file ``path`` is unchanged. No other process, on any host,
+    uses the temporary name. A killed process leaves the temporary file.
 
     Args:
-        path: the name to take; its folder is made where it is missing.
-        ending: what the other name ends in, so that files left behind can be found.
+        path: final name; a missing folder is made.
+        ending: ending of the temporary name, by which remaining files can be found.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class _Outgoing(io.FileIO):
     _written = _sent = 0
 
     def write(self, data: Any) -> int:
-        """Write, and let the kernel begin to write what has come together, without waiting for it."""
+        """Write, and start the writeback of the data so far, without waiting for it."""
         count = super().write(data)
         self._written += count or 0
         if self._written - self._sent >= SENT_TOGETHER and hasattr(os, "posix_fadvise"):

@@ -13,7 +13,7 @@ _READ = 4096
 
 
 def kind_of(path: str | PathLike[str]) -> str | None:
-    """Return what a path leads to, as ``a folder``; None where that is not known, as of what ``torch.save`` writes."""
+    """Return the kind of a path, such as ``a folder``; None if it is unknown, as for files of ``torch.save``."""
     file = Path(path)
     if file.is_dir():
         return "a folder"

@@ -39,7 +39,7 @@ class Registry(Mapping[str, T]):
         """Return an entry.
 
         Raises:
-            ConfigError: there is none of that name; the message lists those that there are.
+            ConfigError: no entry has that name; the message lists all names.
         """
         load_extensions()
         if not isinstance(name, str) or name not in self._entries:

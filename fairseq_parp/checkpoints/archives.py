@@ -33,7 +33,7 @@ def inspect(file: IO[bytes], shown: str, allowed: Collection[str] = ()) -> None:
 
     Args:
         file: open for reading, seekable.
-        shown: what to call it in the log.
+        shown: name of the file in the log.
         allowed: full names of classes and functions that the user's own code allows.
 
     Raises:

@@ -47,8 +47,8 @@ def require_described(cfg: Any, path: str | Path) -> None:
     """Check that a config names a model and a task.
 
     Args:
-        cfg: as fairseq makes it of what a checkpoint holds.
-        path: of the checkpoint, for messages.
+        cfg: config that fairseq made of the checkpoint's content.
+        path: path of the checkpoint, for messages.
 
     Raises:
         CheckpointError: it does not.
@@ -83,11 +83,11 @@ def require_known(cfg: Any, path: str | Path) -> None:
 def complete(
     state: dict[str, Any], path: str | Path, dictionary: str | Path | None, overrides: Mapping[str, str]
 ) -> None:
-    """Put into a loaded checkpoint what decoding needs and the checkpoint lacks.
+    """Add to a loaded checkpoint the entries that decoding needs and the checkpoint lacks.
 
     Args:
         state: as fairseq's ``load_checkpoint_to_cpu`` returns it; changed in place.
-        path: what to call it in messages.
+        path: path of the checkpoint, for messages.
         dictionary: a ``dict.ltr.txt`` that takes the place of the checkpoint's.
         overrides: by key, such as ``model.w2v_path``, values as text, numbers, ``true``, ``false`` or ``null``.
 

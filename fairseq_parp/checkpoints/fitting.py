@@ -16,7 +16,7 @@ SPECIALS = 4
 
 
 class Trained(NamedTuple):
-    """What a model was trained on: ``symbols`` in the order of its outputs, None where a file has none; settings."""
+    """The facts of a model's training: ``symbols`` in the order of its outputs, or None; settings."""
 
     symbols: Sequence[str] | None
     settings: Mapping[str, Any]
@@ -38,14 +38,14 @@ def kind_of(setting: Any) -> Any:
 
 
 def require_alike(asked: Trained, where: str, saved: Trained, path: str, way_out: str) -> None:
-    """Compare what a model meets with what it was trained on.
+    """Compare a dictionary and settings with those of a model's training.
 
     Args:
         asked: the dictionary and the settings to be used.
         where: the file or the folder that they come from, for messages.
         saved: those of a checkpoint.
         path: its file.
-        way_out: what to do about another dictionary.
+        way_out: remedy for another dictionary, for the message.
 
     Raises:
         ConfigError: a setting differs.

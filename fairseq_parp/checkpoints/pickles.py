@@ -202,7 +202,7 @@ def _check_bytes(_text: Any, encoding: Any) -> _Inert:
 
 
 def expanded(value: Any, budget: int) -> int:
-    """Return what is left of ``budget`` after counting the plain values in ``value``, shared ones every time.
+    """Return the rest of ``budget`` after counting the plain values in ``value``, shared ones every time.
 
     Raises:
         RefusedError: there are more than ``budget``, or they are nested more than 40 deep, or contain themselves.

@@ -40,17 +40,17 @@ def load(
     with_fairseq: bool = True,
     require: Callable[[Any], None] = lambda _content: None,
 ) -> Any:
-    """Read any file that ``torch.save`` wrote, on the CPU, without running what is inside it.
+    """Read any file that ``torch.save`` wrote, on the CPU, without running code from it.
 
-    Beside tensors and plain values only ``argparse.Namespace``, fairseq's ``Dictionary`` and what the user's own code
-    gave to ``torch.serialization.add_safe_globals`` are allowed. The
-    checksums of a zip are compared first; files from before torch 1.6 have none, and the log reports this.
+    Beside tensors and plain values only ``argparse.Namespace``, fairseq's ``Dictionary`` and the classes that the
+    user's own code passed to ``torch.serialization.add_safe_globals`` are allowed. The checksums of a zip are compared
+    first. Files from before torch 1.6 have no checksums; the log reports this.
 
     Args:
         source: path, or open binary file.
-        name: what to call it in messages; default ``source``.
+        name: name of the file in messages; default ``source``.
         with_fairseq: False reads without importing fairseq; dictionaries are stand-ins then.
-        require: raises what is wrong with the content.
+        require: checks the content, and raises the error of a fault.
 
     Raises:
         UnreadableCheckpointError: no such file; truncated, changed or not a checkpoint; one that would run code.
@@ -128,7 +128,7 @@ def _require_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[i
 
 
 def rebuilt(tensors: dict[str, Tensor], content: Mapping[str, Any], *, with_fairseq: bool = True) -> dict[str, Any]:
-    """Return a checkpoint of a model's tensors and what a file of this project keeps beside them.
+    """Return a checkpoint from a model's tensors and the other entries of a file of this project.
 
     Args:
         tensors: by name.
@@ -161,14 +161,14 @@ def require_whole(path: str | Path) -> None:
     """Check a checkpoint file without loading it.
 
     Raises:
-        DamagedError, RefusedError: what :func:`read` would refuse it for.
+        DamagedError, RefusedError: the error with which :func:`read` would refuse the file.
     """
     with Path(path).open("rb") as file:
         inspect(file, absolute(path))
 
 
 def _names_of(allowed: Iterable[Any]) -> set[str]:
-    """Return the full names of what was given to ``torch.serialization.add_safe_globals``."""
+    """Return the full names of the classes passed to ``torch.serialization.add_safe_globals``."""
     return {one[1] if isinstance(one, tuple) else f"{one.__module__}.{one.__qualname__}" for one in allowed}
 
 

@@ -46,11 +46,11 @@ class Classifier(Protocol):
     labels: Sequence[str]
 
     def classify(self, inputs: Sequence[str]) -> Iterator[Prediction | ParpError]:
-        """Yield what the model makes of each input, or the error that names an input which cannot be read."""
+        """Yield the prediction for each input, or the error that names an input that cannot be read."""
         ...
 
     def classify_split(self, data: str, split: str) -> Iterator[Prediction]:
-        """Yield what the model makes of each example of a data folder's split, with its true label.
+        """Yield the prediction for each example of a data folder's split, with its true label.
 
         Raises:
             ParpError: the split cannot be used.

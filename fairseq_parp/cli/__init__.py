@@ -84,7 +84,7 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
 
 @contextlib.contextmanager
 def _own_words_only() -> Iterator[None]:
-    """Keep warnings of libraries, and what fairseq and hydra log, off the terminal, unless python -W asks for them."""
+    """Keep warnings of libraries, and the logs of fairseq and hydra, off the terminal, unless python -W is set."""
     if sys.warnoptions:
         yield
         return

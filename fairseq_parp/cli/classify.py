@@ -104,5 +104,5 @@ def _results(found: Sequence[Prediction]) -> str:
 
 
 def _as_json(found: Prediction) -> dict[str, object]:
-    """Return a prediction without what is not known."""
+    """Return a prediction without its unknown values."""
     return {key: value for key, value in found._asdict().items() if value is not None}

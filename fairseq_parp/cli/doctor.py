@@ -30,7 +30,7 @@ def as_text(report: Diagnosis) -> str:
 
 
 def library_line(library: Library) -> str:
-    """Show one library: version, what it is, whether it imports."""
+    """Show one library: version, description, whether it imports."""
     detail = f", {library.detail}" if library.detail else ""
     error = f", does not import: {library.error}" if library.error else ""
     return f"{library.name:<16}{library.version or '-'}{detail}{error}"

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, show the plan and its cost, run what is left, write the results."""
+    """Plan, show the plan and its cost, run the remaining steps, write the results."""
     from fairseq_parp.experiments.conduct import conduct, print_commands, require_inputs
     from fairseq_parp.experiments.cost import cost_of, measure
     from fairseq_parp.experiments.description import read_experiment
@@ -74,7 +74,7 @@ def show(plan: Plan, cost: Cost) -> str:
 
 
 def _results(plan: Plan) -> Path:
-    """Experiments that share a folder share what they have in common, and have a results file each."""
+    """Experiments in one folder share common steps, and have a results file each."""
     return plan.out / f"{plan.experiment.name}.tsv"
 
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, and print what was compared."""
+    """Export, and print the results of the comparisons."""
     from fairseq_parp.export.exporting import export  # fairseq takes seconds to import
 
     start = time.monotonic()

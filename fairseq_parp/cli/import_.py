@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Import, and print what the checkpoint is."""
+    """Import, and print the facts of the checkpoint."""
     from fairseq_parp.export.importing import import_folder
 
     normalize = None if arguments.normalize is None else arguments.normalize == "true"

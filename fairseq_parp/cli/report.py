@@ -51,7 +51,7 @@ def _reached(run: Mapping[str, Any]) -> list[str]:
 
 
 def _trained(adapters: Mapping[str, Any]) -> list[str]:
-    """Return what trained: the kind of ``task.adapters``, and parameters by kind."""
+    """Return the kind of ``task.adapters``, and the trained parameters by kind."""
     from fairseq_parp.adapters import Trained
 
     if not adapters:

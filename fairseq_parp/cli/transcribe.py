@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_parts(arguments: argparse.Namespace) -> tuple[Sequence[_File], Callable[[str, _Facts], Transcript]]:
-    """Return the files of a table, with their languages, and what transcribes them.
+    """Return the files of a table, with their languages, and their transcriber.
 
     Raises:
         ConfigError: options do not fit together; two parts of one language; a language that is not loaded.

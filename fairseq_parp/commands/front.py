@@ -67,7 +67,7 @@ def recipe(name: str | None, folder: Path, key: str = "--config-name") -> Path:
 
 
 def _value(argv: Sequence[str], flags: tuple[str, ...]) -> str | None:
-    """Return what an option of hydra was given, as the next word or after an equals sign."""
+    """Return the value of an option of hydra, from the next argument or after an equals sign."""
     for word, after in zip(argv, [*argv[1:], ""], strict=True):
         if word in flags:
             return after

@@ -47,7 +47,7 @@ class Change(NamedTuple):
 
 
 def convert(file: Path, save_dir: str) -> tuple[str, list[Change]]:
-    """Return the text of the converted recipe, and what changed.
+    """Return the text of the converted recipe, and the changes.
 
     Args:
         file: fairseq's YAML.
@@ -120,7 +120,7 @@ def _changes(recipe: Mapping[str, Any], save_dir: str) -> list[Change]:
 
 
 def _of_hubert(task: Mapping[str, Any]) -> list[tuple[str, str | None, str]]:
-    """Return what changes in the task of a HuBERT recipe: keys, values after, reasons."""
+    """Return the changes in the task of a HuBERT recipe: keys, new values, reasons."""
     labels = task["labels"]
     if not isinstance(labels, str) and len(labels) != 1:
         raise ConfigError("task.labels", labels, "a finetuning has one kind of labels, such as [ltr]")

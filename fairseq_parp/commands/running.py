@@ -42,10 +42,10 @@ class Command:
     """One command.
 
     Args:
-        title: What the progress bar shows; different for each of the commands that are run together.
-        argv: Program and arguments; the program is looked for beside this Python first.
-        log: Where its output goes.
-        updates: How many training updates it makes; 0 if it does not train.
+        title: text of the progress bar; different for each command of a run.
+        argv: program and arguments; the program is first searched beside this Python.
+        log: file for the output.
+        updates: number of training updates; 0 if the command does not train.
         needs: Titles of the commands that must have ended before this one can start.
     """
 
@@ -80,12 +80,12 @@ def run_all(
     started: Callable[[Command], None] = lambda _: None,
     ended: Callable[[Command], None] = lambda _: None,
 ) -> Generator[CommandError, None, None]:
-    """Run commands, ``jobs`` at once, each as soon as what it needs has ended. Cores are shared out evenly.
+    """Run commands, ``jobs`` at once, each as soon as its needs have ended. Cores are divided evenly.
 
     Args:
-        commands: in the order in which they are to start where nothing else decides. A need that is not among them
-            counts as there.
-        jobs: how many run at once.
+        commands: the commands, in order of their start as far as their needs allow. A need that is not among them
+            counts as ended.
+        jobs: number of commands at once.
         started: called just before one starts.
         ended: called after one has ended well.
 
@@ -124,7 +124,7 @@ def run_all(
 
 
 def records(log: Path, kind: str) -> list[dict[str, float]]:
-    """Return what fairseq logged as ``train_inner`` or ``valid``, numbers only."""
+    """Return the numbers that fairseq logged as ``train_inner`` or ``valid``."""
     found = (_RECORD.search(line) for line in log.read_text(errors="replace").splitlines())
     return [_numbers(match[2]) for match in found if match and match[1] == kind]
 

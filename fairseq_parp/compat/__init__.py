@@ -32,7 +32,7 @@ from fairseq_parp.compat import (
 
 
 def install() -> None:
-    """Mend what is to be mended in the fairseq that is imported; calling it again does nothing."""
+    """Apply all patches to the imported fairseq; a second call has no effect."""
     old_args.install()
     encoders.install()
     config_values.install()

@@ -45,7 +45,7 @@ def install() -> None:
 
 
 def _named(kind: type, cfg: Any, error: OmegaConfBaseException) -> ConfigError:
-    """Return the error that names the key with its group, the value and what is allowed."""
+    """Return the error that names the key with its group, the value and the allowed values."""
     name = error.full_key or str(error.key)
     *outer, last = name.split(".")
     value, key = OmegaConf.select(cfg, name), ".".join(filter(None, (cfg._get_full_key(None), name)))

@@ -1,4 +1,4 @@
-"""Ranks without CUDA cannot gather what a criterion logs: ``all_gather_list`` allocates its buffer on a GPU.
+"""Ranks without CUDA cannot gather a criterion's logging outputs: ``all_gather_list`` allocates its buffer on a GPU.
 
 Concerns: fairseq 0.12.2, fairseq-fixed 0.12.3.1 and main of 2025-09, with every criterion whose logging outputs cannot
 be summed, such as those of pretraining. Over gloo, which needs no GPU, torch gathers the objects itself.

@@ -28,7 +28,7 @@ def _stop_all() -> None:
 
 
 def _stop(thread: Any) -> None:
-    """Let a thread end after its next batch, and take what it loads meanwhile so that it does not wait for room."""
+    """Let a thread end after its next batch, and drain its queue so that it does not wait for space."""
     thread._max_len = 0
     while thread.is_alive():
         try:

@@ -41,7 +41,7 @@ def building() -> Iterator[None]:
 
 
 def evaluate(text: Any, *scopes: Any) -> Any:
-    """Return :func:`literal` of the text where fairseq works for this plugin, else what ``eval`` returns there."""
+    """Return :func:`literal` of the text where fairseq works for this plugin, else the result of ``eval``."""
     if acting():
         return literal(text)
     caller = sys._getframe(1)

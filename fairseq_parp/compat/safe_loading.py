@@ -66,7 +66,7 @@ class _TorchWithSafeLoad:
 
 
 def install() -> None:
-    """Wrap ``load_checkpoint_to_cpu``, which all of fairseq's loading goes through, and what uses its result."""
+    """Wrap ``load_checkpoint_to_cpu``, which loads all checkpoints of fairseq, and the users of its result."""
     from fairseq import checkpoint_utils
 
     original = checkpoint_utils.load_checkpoint_to_cpu
@@ -110,7 +110,7 @@ def checking(check: Check) -> Iterator[None]:
 
 
 def or_unusable(path: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call; whatever fails there fails for what the file holds, as nothing else has been done yet."""
+    """Call, and turn every exception into an error of the file: nothing but its content has been used yet."""
     try:
         return call(*args, **kwargs)
     except (ParpError, MemoryError):

@@ -44,7 +44,7 @@ def is_our_class(kind: type) -> bool:
 
 
 def install() -> None:
-    """Wrap what fairseq calls with a trainer, or with a task that loads checkpoints. To be called after the patches."""
+    """Wrap functions that fairseq calls with a trainer, or with a task that loads checkpoints. Call it last."""
     from fairseq import checkpoint_utils
     from fairseq.trainer import Trainer
 

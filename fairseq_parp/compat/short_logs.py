@@ -61,7 +61,7 @@ def _plain(cfg: Any) -> dict[str, Any]:
 
 
 def _lines(cfg: Mapping[str, Any]) -> list[str]:
-    """Return one line per section: what is neither None, False nor empty."""
+    """Return one line per section, with the values that are not None, False or empty."""
     sections = {name: part if isinstance(part, Mapping) else {name: part} for name, part in cfg.items()}
     named = {
         name: ", ".join(f"{key}={value}" for key, value in part.items() if value not in (None, False, "", [], {}))

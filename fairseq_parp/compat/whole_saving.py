@@ -59,10 +59,10 @@ def install() -> None:
 
 
 def save_whole(state: Any, path: str | Path) -> None:
-    """Save a checkpoint; where it is crash.pt, a failure is only logged: it must not hide why the run ended.
+    """Save a checkpoint. A failure to save crash.pt is only logged: it must not hide the reason of the crash.
 
     Raises:
-        OneLineExit: it cannot be written; what stood under ``path`` still does.
+        OneLineExit: the checkpoint cannot be written; an earlier file ``path`` is unchanged.
     """
     with one_line_errors():
         try:
@@ -87,10 +87,10 @@ def _save(state: Any, path: Path) -> None:
 def copy_whole(source: str | Path, target: str | Path) -> None:
     """Copy a checkpoint.
 
-    Not a hard link: whoever goes on without this plugin would write into both files at once.
+    It makes no hard link: stock fairseq would later write into both files at once.
 
     Raises:
-        OneLineExit: the copy cannot be written; what stood under ``target`` still does.
+        OneLineExit: the copy cannot be written; an earlier file ``target`` is unchanged.
     """
     path = Path(target)
     with one_line_errors():

@@ -74,7 +74,7 @@ class GroundedCriterion(FairseqCriterion):
         self.alpha = self._alpha.at(update)
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, int, dict[str, Any]]:  # noqa: ARG002
-        """Return the loss, the sample size 1, and what is logged."""
+        """Return the loss, the sample size 1, and the logging output."""
         matches = self.alpha > 0 or (not model.training and model.grounded is not None)
         contrasts = self.alpha < 1 or (not model.training and model.ssl)
         inputs = sample["net_input"]

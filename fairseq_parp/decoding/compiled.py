@@ -28,7 +28,7 @@ def library() -> Any:
 
 
 class CompiledPrefixBeamDecoder(PrefixBeamDecoder):
-    """Does what :class:`PrefixBeamDecoder` does; on the CPU, wherever the log-probabilities are.
+    """Searches like :class:`PrefixBeamDecoder`, on the CPU, for log-probabilities on any device.
 
     ``torch.get_num_threads()`` utterances are searched at a time.
     """

@@ -56,7 +56,7 @@ class Decoder(Protocol):
 
 
 def comparable(log_probs: Tensor) -> Tensor:
-    """Round to whole steps: what differs by rounding errors only is equal, on every machine, and has a fixed order."""
+    """Round to whole steps, so values that differ only by rounding errors are equal on every machine."""
     return (log_probs * STEPS_PER_NAT).round_()
 
 

@@ -52,7 +52,7 @@ class LanguageModel:
     word_score: float = -1.0
 
     def __post_init__(self) -> None:
-        """Refuse what no search can use.
+        """Refuse values that no search can use.
 
         Raises:
             ConfigError: the weight is not a number from 0, or the word score no finite number.
@@ -66,10 +66,10 @@ class LanguageModel:
     def if_named(
         cls, path: str | None, lexicon: str | None, weight: float | None, word_score: float | None
     ) -> LanguageModel | None:
-        """Return the language model that options name, or None; None for a number is its default.
+        """Return the language model of the options, or None; a number that is None gets its default.
 
         Raises:
-            ConfigError: there is none, yet something else about it is set; or as the constructor.
+            ConfigError: another option of it is set without a file; or as the constructor.
         """
         options: dict[str, Any] = {"lexicon": lexicon or None, "weight": weight, "word_score": word_score}
         given = {name: value for name, value in options.items() if value not in (None, getattr(cls, name))}
@@ -150,7 +150,7 @@ class LanguageModel:
         return {word for number, word in enumerate(words) if word not in SPECIAL and scores(number) != unknown}
 
     def _require_possible(self, model: Any, words: list[str]) -> None:
-        """Check that sentences can begin and end and that words can be said: KenLM loads probabilities of 0.
+        """Check that sentences can begin and end and that words have a probability: KenLM loads probabilities of 0.
 
         Raises:
             LanguageModelError: the 1-gram ``</s>`` has probability 0, or every word has: everywhere, after ``<s>`` or

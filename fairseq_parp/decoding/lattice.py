@@ -25,7 +25,7 @@ class Lattice:
 
     Attributes:
         log_probs: (B, T, C) float64; frames past the end are certain blanks (``pad_with_blanks``).
-        labels: (B, K, N) int64; what stands past a sequence's end is ignored.
+        labels: (B, K, N) int64; values past a sequence's end are ignored.
         counts: (B, K) int64, labels of each sequence.
         blank: index of the blank symbol.
     """

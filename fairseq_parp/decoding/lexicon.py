@@ -128,7 +128,7 @@ def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _require_few_homographs(path: str | Path, entries: Iterable[Entry]) -> None:
-    """Refuse what flashlight would silently drop."""
+    """Refuse homographs that flashlight would silently drop."""
     for spelling, most in Counter(entry.spelling for entry in entries).most_common(1):
         if most <= HOMOGRAPHS:
             return

@@ -139,7 +139,7 @@ class LexiconBeamDecoder:
         return Hypothesis(tokens, found.score, scores, frames)
 
     def _word_scores(self, words: Sequence[int]) -> Tensor:
-        """Return what each word of a sentence adds to its score, without the sentence's end."""
+        """Return the score of each word of a sentence, without the sentence's end."""
         state, scores = self.lexicon.model.start(False), []
         for word in words:
             state, score = self.lexicon.model.score(state, word)

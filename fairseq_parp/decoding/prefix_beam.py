@@ -85,19 +85,19 @@ def _layout(beams: int, symbols: int, device: torch.device) -> _Layout:
 class PrefixBeamDecoder:
     """Prefix beam search (Hannun et al. 2014, "First-Pass Large Vocabulary Continuous Speech Recognition").
 
-    The beam decides which label sequences are looked at, never what they score: the survivors are
-    scored again over all their alignments (:meth:`Lattice.total`), so a score is the label
-    sequence's true log-probability however narrow the beam, and the order follows it. A beam as
-    wide as the number of possible prefixes makes the list itself exact.
+    The beam selects the label sequences that the search visits. It does not change their scores: the survivors are
+    scored again over all their alignments (:meth:`Lattice.total`). A score is therefore the true log-probability of the
+    label sequence at every width, and determines the order. A beam as wide as the number of possible prefixes makes the
+    list itself exact.
 
-    Candidates of equal probability (to a millionth of a nat) are kept in the order: prefixes left
-    as they are before longer ones, better beams first, lower symbols first.
+    Candidates of equal probability (to a millionth of a nat) keep this order: unchanged prefixes before longer ones,
+    better prefixes first, lower symbols first.
 
     Attributes:
         blank: index of the blank symbol.
         beam: prefixes kept after each frame at most, at least 1.
         nbest: most hypotheses per utterance, 1 to ``beam``; fewer when fewer are possible, or survive the pruning.
-        pruning: what is not looked at; ``NO_BEAM_PRUNING`` looks at all.
+        pruning: thresholds below which symbols and prefixes are skipped; ``NO_BEAM_PRUNING`` skips none.
     """
 
     blank: int

@@ -29,11 +29,11 @@ NO_BEAM_PRUNING = BeamThresholds(NEG_INF, NEG_INF)
 
 
 def prune_frames(frames: Tensor, blank: int, token_min_logp: float) -> Tensor:
-    """Leave of (B, T, C) log-probabilities what a search has to read, in fewer frames, -inf for symbols left out.
+    """Reduce (B, T, C) log-probabilities to the frames that a search has to read, with -inf for skipped symbols.
 
-    A frame in which only the blank is possible is made a certain blank: the probability that all paths pay alike
-    decides nothing. Of successive certain blanks only the first matters: it ends the last label;
-    the others are taken out, which leaves a half to a third of the frames of a usual CTC model.
+    A frame in which only the blank is possible becomes a certain blank: all paths share its probability, so it does not
+    change their order. Of successive certain blanks only the first matters: it ends the last label. The others are
+    removed, which leaves a half to a third of the frames of a usual CTC model.
 
     Args:
         frames: as from ``pad_with_blanks``.
@@ -41,7 +41,7 @@ def prune_frames(frames: Tensor, blank: int, token_min_logp: float) -> Tensor:
         token_min_logp: see :class:`BeamThresholds`.
 
     Returns:
-        (B, T', C): where an utterance has fewer than T' frames left, certain blanks stand at its end.
+        (B, T', C); an utterance with fewer than T' frames ends in certain blanks.
     """
     least = frames.amax(-1, keepdim=True).clamp(max=token_min_logp)
     frames = frames.masked_fill(frames < least, NEG_INF)

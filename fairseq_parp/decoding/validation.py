@@ -23,7 +23,7 @@ _ARGS = "must be a tuple of wer_kenlm_model, wer_lexicon, wer_lm_weight and wer_
 
 @dataclass(frozen=True)
 class WordDecoder:
-    """What fairseq's CTC criterion calls for the words of an utterance."""
+    """The decoder that fairseq's CTC criterion calls for the words of an utterance."""
 
     decoder: Decoder
     dictionary: Any

@@ -86,7 +86,7 @@ def _entries(path: str | Path) -> Iterator[tuple[int, int, list[bytes]]]:
 
 
 def _large(numbers: Iterable[bytes]) -> bytes:
-    """Return a number that a sum with it loses all else in, b"" if none is; KenLM reports what is no number at all."""
+    """Return a number so large that a sum with it loses other digits, or b""; KenLM reports other faults itself."""
     try:
         for number in numbers:
             if LIMIT < abs(float(number)) < math.inf:

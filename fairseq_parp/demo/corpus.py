@@ -53,7 +53,7 @@ def plan(seed: int, utterances: dict[str, int]) -> list[Utterance]:
 
 
 def utterance(split: str, number: int, text: str, draw: random.Random) -> Utterance:
-    """Return a text as one of the split's speakers says it: speakers and accents take turns, the rest is drawn."""
+    """Return a text spoken by a speaker of the split: speakers and accents alternate, the rest is random."""
     variants = VARIANTS[split]
     accent = ACCENTS[number // len(variants) % len(ACCENTS)]
     variant = variants[number % len(variants)]

@@ -25,16 +25,16 @@ def demo(out: Path, *, seed: int = 1, sizes: Mapping[str, int] = scenes.SIZES, u
     """Make scenes, train on them, and find test pictures by captions and captions by pictures.
 
     Args:
-        out: folder for everything that is made; what an earlier demo left there is replaced.
-        seed: of the scenes, the voices and the training.
-        sizes: pictures of each split.
-        updates: of the training; None takes those of the config.
+        out: output folder; the output of an earlier demo is replaced.
+        seed: seed of the scenes, the voices and the training.
+        sizes: number of pictures of each split.
+        updates: updates of the training; None for the config's.
 
     Returns:
         the contact sheet.
 
     Raises:
-        ConfigError: ``out`` holds something that no demo made.
+        ConfigError: ``out`` has files that no demo made.
         CommandError: one of the commands failed.
         MissingToolError: eSpeak NG, Pillow, OpenMoji or the image encoder is not installed.
     """
@@ -84,7 +84,7 @@ def _verb(*words: str) -> list[str]:
 
 
 def _table(log: Path) -> str:
-    """Return what ``retrieve`` has printed, without the names of its files and the bars."""
+    """Return the output of ``retrieve``, without the names of its files and the bars."""
     lines = log.read_text().splitlines()
     start = next(number for number, line in enumerate(lines) if " captions, " in line)
     return "\n".join(line for line in lines[start:] if not line.startswith("written: "))

@@ -18,7 +18,7 @@ _STYLES = (("#0072B2", "o", ""), ("#D55E00", "s", "//"), ("#009E73", "^", ".."))
 
 @dataclass(frozen=True)
 class Curve:
-    """What the picture shows of one run: validation UER in percent by update, sparsity by layer."""
+    """One run in the picture: validation UER in percent by update, sparsity by layer."""
 
     updates: Sequence[int]
     uer: Sequence[float]

@@ -32,7 +32,7 @@ PRETRAINING_UTTERANCES = 2560
 
 @dataclass(frozen=True)
 class Result:
-    """What the demo found for one method."""
+    """The demo's results for one method."""
 
     method: str
     report: SparsityReport
@@ -44,12 +44,12 @@ def demo(out: Path, *, from_random: bool = False) -> list[Result]:
     """Finetune dense and with PARP, decode both, print the table, draw the picture.
 
     Args:
-        out: Folder for everything that is made; what an earlier demo left there is replaced.
-        from_random: Start from random weights instead of the pretrained ones.
+        out: output folder; the output of an earlier demo is replaced.
+        from_random: start from random weights instead of the pretrained ones.
 
     Raises:
-        ConfigError: ``out`` holds something that no demo made.
-        CommandError: One of the commands failed.
+        ConfigError: ``out`` has files that no demo made.
+        CommandError: a command failed.
     """
     prepare(out)
     _synthesise(out, corpus.UTTERANCES)

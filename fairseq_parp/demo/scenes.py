@@ -46,7 +46,7 @@ class Scene:
 
     Attributes:
         image: its id, the path below the folder of pictures.
-        objects: names of what it shows.
+        objects: names of its objects.
         captions: the utterances that describe it; each names all objects.
     """
 
@@ -91,10 +91,10 @@ def _caption(objects: Sequence[str], draw: random.Random) -> str:
 def write(out: Path, scenes: Sequence[Scene], seed: int) -> None:
     """Write the scenes under ``out``.
 
-    - ``pictures/``: a PNG file at each image's id, and the attribution that OpenMoji's licence asks for;
+    - ``pictures/``: a PNG file at each image's id, and the attribution that OpenMoji's licence requires;
     - ``audio/`` and ``transcripts.tsv``: the captions, as ``fairseq-parp manifest table`` reads them;
-    - ``words.ctm`` and ``objects.tsv``: when each word is said and where each object is drawn, as ``fairseq-parp
-      codes`` and ``localise`` read them.
+    - ``words.ctm`` and ``objects.tsv``: the times of words and the boxes of objects, as ``fairseq-parp codes`` and
+      ``localise`` read them.
 
     Raises:
         MissingToolError: eSpeak NG, Pillow or OpenMoji is not installed.

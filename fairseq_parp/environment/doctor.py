@@ -49,7 +49,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the checks look at; ``distributions`` are all that hold a fairseq, with their versions."""
+    """The facts that the checks inspect; ``distributions`` are the installed packages with a fairseq, with versions."""
 
     library: dict[str, Library]
     distributions: dict[str, str]
@@ -57,7 +57,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What ``fairseq-parp doctor`` shows; ``paths`` are what fairseq's own commands need to be given."""
+    """The report of ``fairseq-parp doctor``; ``paths`` are the paths that fairseq's own commands need."""
 
     python: str
     libraries: list[Library]
@@ -75,7 +75,7 @@ class Diagnosis:
 
 
 def examine() -> Diagnosis:
-    """Import what there is and return the versions and every problem."""
+    """Import the installed libraries, and return their versions and every problem."""
     found = {name: libraries.look_at(name, module) for name, module in libraries.LIBRARIES.items()}
     distributions = libraries.fairseq_distributions()
     found["fairseq"] = libraries.with_origin(found["fairseq"], distributions)

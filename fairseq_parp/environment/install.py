@@ -80,7 +80,7 @@ def say(line: str) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without what would make pip look at, or install to, another place."""
+    """Return the environment without variables that make pip read from or install to another place."""
     misleading = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PIP_USER", "PIP_TARGET", "PIP_PREFIX")
     return {name: value for name, value in os.environ.items() if name not in misleading}
 
@@ -136,7 +136,7 @@ class Environment:
         say(f"virtual environment {self.folder.name}: done, {time.monotonic() - started:.0f} s")
 
     def install_torch(self) -> None:
-        """Install torch, and what fairseq's compilation needs beside it."""
+        """Install torch, and the other requirements of fairseq's compilation."""
         version = choices.pinned("torch", (ROOT / CONSTRAINTS).read_text())
         asked, gpu = os.environ.get("TORCH", ""), choices.has_gpu()
         attempts = choices.torch_choices(version, gpu=gpu, system=platform.system(), asked=asked)
@@ -165,7 +165,7 @@ class Environment:
             raise failed[0].failure()
 
     def check(self) -> None:
-        """Let the doctor look at the result, and import once what training and decoding use."""
+        """Run the doctor on the result, and import once the modules of training and decoding."""
         stage = self.stage("check and first imports", ["-c", FIRST_USE])
         if not stage.succeeds():
             raise stage.failure()

@@ -25,14 +25,14 @@ _PEAK = re.compile(r"peak memory: ([\d.]+) MB")
 
 
 def collect(plan: Plan, known: Sequence[ResultRow]) -> list[ResultRow]:
-    """Return the rows of everything that is finished, in the plan's order.
+    """Return the rows of all finished runs, in the plan's order.
 
     Args:
         plan: the experiment.
         known: rows of an earlier call, whose runs are not read again.
 
     Raises:
-        CheckpointError, ResultsError: what a finished step left cannot be read.
+        CheckpointError, ResultsError: the output of a finished step cannot be read.
     """
     progress = Progress(plan.out)
     there = {(row.run, row.split): row for row in known}

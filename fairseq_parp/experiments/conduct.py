@@ -16,7 +16,7 @@ from fairseq_parp.experiments.steps import Step
 
 
 def require_inputs(plan: Plan) -> None:
-    """Check what every run needs before the first one starts.
+    """Check the inputs of every run before the first one starts.
 
     Raises:
         ConfigError: a data folder or a pretrained checkpoint is not there, or no such launcher.
@@ -31,15 +31,15 @@ def require_inputs(plan: Plan) -> None:
 
 
 def conduct(plan: Plan, jobs: int, changed: Callable[[], None]) -> None:
-    """Do the steps that are left, ``jobs`` at once; a step that fails takes only those with it that need it.
+    """Run the remaining steps, ``jobs`` at once; only steps that need a failed step are left out.
 
     Args:
-        plan: what to do.
-        jobs: how many commands run at once.
-        changed: called after each decoding or validation: there is a result more.
+        plan: the plan.
+        jobs: number of commands at once.
+        changed: called after each decoding or validation, when there is a new result.
 
     Raises:
-        ExperimentError: steps failed; what does not depend on them is done. Repeating the command goes on from there.
+        ExperimentError: steps failed; the steps that do not depend on them are done. Repeating the command continues.
         ExperimentInputError: a recipe, manifest or pretrained checkpoint was changed meanwhile.
     """
     progress = Progress(plan.out)

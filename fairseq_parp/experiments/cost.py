@@ -21,13 +21,13 @@ _MEASURED = 12
 
 @dataclass(frozen=True)
 class Cost:
-    """Trainings that are left of an experiment.
+    """The remaining trainings of an experiment.
 
     Attributes:
-        trainings: how many.
-        updates: of all together, by training set.
-        seconds: of one update, by training set; what was not measured is missing.
-        jobs: how many run at once.
+        trainings: their number.
+        updates: their total number of updates, by training set.
+        seconds: seconds of one update, by training set; unmeasured ones are missing.
+        jobs: number of trainings at once.
     """
 
     trainings: int
@@ -44,7 +44,7 @@ class Cost:
 
 
 def cost_of(left: Sequence[Step], seconds: Mapping[str, float], jobs: int) -> Cost:
-    """Return what the trainings among the steps that are left take."""
+    """Return the cost of the trainings among the remaining steps."""
     trainings = [step for step in left if step.updates]
     updates: dict[str, int] = {}
     for step in trainings:

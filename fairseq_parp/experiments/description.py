@@ -42,11 +42,11 @@ _DECODING_KEYS = ("beam", "checkpoint")
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """One data folder and what is trained on it.
+    """One data folder and its trainings.
 
     Attributes:
-        name: what the description calls it.
-        folder: its manifests.
+        name: its name in the description.
+        folder: folder of its manifests.
         base: the fairseq config.
         checkpoint: the pretrained model; None for a pretraining from random weights.
         test: splits to decode or, of a pretraining, to validate; ``NAME/SPLIT`` is another training set's.
@@ -63,7 +63,7 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class Imp:
-    """What IMP's rounds are like; None is the default.
+    """The keys of IMP's rounds; None is the default.
 
     Attributes:
         rewind_update: the dense run's update that rounds start from; a tenth of the run.
@@ -209,7 +209,7 @@ def _grid(
 
 
 def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet], variants: Collection[str]) -> Run:
-    """Check one combination and decide what it leaves open."""
+    """Check one combination, and fill in its defaults."""
     method = _one_of(f"{where}.method", asked["method"], known())
     protocol = _one_of(f"{where}.protocol", asked["protocol"], PROTOCOLS)
     data = _one_of(f"{where}.train_on", asked["train_on"], tuple(sets))
@@ -239,7 +239,7 @@ def _run(where: str, asked: Mapping[str, Any], sets: Mapping[str, TrainingSet], 
 
 
 def _first(where: str, asked: Mapping[str, Any], method: str, variants: Collection[str]) -> tuple[str | None, int]:
-    """Return the variant and the length of the training that a run goes on from; None and 0 where there is none."""
+    """Return the variant and the length of the training that a run continues; None and 0 without one."""
     after, updates = asked.get("after"), asked.get("after_updates")
     if after is None:
         if updates is not None:
@@ -251,7 +251,7 @@ def _first(where: str, asked: Mapping[str, Any], method: str, variants: Collecti
 
 
 def _tagged(runs: Sequence[Run], sets: Mapping[str, TrainingSet]) -> list[Run]:
-    """Give the runs names that differ, by what the description varies.
+    """Give the runs different names, by the keys that the description varies.
 
     The released scripts give methods different lengths, so under ``paper`` a length is no variation.
     """

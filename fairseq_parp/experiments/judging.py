@@ -19,7 +19,7 @@ def judged(compared: Sequence[tuple[str, Comparison]]) -> list[str]:
     """Return one list of comparisons as Markdown: an item for each, then the smallest difference that they find.
 
     Args:
-        compared: what is compared, in words, and the comparison.
+        compared: description and comparison of each pair.
     """
     units = [comparison.units for _, comparison in compared]
     words = [comparison.words for _, comparison in compared]

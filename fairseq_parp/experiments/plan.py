@@ -67,7 +67,7 @@ class Plan:
     # --- trainings --------------------------------------------------------------------------------------------
 
     def _finetuning(self, run: Run) -> Step:
-        """Add what a run needs, and the run itself."""
+        """Add the steps that a run needs, and the run itself."""
         if run.method == "imp":
             mask = self._imp_mask(run, round(10 * run.sparsity))
             rewind = self._rewind(run) if run.protocol == "matched" else None
@@ -161,7 +161,7 @@ class Plan:
     # --- IMP --------------------------------------------------------------------------------------------------
 
     def _rewind(self, run: Run) -> Step:
-        """Add the dense run's first updates, under the dense run's learning-rate schedule: what rounds start from."""
+        """Add the dense run's first updates, under its learning-rate schedule, from which rounds start."""
         dense = self._dense_of(run)
         scheduler = self._set(run).base.get("lr_scheduler._name")
         if scheduler != "tri_stage":

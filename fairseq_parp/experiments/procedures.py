@@ -43,7 +43,7 @@ def facts_of(name: str) -> Facts:
     """Return the facts of a method or procedure.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no method has that name.
     """
     if name in PROCEDURES:
         return PROCEDURES[name]

@@ -33,11 +33,11 @@ class Progress:
         return [step for step in steps if not self.finished(step)]
 
     def require_same(self, steps: Iterable[Step]) -> None:
-        """Check that what is there was made by the same commands from the same files.
+        """Check that finished steps were made by the same commands from the same files.
 
         Raises:
             ExperimentFolderError: a step of that name was started with another command.
-            ExperimentInputError: a file that a step has read has another content now.
+            ExperimentInputError: the content of a file that a step has read has changed.
         """
         for step in steps:
             record = self._read(step)
@@ -51,7 +51,7 @@ class Progress:
                     raise ExperimentInputError(file, step.name, then, now, self.out)
 
     def write(self, step: Step, *, finished: bool) -> None:
-        """Write down that a step starts, or has ended well, with the content of what it read at its first start."""
+        """Record that a step starts, or has ended well, with digests of the files that it read at its first start."""
         inputs = self._read(step).get("inputs") or digests(step.reads)
         content = {"argv": list(step.argv), "inputs": inputs, "finished": finished}
         write_whole(self._file(step), json.dumps(content, indent=1).encode())

@@ -27,27 +27,27 @@ class ResultRow:
         data: name of the training set.
         config: name of the training recipe.
         protocol: ``matched`` (every method freezes and trains alike) or ``paper`` (as the released scripts have it).
-        sparsity: the sparsity asked for.
+        sparsity: the requested sparsity.
         measured: fraction of zeros among the prunable weights of the checkpoint.
-        interval: updates between two re-prunes; None for never, or where it has no meaning.
+        interval: updates between two re-prunes; None for never, or if the method has no interval.
         lr: peak learning rate.
-        seed: the training's.
+        seed: seed of the training.
         mask_from: training set whose OMP mask the run started from; empty for none.
         split: name of the test subset.
-        uer, wer: error rates in percent; ``wer`` is None where the symbols have no word boundaries.
-        iou_mpi: IOU of the final mask with the pretrained weights' magnitude mask (MPI); None where there is none.
-        chance: the IOU that independent masks of the same densities would have.
-        finetunings: how many finetunings this run needs by itself, those that others share included.
+        uer, wer: error rates in percent; ``wer`` is None if the symbols have no word boundaries.
+        iou_mpi: IOU of the final mask with the pretrained weights' magnitude mask (MPI), or None.
+        chance: the IOU of independent masks of the same densities.
+        finetunings: number of finetunings that this run needs, shared ones included.
         updates: length of the final finetuning.
-        seconds: its duration.
-        peak_megabytes: its peak memory.
+        seconds: duration of the final finetuning.
+        peak_megabytes: peak memory of the final finetuning.
         checkpoint: the checkpoint that was decoded.
-        decoded: what fairseq-generate wrote.
-        pretrained_mask: MPI mask file at this sparsity; empty where there is none.
+        decoded: output file of fairseq-generate.
+        pretrained_mask: MPI mask file at this sparsity, or empty.
         command: the exact training command.
-        versions: of what it ran on.
+        versions: versions of the libraries.
         variant: named settings of the training beside these; empty for none.
-        trained, parameters: how many parameters were trained, of how many; None where that is not known.
+        trained, parameters: number of trained parameters, and of all; None if unknown.
     """
 
     run: str
@@ -98,11 +98,11 @@ def write_results(path: str | Path, rows: Iterable[ResultRow]) -> None:
 
 
 def read_results(path: str | Path) -> list[ResultRow]:
-    """Read what :func:`write_results` wrote.
+    """Read a file of :func:`write_results`.
 
     Raises:
-        ExperimentFileError: no such file, another version, other columns, a value that is not of its column's type,
-            or a run twice on the same split.
+        ExperimentFileError: the file is missing, or has another version, other columns, a value of another type than
+            its column, or a run twice on the same split.
     """
     first, _, rest = _text(path).partition("\n")
     if first.rstrip("\r") != TITLE + VERSION:

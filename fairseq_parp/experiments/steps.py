@@ -8,16 +8,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Step:
-    """One command, what it needs and what it leaves.
+    """One command, with its needs and its product.
 
     Attributes:
         name: unique in the experiment: ``train NAME``, ``mask NAME``, ``decode NAME SPLIT`` or ``validate NAME SPLIT``.
         argv: the command.
-        product: file that is there when it has ended well.
+        product: file that exists after the command has ended well.
         needs: names of the steps whose products it reads.
-        updates: how many it trains; 0 for the others.
+        updates: number of updates of a training; 0 for other commands.
         data: name of the training set.
-        reads: files from outside the experiment; their content must stay.
+        reads: files from outside the experiment, whose content must not change.
     """
 
     name: str
@@ -30,13 +30,13 @@ class Step:
 
     @property
     def file_name(self) -> str:
-        """What files about this step are called."""
+        """Name of this step's files."""
         return self.name.replace(" ", "_").replace("/", "_")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where to find what became of a run.
+    """The steps with a run's results.
 
     Attributes:
         train: its last training.

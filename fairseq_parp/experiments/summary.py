@@ -126,6 +126,6 @@ def _across(pair: Pair, names: Names) -> str:
 
 
 def _training(pair: Pair) -> str:
-    """Return what the pair was trained on, in words."""
+    """Return a description of the pair's training set."""
     data, config, protocol, _ = pair[0].place
     return f"{data}, recipe {config}, protocol {protocol}"

@@ -57,7 +57,7 @@ def systems_of(rows: Iterable[ResultRow]) -> list[System]:
 
 
 def trainings(rows: Iterable[ResultRow]) -> list[System]:
-    """Put rows together to systems regardless of what they were tested on: each run once, its split empty."""
+    """Group rows to systems, whatever their test split: each run occurs once, with an empty split."""
     return systems_of({row.run: replace(row, split="") for row in rows}.values())
 
 

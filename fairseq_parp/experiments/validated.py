@@ -63,7 +63,7 @@ def write_validated(file: Path, plan: Plan) -> None:
 
 
 def validated_table(plan: Plan) -> str:
-    """Return the means over the seeds of what is finished, a line for each setting and split."""
+    """Return the means over the finished seeds, a line for each setting and split."""
     settings: dict[tuple[str, ...], list[dict[str, float]]] = {}
     for run, split, metrics in _finished(plan):
         name = run.name.removesuffix(f"-seed{run.seed}")

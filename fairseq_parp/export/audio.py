@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
     @property
     def padding(self) -> Tensor | None:
-        """(B, samples), true where padding is; None where there is none."""
+        """(B, samples), True at padding; None without padding."""
         found = torch.arange(self.raw.size(1)) >= self.lengths[:, None]
         return found if found.any() else None
 

@@ -35,14 +35,14 @@ def card(
     changed: tuple[int, int] | None,
     results: Results = (),
 ) -> str:
-    """Return the card as Markdown: source, sparsity as counted, what was compared, what to know in use.
+    """Return the card as Markdown: source, counted sparsity, comparisons, remarks on use.
 
     Args:
         source: the checkpoint.
         target: a key of the targets.
-        differences: the largest difference of outputs, by what was compared.
-        lost: what the export lacks, one line each.
-        changed: how many texts of a padded batch are others than alone, and of how many; None if batches change none.
+        differences: the largest difference of outputs, by comparison.
+        lost: the content that the export lacks, one line each.
+        changed: number of texts that a padded batch changes, and of all; None if batches change none.
         results: error rates of the checkpoint.
     """
     rows = [f"| {part} | {zeros} of {size} | {zeros / size:.4f} |" for part, (zeros, size) in _zeros(source).items()]

@@ -74,7 +74,7 @@ class Encoder:
         return self.convolutions[-1][0] != self.width
 
     def to_transformers(self) -> dict[str, Any]:
-        """Return the keys of transformers' config that decide what is computed."""
+        """Return the keys of transformers' config that determine the computation."""
         dims, kernels, strides = zip(*self.convolutions, strict=True)
         kernel, groups, number = self.positions
         keys = {
@@ -132,7 +132,7 @@ class Encoder:
             raise ExportError(f"the config cannot be read: {type(error).__name__}: {error}") from None
 
     def to_fairseq(self) -> dict[str, Any]:
-        """Return the keys of fairseq's model config that decide what is computed."""
+        """Return the keys of fairseq's model config that determine the computation."""
         kernel, groups, number = self.positions
         keys = {
             "conv_feature_layers": repr(list(self.convolutions)),

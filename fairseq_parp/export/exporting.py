@@ -26,13 +26,13 @@ HALF_TOLERANCE = 2e-2
 
 @dataclass(frozen=True)
 class Exported:
-    """An export that was checked.
+    """A checked export.
 
     Attributes:
-        folder: where it is.
-        differences: the largest difference of outputs, by what was compared.
+        folder: the written folder.
+        differences: the largest difference of outputs, by comparison.
         zeros: zeros among the checkpoint's tensors; the export has the same.
-        lost: what the export lacks, one line each.
+        lost: the content that the export lacks, one line each.
     """
 
     folder: Path
@@ -58,9 +58,9 @@ def export(
         checkpoint: fairseq checkpoint of a wav2vec 2.0, HuBERT or data2vec audio model.
         target: a key of :data:`~fairseq_parp.export.targets.TARGETS`.
         out: folder to make.
-        audio: files to compare both on; without any, the demo's voice speaks three sentences.
+        audio: audio files for the comparison; by default three sentences of the demo's voice.
         results: files that fairseq-generate wrote of the checkpoint, for the error rates in the model card.
-        force: replace ``out`` where it is there.
+        force: replace an existing ``out``.
         fp16: store half precision; for ``compact`` alone.
         progress: is called with the name of each step before it.
 
@@ -68,9 +68,9 @@ def export(
         AudioError: an audio file cannot be used.
         CheckpointError: the checkpoint cannot be read or exported.
         ConfigError: the target does not exist or has no fp16, or the folder is there.
-        ExportError: the export differs from the checkpoint; nothing is left of it.
+        ExportError: the export differs from the checkpoint; no folder remains.
         MissingToolError: a library of the target is not installed.
-        ResultsError: a file of ``results`` is not what fairseq-generate writes.
+        ResultsError: a file of ``results`` is no output of fairseq-generate.
     """
     if target not in TARGETS:
         raise ConfigError("--to", target, f"must be one of {', '.join(TARGETS)}")

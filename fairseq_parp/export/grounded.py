@@ -34,8 +34,8 @@ def is_grounded(state: Mapping[str, Any], path: str | Path) -> bool:
 def plain_encoder(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the checkpoint of the plain encoder; its tensors are the same.
 
-    A model that pictures alone have trained has the layers below the tap. What only wav2vec 2.0's loss uses was never
-    built there; it is drawn at random (seed 1), so that every loader finds a whole file.
+    A model that only pictures have trained has the layers below the tap. It lacks the tensors that only wav2vec 2.0's
+    loss uses; these become random (seed 1), so that every loader finds a complete file.
     """
     from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
     from fairseq.tasks.audio_pretraining import AudioPretrainingConfig

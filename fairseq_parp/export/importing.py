@@ -34,13 +34,13 @@ _OLD_POSITIONS = {"parametrizations.weight.original0": "weight_g", "parametrizat
 
 @dataclass(frozen=True)
 class Imported:
-    """What was imported.
+    """An imported model.
 
     Attributes:
-        path: of the checkpoint.
-        encoder: the encoder's shape.
-        symbols: of the CTC head; 0 for an encoder alone.
-        normalize: whether audio is to have zero mean and unit variance.
+        path: path of the checkpoint.
+        encoder: shape of the encoder.
+        symbols: number of symbols of the CTC head; 0 for an encoder alone.
+        normalize: whether audio gets zero mean and unit variance.
         left: the folder's tensors that have no place in fairseq's model.
     """
 
@@ -247,7 +247,7 @@ def head_of(
 def checkpoint_of(
     encoder: Encoder, tensors: dict[str, Tensor], symbols: tuple[str, ...], normalize: bool
 ) -> dict[str, Any]:
-    """Return what fairseq would have saved of a model, finetuned where there are ``symbols``."""
+    """Return a model's checkpoint as fairseq would have saved it, finetuned if there are ``symbols``."""
     task = {"_name": _TASKS.get(encoder.family, "audio_pretraining"), "data": "", "normalize": normalize,
             "sample_rate": 16000, "labels": [] if encoder.family == "hubert" else None}  # fmt: skip
     model_cfg = with_defaults({"_name": encoder.family, **encoder.to_fairseq()})

@@ -20,13 +20,13 @@ def scored(files: Sequence[str | Path]) -> Results:
     """Return the error rates of each file.
 
     Raises:
-        ConfigError, ResultsError: one cannot be read, or is not what fairseq-generate writes.
+        ConfigError, ResultsError: a file cannot be read, or is no output of fairseq-generate.
     """
     return [(Path(file).name, score_file(file)) for file in files]
 
 
 def training(source: Source, results: Results) -> list[str]:
-    """Return what the checkpoint and its results state, as Markdown items."""
+    """Return the facts of the checkpoint and its results, as Markdown items."""
     lines = (*_data(source), *_base(source), *_rates(source, results), f"Versions: {versions()}.")
     return [f"- {line}" for line in lines]
 

@@ -35,8 +35,8 @@ class Source:
     """One checkpoint.
 
     Attributes:
-        path: of the file.
-        state: what it holds.
+        path: path of the file.
+        state: content of the file.
         encoder_cfg: fairseq's config of the pretrained model, with ``model`` and ``task``.
     """
 
@@ -159,11 +159,11 @@ class Source:
 
     @torch.no_grad()
     def outputs(self, source: Tensor, padding: Tensor | None) -> Tensor:
-        """Return what stock fairseq's forward gives.
+        """Return the output of stock fairseq's forward.
 
         Args:
             source: (B, samples) audio.
-            padding: (B, samples), true past an utterance's end; None where there is none.
+            padding: (B, samples), True past an utterance's end; None without padding.
 
         Returns:
             (B, T, C) logits of a finetuned model, or features of a pretrained one.
@@ -185,21 +185,21 @@ class Source:
 
 
 def _half(value: Tensor) -> Tensor:
-    """Round to fp16; what would become zero becomes the smallest fp16 number, so that the zeros stay the mask's."""
+    """Round to fp16. A value that would become zero becomes the smallest fp16 number, so the mask does not change."""
     found = value.half()
     smallest = torch.tensor(2.0**-24, dtype=torch.float16)
     return torch.where((found == 0) & (value != 0), torch.copysign(smallest, found), found)
 
 
 def build_encoder(encoder_cfg: Any, state: Mapping[str, Any]) -> nn.Module:
-    """Build the encoder of a checkpoint in evaluation mode, without what only pretraining uses.
+    """Build the encoder of a checkpoint in evaluation mode, without the parts for pretraining alone.
 
     Args:
         encoder_cfg: fairseq's config of the pretrained model, with ``model`` and ``task``.
         state: the checkpoint, finetuned or pretrained.
 
     Raises:
-        ExportError: fairseq's class needs a tensor that is not there, or of another shape.
+        ExportError: fairseq's class needs a tensor that is missing or has another shape.
     """
     from fairseq import tasks
 

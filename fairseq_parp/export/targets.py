@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class Target(NamedTuple):
-    """What is promised of one target.
+    """The properties of one target.
 
     Attributes:
         summary: one line for the user.
-        tolerance: outputs differ by at most so much from the checkpoint's, relative to outputs above 1.
+        tolerance: largest allowed difference of outputs from the checkpoint's, relative to outputs above 1.
         alone: whether each utterance of a padded batch has the log-probabilities (or features) that it has alone;
             otherwise a batch has the logits (or features) of stock fairseq's forward.
     """

@@ -25,7 +25,7 @@ def write(source: Source, folder: Path) -> list[str]:
     """Write the file.
 
     Returns:
-        what it lacks of the checkpoint, one line each.
+        the content of the checkpoint that the file lacks, one line each.
     """
     write_whole(folder / FILE, compact.encode(source.tensors, content_of(source.state, source.cfg, source.tensors)))
     return ["optimizer, random states and stashed values: training cannot be resumed from it"]
@@ -58,6 +58,6 @@ def stored(_source: Source, folder: Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def outputs(_source: Source, folder: Path, batches: Sequence[Batch]) -> list[Tensor]:
-    """Return what the model of the written file gives."""
+    """Return the outputs of the written file's model."""
     written = Source.open(folder / FILE)
     return [written.outputs(batch.audio, batch.padding) for batch in batches]

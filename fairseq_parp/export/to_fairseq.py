@@ -37,7 +37,7 @@ def write(source: Source, folder: Path) -> list[str]:
     Nothing in the file needs a class to load: torch's ``weights_only`` refuses fairseq's ``Dictionary``.
 
     Returns:
-        what the folder lacks of the checkpoint, one line each.
+        the content of the checkpoint that the folder lacks, one line each.
     """
     encoder, tensors = _encoder(source)
     cfg: Any = OmegaConf.to_container(source.cfg, resolve=True, enum_to_str=True)
@@ -109,10 +109,10 @@ def stored(source: Source, folder: Path) -> dict[str, Tensor]:
 
 
 def outputs(_source: Source, folder: Path, batches: Sequence[Batch]) -> list[Tensor]:
-    """Return what stock fairseq gives, in a process of its own that does not know this plugin.
+    """Return stock fairseq's outputs, from a process that does not know this plugin.
 
     Raises:
-        ExportError: stock fairseq cannot load the file; the message is its own.
+        ExportError: stock fairseq cannot load the file; the message is fairseq's.
     """
     with tempfile.TemporaryDirectory() as place:
         asked, found = Path(place) / "asked.pt", Path(place) / "found.pt"

@@ -44,7 +44,7 @@ def write(source: Source, folder: Path) -> list[str]:
     """Write the graph; of a finetuned model its symbols as well.
 
     Returns:
-        what the folder lacks of the checkpoint, one line each.
+        the content of the checkpoint that the folder lacks, one line each.
 
     Raises:
         CheckpointError, ExportError: transformers' class, or the file format, cannot hold the model.
@@ -95,7 +95,7 @@ def library(name: str) -> Any:
 
 
 class Graph(nn.Module):
-    """What is traced: transformers' model between normalisation and log-probabilities."""
+    """The traced module: transformers' model between normalisation and log-probabilities."""
 
     def __init__(self, source: Source, model: nn.Module) -> None:
         """Take transformers' model; its norms and later convolutions then leave the padding aside."""

@@ -25,7 +25,7 @@ def write(source: Source, folder: Path) -> list[str]:
     """Write model, config, tokenizer and feature extractor.
 
     Returns:
-        what the folder lacks of the checkpoint, one line each.
+        the content of the checkpoint that the folder lacks, one line each.
 
     Raises:
         CheckpointError, ExportError: transformers' class cannot hold the model.
@@ -78,7 +78,7 @@ def build(source: Source) -> nn.Module:
 
 
 def renamed(source: Source, model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the checkpoint's tensors under transformers' names, and what has no place there, one line each.
+    """Return the checkpoint's tensors under transformers' names, and those without a place there, one line each.
 
     Raises:
         ExportError: a tensor that transformers' model needs is not in the checkpoint, or has another shape.
@@ -130,7 +130,7 @@ def _config(source: Source) -> Any:
 
 
 def _training(source: Source) -> dict[str, Any]:
-    """Return what matters only if someone trains on: dropout and masks, as the checkpoint's run had them."""
+    """Return the keys that matter only for further training: dropout and masks, as in the checkpoint's run."""
     model = source.cfg.model
     theirs = {
         "hidden_dropout": "dropout", "attention_dropout": "attention_dropout",

@@ -16,7 +16,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch norm over the frames of the utterances alone: the amount of padding changes neither mean nor variance."""
 
     def forward_real(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Normalise ``x`` (B, C, T); what is beyond ``lengths`` (B,) stays zero."""
+        """Normalise ``x`` (B, C, T); frames beyond ``lengths`` (B,) stay zero."""
         real = within(lengths, x.shape[-1])
         frames = x.transpose(1, 2)
         normed = self(frames[real])
@@ -146,7 +146,7 @@ class AudioHead(nn.Module):
         return found
 
     def pool(self, x: Tensor, lengths: Tensor, cls: Tensor | None = None) -> Tensor:
-        """Return embeddings (B, width) of what :meth:`fine` returned."""
+        """Return embeddings (B, width) from the result of :meth:`fine`."""
         first = self.from_cls(cls) if self.from_cls is not None else self.cls.expand(len(x), -1)  # type: ignore[union-attr]
         x = torch.cat([first[:, None].to(x.dtype), x], 1)
         beyond = ~within(lengths + 1, x.shape[1])

@@ -86,12 +86,12 @@ class Codebook(InFloat32):
             self._seen.setdefault(modality, []).append(features.detach().float())
 
     def forget(self) -> None:
-        """Drop what was observed: the step that it belongs to was not taken."""
+        """Discard the observed features: their step was not made."""
         self._seen = {}
 
     @torch.no_grad()
     def update(self, updates: int, seed: int) -> None:
-        """Move the codes towards what all ranks observed; every rank calls this after its step.
+        """Move the codes towards the features that all ranks observed; every rank calls this after its step.
 
         The first call after the warm-up seeds the codes with observed features, half of them of each modality.
         Choices depend on ``updates``, ``seed`` and the features alone, so a resumed run repeats them.

@@ -43,7 +43,7 @@ class ImageBranch(nn.Module):
         return found
 
     def pool(self, x: Tensor, boxes: Tensor | None) -> Tensor:
-        """Return embeddings (B, width) of what :meth:`fine` returned."""
+        """Return embeddings (B, width) from the result of :meth:`fine`."""
         if self.boxes is not None and boxes is not None:
             x = (x + self.boxes(boxes)) / 2
         x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), self.dropout(x)], 1)

@@ -80,7 +80,7 @@ def read_ids(path: str | Path) -> list[str]:
             in their order; or an object with the row of each id.
 
     Raises:
-        ImagesError: it cannot be read, or is none of these.
+        ImagesError: the file cannot be read, or has none of these forms.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")

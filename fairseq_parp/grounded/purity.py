@@ -13,10 +13,10 @@ _SEED = 1
 
 
 class CodeLabels(NamedTuple):
-    """What the codes stand for.
+    """Labels of the codes.
 
     Attributes:
-        counts: how often each label is at a feature next to a code, by code; codes without a label are left out.
+        counts: for each code, the number of its features with each label; codes without a label are left out.
         purity: percentage of the labelled features that have the most frequent label of their code.
         shuffled: the same after the labels were shuffled among the features.
     """

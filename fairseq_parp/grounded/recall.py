@@ -18,7 +18,7 @@ METRICS = tuple(f"{way}{k}" for way in ("s2i_r", "i2s_r", "recall_") for k in AT
 
 
 class Ranks(NamedTuple):
-    """1-based ranks of what was looked for.
+    """1-based ranks of the targets.
 
     Attributes:
         of_images: (captions,) rank of each caption's picture among all pictures.
@@ -69,7 +69,7 @@ def first(queries: Tensor, gallery: Tensor, k: int) -> Tensor:
 
 
 def recall(found: Tensor, k: int) -> float:
-    """Return the percentage of ranks that are at most ``k``; NaN where there is none.
+    """Return the percentage of ranks that are at most ``k``; NaN without ranks.
 
     >>> recall(torch.tensor([1, 3, 20, 2]), 2)
     50.0

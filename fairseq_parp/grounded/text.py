@@ -46,7 +46,7 @@ class TextBranch(nn.Module):
         return self.norm(self.words(words)), lengths
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return embeddings (B, width) of what :meth:`fine` returned."""
+        """Return embeddings (B, width) from the result of :meth:`fine`."""
         x = x + self.places[: x.shape[1]].to(x.dtype)
         x = torch.cat([self.cls.expand(len(x), 1, -1).to(x.dtype), self.dropout(x)], 1)
         beyond = ~within(lengths + 1, x.shape[1])

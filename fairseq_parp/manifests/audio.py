@@ -35,7 +35,7 @@ class Header(NamedTuple):
 
     @property
     def fault(self) -> str | None:
-        """What keeps a wav2vec 2.0 from being trained on this audio, and how to mend it; None if nothing."""
+        """The fault that keeps wav2vec 2.0 from training on this audio, with its remedy, or None."""
         if self.rate != RATE or self.channels != 1:
             return (
                 f"{self.rate} Hz, {self.channels} channel(s); {RATE} Hz mono is needed, and nothing is resampled "

@@ -17,7 +17,7 @@ from fairseq_parp.manifests.writing import Utterance, dictionary_file, split_fil
 
 
 class Source(NamedTuple):
-    """What an utterance is made of: path relative to the root, text or phones, and ``FILE:LINE`` of the text.
+    """The source of an utterance: path relative to the root, text or phones, and ``FILE:LINE`` of the text.
 
     ``image`` is the id of its picture; "" in a corpus without pictures.
     """
@@ -29,7 +29,7 @@ class Source(NamedTuple):
 
 
 class Built(NamedTuple):
-    """Utterances, what is wrong with the sources they lack, and those that CTC cannot align (one line each)."""
+    """Utterances, problems of unusable sources, and utterances that CTC cannot align (one line each)."""
 
     utterances: list[Utterance]
     problems: list[str]
@@ -38,7 +38,7 @@ class Built(NamedTuple):
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: the utterances of each split, and the dictionary with its counts."""
+    """The written folder: the utterances of each split, and the dictionary with its counts."""
 
     splits: Mapping[str, Sequence[Utterance]]
     symbols: Mapping[str, int]
@@ -122,11 +122,11 @@ def refuse_leftovers(out: Path, files: Mapping[str, str], beside: bool = False) 
 
     Args:
         out: the folder.
-        files: content by name of what is to be written.
-        beside: other splits may stay.
+        files: content of the new files, by name.
+        beside: whether other splits may stay.
 
     Raises:
-        ManifestError: it is such a folder.
+        ManifestError: such manifests exist.
     """
     there = {f"dict.{kind}.txt" for kind in kinds_in(out)}
     if not beside:

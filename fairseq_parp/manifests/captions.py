@@ -29,12 +29,12 @@ WAV2CAPT, WAVS = "wav2capt.txt", "wavs"
 
 
 class WrittenCaptions(NamedTuple):
-    """What was written.
+    """The written folder.
 
     Attributes:
         splits: utterances by split.
-        untexted: captions without a text; where there are some, no ``.wrd`` is written.
-        conversion: a line for each kind of audio that was converted.
+        untexted: number of captions without a text; if there is one, no ``.wrd`` is written.
+        conversion: a line for each kind of converted audio.
     """
 
     splits: Mapping[str, Sequence[Utterance]]

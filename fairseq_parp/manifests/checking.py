@@ -36,7 +36,7 @@ from fairseq_parp.manifests.transcripts import is_table
 
 
 class SplitReport(NamedTuple):
-    """What a check found in one split: its size in utterances and frames (samples), and its problems."""
+    """The result of a check of one split: its size in utterances and frames (samples), and its problems."""
 
     split: str
     utterances: int
@@ -165,7 +165,7 @@ def _absent(folder: Path, split: str) -> str | None:
 
 
 def splits_in(folder: Path) -> list[str]:
-    """Return the names of the manifests in a folder; a table of transcripts beside them is none."""
+    """Return the names of the manifests in a folder; a table of transcripts beside them does not count."""
     return sorted(file.stem for file in folder.glob("*.tsv") if not is_table(file))
 
 

@@ -17,7 +17,7 @@ Speakers = int | Sequence[str]
 
 
 class Wanted(NamedTuple):
-    """What to take from train.
+    """The requested choices from train.
 
     Attributes:
         valid_speakers: all utterances of these become the split valid.
@@ -25,7 +25,7 @@ class Wanted(NamedTuple):
         valid_minutes: random utterances of at most this duration become valid.
         test_minutes: random utterances of at most this duration become test.
         minutes: random utterances of at most this duration are kept as train.
-        seed: of the random choices.
+        seed: seed of the random choices.
     """
 
     valid_speakers: Speakers = 0

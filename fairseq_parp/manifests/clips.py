@@ -66,7 +66,7 @@ def of_table(
         split: its name here.
         root: folder of the spoken captions.
         sentences: captions of each video, for a table that has none.
-        problems: what is wrong is added to these.
+        problems: list to which problems are added.
     """
     lines, faults = read_lines(file)
     problems += faults

@@ -10,7 +10,7 @@ from fairseq_parp.manifests.transcripts import TranscriptRow, checked, relative,
 
 
 class KaldiFolder(NamedTuple):
-    """The utterances of a folder, and what is wrong with them."""
+    """The utterances of a folder, and their problems."""
 
     rows: list[TranscriptRow]
     problems: list[str]
@@ -32,9 +32,9 @@ def read_kaldi(folder: Path, root: str, base: str, split: str) -> KaldiFolder:
 
     Args:
         folder: the folder.
-        root: what the rows' paths are to be relative to.
-        base: absolute folder that relative paths in wav.scp start from.
-        split: of all its utterances.
+        root: folder to which the rows' paths are relative.
+        base: absolute folder from which relative paths in wav.scp start.
+        split: split of all utterances.
     """
     problems: list[str] = []
     text, recordings = (_read(folder / name, problems) for name in ("text", "wav.scp"))
@@ -86,7 +86,7 @@ def _audio(key: str, recordings: dict[str, _Line]) -> str:
 
 
 def _read(file: Path, problems: list[str]) -> dict[str, _Line]:
-    """Read ``KEY VALUE`` lines, adding what is wrong to ``problems``."""
+    """Read ``KEY VALUE`` lines, and add faults to ``problems``."""
     lines, faults = read_lines(file)
     parsed, bad = parse(lines, _line, first=1)
     problems += [*faults, *shown(file, [*bad, *doubled((line.key, line.line) for line in parsed)])]

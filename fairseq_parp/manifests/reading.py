@@ -103,7 +103,7 @@ def read_vocabulary(file: Path) -> Vocabulary:
 
 
 def read_lines(file: Path) -> tuple[list[str], list[str]]:
-    """Return the lines of a UTF-8 text file, without their ends, and what is wrong with it as text."""
+    """Return the lines of a UTF-8 text file, without their ends, and its problems as text."""
     try:
         data = file.read_bytes()
         text = data.decode("utf-8")
@@ -174,7 +174,7 @@ def locate(root: str, path: str) -> Location:
 
 
 def path_fault(root: str, path: str) -> str | None:
-    """Return what is wrong with an utterance's path as such; whether the file exists is another question."""
+    """Return the fault in an utterance's path itself, or None; the existence of the file is not checked."""
     if path.startswith("/") or ".." in path.split("/"):
         return f"path {path!r} leaves the root folder; paths are relative to it and have no '..'"
     try:

@@ -18,7 +18,7 @@ SPLITS = ("train", "valid", "test", "dev", "eval", "training", "validation", "te
 
 
 def read_corpus(source: Path, root: str | None, label: str | None = None) -> Transcripts:
-    """Read a corpus in whichever form it is.
+    """Read a corpus in any of its forms.
 
     Args:
         source: a table (.tsv, .csv); or a folder: Kaldi's, one with a metadata.csv, one of such folders (each is a
@@ -28,8 +28,8 @@ def read_corpus(source: Path, root: str | None, label: str | None = None) -> Tra
         label: column of a table whose labels are read in place of the text.
 
     Raises:
-        ManifestError: it is none of these.
-        ConfigError: a column is named, and it is no table.
+        ManifestError: the corpus has none of these forms.
+        ConfigError: ``label`` is given and the corpus is no table.
     """
     if not source.is_dir():
         return read_transcripts(source, root or _normal(source.parent), text=label or "text")

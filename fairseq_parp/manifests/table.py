@@ -24,15 +24,15 @@ from fairseq_parp.manifests.transcripts import TranscriptRow, Transcripts
 
 @dataclass(frozen=True)
 class WrittenTable(Written):
-    """What was written, and what the reader should know about it; symbols are counted over the whole corpus.
+    """The written folder, and remarks for the user; symbols are counted over the whole corpus.
 
     Attributes:
         moved: speakers that were moved from train, by the split that they are in now.
-        untrained: symbols of the dictionary that never occur in train, where there is a train split.
-        unused: columns of the table that mean nothing here.
+        untrained: symbols of the dictionary that never occur in train, if there is a train split.
+        unused: columns of the table that are not read.
         renamed: columns that stand for others.
-        conversion: a line for each kind of audio that was converted, and what became of it.
-        warnings: what is allowed and often not meant, a line each.
+        conversion: a line for each kind of converted audio, with the result.
+        warnings: allowed but often unintended properties, a line each.
     """
 
     moved: Mapping[str, Sequence[str]]
@@ -121,7 +121,7 @@ def write_table(
 def _with_audio(
     table: Transcripts, audio: str | PathLike[str] | None, processes: int | None
 ) -> tuple[Sequence[TranscriptRow], str, Sequence[str]]:
-    """Return the rows, the folder that their paths are relative to, and what became of the audio that was converted."""
+    """Return the rows, the folder to which their paths are relative, and the report of the conversion."""
     if audio is None:
         require_whole(table.rows)
         return table.rows, table.root, ()

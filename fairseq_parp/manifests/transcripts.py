@@ -48,12 +48,12 @@ class TranscriptRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Transcripts:
-    """Utterances with their text, what is wrong with them, and what of the source was not used.
+    """Utterances with their text, their problems, and the unused columns of the source.
 
     Attributes:
-        root: absolute folder that the rows' paths are relative to.
+        root: absolute folder to which the rows' paths are relative.
         rows: the utterances, in the source's order.
-        unused: columns that mean nothing here.
+        unused: columns that are not read.
         problems: one line each.
         renamed: the columns that stand for others, as ``file_name for path``.
     """
@@ -147,7 +147,7 @@ def _identity(row: TranscriptRow) -> str:
 
 
 def _cells(file: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:
-    """Return line number and cells of every row, the header first, and what is wrong with the file."""
+    """Return line number and cells of every row, the header first, and the problems of the file."""
     lines, problems = read_lines(file)
     if file.suffix.lower() != ".csv":
         return [(number, line.split("\t")) for number, line in enumerate(lines, start=1)], problems

@@ -67,7 +67,7 @@ def write_union(
 
 
 def _read(folder: Path, split: str, labels: str, problems: list[str]) -> _Part:
-    """Read one split, adding what is wrong with it to ``problems``."""
+    """Read one split, and add faults to ``problems``."""
     manifest, lines = read_manifest(folder / f"{split}.tsv"), read_labels(folder / f"{split}.{labels}")
     problems += [*manifest.problems, *lines.problems]
     beside = []

@@ -16,13 +16,13 @@ from fairseq_parp.sparsity.sharing import distinct, first_names
 
 
 def apply_mask(checkpoint: str | Path, mask: MaskSet, out: str | Path) -> int:
-    """Write ``checkpoint`` to ``out``, its weights zeroed where the mask has a 0; return the number of those zeros.
+    """Write ``checkpoint`` to ``out`` with the zeros of the mask; return the number of those zeros.
 
-    Everything else is kept, but for what a PARP run saved to be resumed: that run had other weights.
+    All other content is kept, except the state with which a PARP run resumes: that run had other weights.
 
     Raises:
         CheckpointError: the file cannot be read safely, or ``out`` is the same file.
-        MaskError: the mask is of another model; nothing is written.
+        MaskError: the mask belongs to another model; nothing is written.
     """
     if Path(out).exists() and Path(out).samefile(checkpoint):
         raise CheckpointError(absolute(out), "is the checkpoint itself, which is not overwritten; name another file")

@@ -59,7 +59,7 @@ def tensors_of(state: Any) -> dict[str, Tensor]:
 
 
 def named_tensors(state: Any) -> dict[str, Tensor]:
-    """Return the model's tensors in what ``torch.save`` wrote: a checkpoint with ``model``, or a bare state dict."""
+    """Return the model's tensors in a file of ``torch.save``: a checkpoint with ``model``, or a bare state dict."""
     model = state.get("model", state) if isinstance(state, Mapping) else {}
     return {str(name): value for name, value in model.items() if isinstance(value, Tensor)}
 
@@ -71,7 +71,7 @@ def pruned_names(state: Any, tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def saved_pruning(state: Any) -> Mapping[str, Any]:
-    """Return what a training of this project saved about its pruning; empty for other checkpoints."""
+    """Return the pruning facts that a training of this project saved; empty for other checkpoints."""
     entry = find_state(state.get("extra_state") if isinstance(state, Mapping) else None)
     return {} if entry is None else upgraded_state(entry["pruning"])
 

@@ -22,12 +22,12 @@ class SparsityReport:
 
     Attributes:
         path: absolute path of the file.
-        updates: updates it was trained for; None where the file does not state it.
-        pruning: what the run was asked for (``task.pruning``); None for a model that this project did not train.
-        run: the sparsity ``reached`` and ``asked``, and what ``ended`` the run (None where it goes on); empty for
-            other models and for checkpoints of earlier versions.
+        updates: number of updates of its training; None if the file does not state it.
+        pruning: keys of the run (``task.pruning``); None for a model that this project did not train.
+        run: the sparsity ``reached`` and ``asked``, and the key that ``ended`` the run (None while it continues); empty
+            for other models and for checkpoints of earlier versions.
         model: all parameters and buffers of the model.
-        zeros: of the pruned set: the run's own scope, or the paper's.
+        zeros: zeros of the pruned set: the run's own scope, or the paper's.
         adapters: ``task.adapters`` as ``config``, the parameters that ``trained`` by kind, and the model's ``size``;
             empty for other models.
     """

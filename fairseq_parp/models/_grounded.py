@@ -31,12 +31,12 @@ class GroundedFields(CodeFields):
 
 
 class Grounding:
-    """Stands before a fairseq model whose ``grounded`` holds branches, and encodes what a caption is compared with.
+    """A base class before a fairseq model whose ``grounded`` holds branches; it encodes captions and pictures.
 
     Attributes:
-        modality: of the captions: the name of their branch.
+        modality: modality of the captions, the name of their branch.
         shown: the modality's name in tables.
-        grounded: branch of the captions, image branch and codes; None where they are not built.
+        grounded: branch of the captions, image branch and codes; None if they are not built.
         ssl: whether the model has a loss of its own.
     """
 

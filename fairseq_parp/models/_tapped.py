@@ -76,7 +76,7 @@ class TappedEncoder(TransformerEncoder):
         return x[first : first + frames].transpose(0, 1), results
 
     def _even(self, x: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Pad the frames to a multiple of ``required_seq_len_multiple``, and mask what was added."""
+        """Pad the frames to a multiple of ``required_seq_len_multiple``, and mask the padding."""
         padded, added = pad_to_multiple(x, self.required_seq_len_multiple, dim=-2, value=0)
         if added and padding is None:
             padding = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)

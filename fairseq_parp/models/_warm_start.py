@@ -19,19 +19,19 @@ _OF_SSL = ("quantizer.", "project_q.", "target_glu.", "final_proj.")
 
 
 def load_into(model: nn.Module, path: str, encoder: str | None = None) -> None:
-    """Load a pretrained wav2vec 2.0, or a grounded checkpoint, into a model; what only one of them has is logged.
+    """Load a pretrained wav2vec 2.0 or a grounded checkpoint into a model; log tensors that only one of them has.
 
     Parts that may be missing in the file: the grounded ones, the quantiser, and layers above the tap, which start at
     random. Parts of the file that the model lacks are left out. A branch that both have has the same parts in both.
 
     Args:
         model: the grounded model.
-        path: of the checkpoint.
-        encoder: name of the image encoder of the run's features; None where the run has no pictures.
+        path: path of the checkpoint.
+        encoder: name of the image encoder of the run's features; None without pictures.
 
     Raises:
-        CheckpointError: its training has not finished; or the file is another model's: it lacks a layer below the tap;
-            or a tensor or a branch has another shape, or another image encoder made its features.
+        CheckpointError: the checkpoint's training has not finished; it lacks a layer below the tap; a tensor or a
+            branch has another shape; or another image encoder made its features.
     """
     state = read(path)
     require_finished(path, state)

@@ -38,11 +38,11 @@ class GroundedWav2Vec2Config(GroundedFields, Wav2Vec2Config):
 class GroundedWav2Vec2(Grounding, Wav2Vec2Model):
     """wav2vec 2.0, an audio head on an inner layer, and an image branch.
 
-    What ``alpha`` trains at no update is not built; with ``untrained_parts`` it is built and does not train.
+    Parts that ``alpha`` never trains are not built; with ``untrained_parts`` they are built and do not train.
 
     Attributes:
-        ssl: whether the parts of wav2vec 2.0's own loss are built. Else nothing is built above the tap.
-        grounded: audio head, image branch and codes; None where they are not built.
+        ssl: whether the parts of wav2vec 2.0's own loss are built. Otherwise no layer above the tap is built.
+        grounded: audio head, image branch and codes; None if they are not built.
     """
 
     modality, shown = "audio", "speech"
@@ -63,7 +63,7 @@ class GroundedWav2Vec2(Grounding, Wav2Vec2Model):
         self._freeze_untrained()
 
     def _freeze_untrained(self) -> None:
-        """Freeze what no loss with a weight reaches: an optimizer may decay parameters without a gradient."""
+        """Freeze the parameters that no weighted loss reaches: an optimizer may decay parameters without a gradient."""
         alpha = read_alpha(self.cfg.alpha)
         frozen: list[Any] = []
         if not alpha.trains_speech:

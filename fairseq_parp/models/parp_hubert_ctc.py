@@ -25,7 +25,7 @@ class ParpHubertCtc(PrunableCtc, HubertCtc):
 
     @classmethod
     def _build(cls, cfg: ParpHubertCtcConfig, task: Any) -> Any:
-        """Build without what only the pretraining uses, so that a checkpoint needs none of the pretraining's files."""
+        """Build without the parts for pretraining alone, so that a checkpoint needs none of the pretraining's files."""
         model = super()._build(cfg, task)
         forget_labels(cfg.w2v_args)
         empty = torch.empty(0, label_width(cfg.w2v_args))

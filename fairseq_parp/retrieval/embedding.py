@@ -142,7 +142,7 @@ def _pictures(grounded: Grounded, features: Features, rows: Sequence[int]) -> tu
 
 
 def _used(grounded: Grounded, embedded: Tensor, coded: Any) -> tuple[Tensor, list[Used]]:
-    """Return what the model returned, on the CPU; the codes of a codebook that is seeded, without padding."""
+    """Return the model's output on the CPU, with the codes of an initialised codebook, without padding."""
     if coded is None or not grounded.model.grounded["codes"].book.seeded:
         return embedded.float().cpu(), []
     nearest = grounded.model.grounded["codes"].book.nearest(coded.features)

@@ -107,7 +107,7 @@ class Localiser:
         return found
 
     def words(self, caption: str | Path, alignment: Mapping[str, Sequence[Spoken]] | None) -> Sequence[Spoken]:
-        """Return the words of a caption that are within what the model takes of it; see :meth:`segments`."""
+        """Return the words of the part of a caption that the model reads; see :meth:`segments`."""
         if not self.written:
             return (alignment or {}).get(Path(caption).stem, ())
         written = words_of(str(caption))[: self.grounded.task.longest]

@@ -46,14 +46,14 @@ class Recall(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """What one query finds.
+    """The result of one query.
 
     Attributes:
         way: key of :func:`ways`.
         query: the caption's audio, or the picture's id.
         target: the picture's id, or the picture's captions, joined by commas.
-        rank: of the target from 1 on; ties count against the model.
-        first: ids of the pictures, or audio of the captions, that are ranked first.
+        rank: rank of the target, from 1 on; ties count against the model.
+        first: ids of the first pictures, or audio of the first captions.
     """
 
     way: str

@@ -39,5 +39,5 @@ def accuracy_of(true: Sequence[str], found: Sequence[str]) -> Accuracy:
 
 
 def commonest(true: Sequence[str]) -> Accuracy:
-    """Return the accuracy of the label that occurs most often: what a model reaches without listening."""
+    """Return the accuracy of a model that always gives the most frequent label."""
     return Accuracy(Counter(true).most_common(1)[0][1], len(true))

@@ -18,7 +18,7 @@ _PHONE = 2
 
 
 class ResultsError(ParpError):
-    """A result file is missing, or is not what fairseq-generate writes."""
+    """A result file is missing, or is no output of fairseq-generate."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(f"{absolute(path)}: {reason}")
@@ -44,9 +44,9 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Score:
-    """Error rates of one result file; ``words`` is None where the symbols have no word boundaries.
+    """Error rates of one result file; ``words`` is None if the symbols have no word boundaries.
 
-    ``empty`` counts the utterances whose hypothesis is empty: all, where the model emits only blanks.
+    ``empty`` counts the utterances with an empty hypothesis: all of them, if the model emits only blanks.
     """
 
     utterances: int
@@ -83,8 +83,8 @@ def score_utterances(path: str | Path, units: str | None = None, *, fold_case: b
 
     ``letters`` (decoded with ``--post-process letter``): lines are words. Their units are the
     characters, ``|`` for each space, and one ``|`` at the end of every line that is not empty, as
-    in ltr files. ``symbols`` (no ``--post-process``): units are what spaces separate; words are
-    read off the word boundary ``|``, and there are none if no reference has it, or all have it alone.
+    in ltr files. ``symbols`` (no ``--post-process``): spaces separate units, and the word boundary ``|``
+    separates words. There are no words if no reference has a boundary, or all consist of it.
     ``graphemes`` are letters with their combining marks, as ``manifest table --graphemes`` makes them.
     ``<unk>`` and ``<pad>`` are one unit each.
 
@@ -95,14 +95,14 @@ def score_utterances(path: str | Path, units: str | None = None, *, fold_case: b
     Args:
         path: ``generate-SUBSET.txt`` of ``--results-path``, or fairseq-generate's standard output.
         units: ``letters``, ``graphemes`` or ``symbols``. By default symbols if a reference has the symbol ``|``;
-            else what fits the number of positional scores (P- lines), if one does and the others not. Where all
-            hypotheses are empty the references decide: short ones between spaces are phones.
+            else the only kind that fits the number of positional scores (P- lines). If all hypotheses are empty, the
+            references decide: short symbols between spaces are phones.
         fold_case: whether capital and small letters are equal.
 
     Raises:
         ResultsError: no such file, no references, all of them empty, or an utterance twice or
             without hypothesis.
-        ConfigError: ``units`` is something else, or is not given and the file fits several.
+        ConfigError: ``units`` has another value, or is not given and the file fits several.
     """
     results = _parse(path, _read(path))
     cut = _splitter(units or _units_of(results))

@@ -39,7 +39,7 @@ def copy_masked(into: Mapping[str, Tensor], weights: Mapping[str, Tensor], bits:
 
 
 def stash(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Zero like :func:`drop`, and return what each tensor had there: flat, in order; empty where all were zeros."""
+    """Zero like :func:`drop`, and return the dropped values of each tensor: flat, in order; empty if all were zeros."""
     stashed = {name: tensor.new_empty(tensor.numel() - ones(bits[name])) for name, tensor in tensors.items()}
     _apply_mask(tensors, bits, stashed)
     # A slice would be saved with all its storage.
@@ -47,11 +47,11 @@ def stash(tensors: Mapping[str, Tensor], bits: Mapping[str, Tensor]) -> dict[str
 
 
 def restore(tensors: Mapping[str, Tensor], stashed: Mapping[str, Tensor]) -> None:
-    """Put values back where zeros are, in order; where a tensor has not as many zeros, it stays as it is.
+    """Restore values at the zeros, in order; a tensor with another number of zeros does not change.
 
     Args:
-        tensors: those of all names in ``stashed``, and maybe others.
-        stashed: what :func:`stash` returned, of the tensors' types and on their devices.
+        tensors: the tensors of all names in ``stashed``, and possibly others.
+        stashed: the result of :func:`stash`, with the tensors' types and devices.
     """
     counts = zeros({name: tensors[name] for name, values in stashed.items() if len(values)})
     fitting = [name for name, count in counts.items() if count == len(stashed[name])]

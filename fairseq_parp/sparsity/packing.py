@@ -50,7 +50,7 @@ def pack_nonzero(tensor: Tensor) -> Tensor:
 
 
 def room_for_bits(tensor: Tensor) -> Tensor:
-    """Return room for one bit for each element of ``tensor``; what is in it is anything."""
+    """Return an uninitialised buffer with one bit for each element of ``tensor``."""
     return torch.empty(-(-tensor.numel() // 8), dtype=torch.uint8, device=tensor.device)
 
 

@@ -112,13 +112,13 @@ class Ranking:
         weights: Mapping[str, Tensor] | None = None,
         before: Mapping[str, Tensor] | None = None,
     ) -> Selected:
-        """Make the mask that drops what lies below the threshold.
+        """Make the mask that drops the weights below the threshold.
 
         Args:
-            threshold: of these tensors as they are now.
-            weights: where given, zeros among them are dropped too; what is dropped becomes zero in them and in the
-                ranked tensors. They may be the same tensors.
-            before: bits of an earlier mask by the same names, to count what changed sides.
+            threshold: threshold of the present tensors.
+            weights: if given, their zeros are dropped too, and dropped weights become zero in them and in the ranked
+                tensors. They may be the same tensors.
+            before: bits of an earlier mask by the same names, to count churn.
         """
         flat = self.kernel.flat
         bits = {name: room_for_bits(tensor) for name, tensor in self.tensors.items()}
@@ -197,7 +197,7 @@ class _Search:
         return lowest + (first in edges), highest
 
     def _count_and_collect(self, low: int, high: int) -> Found:
-        """Count what is below and inside [low, high), and collect what is inside."""
+        """Count the keys below and inside [low, high), and collect those inside."""
         room = self._room if high - low > 1 else 0
         found = self.kernel.count_and_collect(self.values, low, high, room)
         self.finite = self.finite and found.finite

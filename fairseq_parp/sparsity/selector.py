@@ -60,7 +60,7 @@ class Selector:
         return shares
 
     def select(self, sparsity: Fraction, update: int | None, include_zeros: bool = True) -> list[Selection]:
-        """Find what is to be zeroed in every share, before anything is: an error leaves the weights as they were.
+        """Select the weights to zero in every share before any is zeroed: an error leaves all weights unchanged.
 
         Raises:
             WeightsError: a weight is NaN or infinite (at ``update``).

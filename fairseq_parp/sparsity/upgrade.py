@@ -50,7 +50,7 @@ def upgraded_state(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_state(extra_state: Any) -> dict[str, Any] | None:
-    """Return what a training saved about itself beside the model, whichever task it was; None where there is nothing.
+    """Return the state that a training of any task saved beside the model, or None.
 
     Args:
         extra_state: a checkpoint's ``extra_state``. A task's entry is a mapping whose ``pruning`` is the state.

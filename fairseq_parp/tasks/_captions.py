@@ -17,7 +17,7 @@ class Spoken:
     """Captions are audio, of a ``SPLIT.tsv``."""
 
     def fit(self, task: Any, model_cfg: Any) -> None:
-        """Give the model what it has to know of the training's captions: nothing."""
+        """Pass facts about the training's captions to the model: there are none."""
 
     def load(self, task: Any, cfg: Any, split: str, features: Features | None) -> EveryCaption:
         """Return a split, with pictures where features are given; its files are checked."""

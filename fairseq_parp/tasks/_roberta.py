@@ -34,14 +34,14 @@ _METRICS = {"report_mcc": ["mcc"], "report_acc_and_f1": ["f1", "acc_and_f1"]}
 
 
 def require_inputs(task_cfg: Any, tokens: int) -> None:
-    """Check the keys of a task that decide what a RoBERTa reads.
+    """Check the keys of a task that determine the input of RoBERTa.
 
     Args:
-        task_cfg: of the task.
-        tokens: in the dictionary.
+        task_cfg: config of the task.
+        tokens: number of tokens in the dictionary.
 
     Raises:
-        ConfigError: a mark is no token, no text has room, or the data are to be those of another model.
+        ConfigError: a mark is no token, no text fits, or the data are those of another model.
     """
     for key in ("init_token", "separator_token"):
         if (mark := getattr(task_cfg, key)) is not None and not 0 <= mark < tokens:

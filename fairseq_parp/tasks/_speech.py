@@ -100,7 +100,7 @@ class SpeechTask(TrainingSet, PruningLifeCycle):
         return own
 
     def require_labels(self, split: str, labels: str, training: bool) -> None:
-        """Check what only this task asks of a split's labels; their symbols are known ones.
+        """Check this task's own requirements on a split's labels; their symbols are known.
 
         Args:
             split: name of the split.

@@ -25,12 +25,12 @@ def dictionary_of_checkpoint(path: str, read: Callable[[], Any]) -> Any:
     """Return the dictionary that a finetuned checkpoint was trained with; of several paths, the first one's.
 
     Args:
-        path: of the checkpoint.
-        read: returns the dictionary of the data, for a checkpoint that holds none.
+        path: path of the checkpoint.
+        read: returns the dictionary of the data, for a checkpoint without one.
 
     Raises:
-        CheckpointError: it holds none, and that of the data has another number of symbols.
-        ManifestError: it holds none, and there is none beside the data.
+        CheckpointError: the checkpoint has no dictionary, and that of the data has another number of symbols.
+        ManifestError: neither the checkpoint nor the data folder has a dictionary.
     """
     state, first = _first_state(path), path.split(":")[0]
     found = dictionary_in(state)
@@ -78,10 +78,10 @@ def require_trained_alike(cfg: Any, dictionary: Any, path: str, state: Mapping[s
 
 
 def read_dictionary(read: Callable[[], Any], folder: str, labels: str | None) -> Any:
-    """Return what ``read`` reads from the data folder.
+    """Return the dictionary that ``read`` reads from the data folder.
 
     Raises:
-        ManifestError: the dictionary is not there or cannot be used, or is so large that no checkpoint would be read.
+        ManifestError: the dictionary is missing, cannot be used, or is too large for a checkpoint.
     """
     file = f"{absolute(folder)}/dict.{labels}.txt"
     try:

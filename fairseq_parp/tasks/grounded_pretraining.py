@@ -217,7 +217,7 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
         return done
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
-        """Log what the criterion logs, and after a validation recall over its whole gallery."""
+        """Log the criterion's values, and after a validation recall over its whole gallery."""
         super().reduce_metrics(logging_outputs, criterion)
         if any("validated" in log for log in logging_outputs):
             gallery = self._gallery

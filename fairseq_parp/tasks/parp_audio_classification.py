@@ -98,7 +98,7 @@ class ParpAudioClassificationTask(SpeechTask, AudioClassificationTask):
         logging_output["_total"] = len(found)
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
-        """Log what fairseq logs, and in validation the accuracy's interval."""
+        """Log fairseq's values, and in validation the accuracy's interval."""
         super().reduce_metrics(logging_outputs, criterion)
         if any(log.get("_validated", 0) for log in logging_outputs):
             for place, name in enumerate(("accuracy_low", "accuracy_high")):
@@ -107,7 +107,7 @@ class ParpAudioClassificationTask(SpeechTask, AudioClassificationTask):
     # --- decoding ---------------------------------------------------------------------------------------------
 
     def build_generator(self, _models: Any, _args: Any, **_unused: Any) -> LabelGenerator:
-        """Return what fairseq-generate decodes with: each hypothesis is the most probable label."""
+        """Return the generator of fairseq-generate: each hypothesis is the most probable label."""
         return LabelGenerator()
 
 

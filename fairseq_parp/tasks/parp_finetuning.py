@@ -93,7 +93,7 @@ class ParpFinetuningTask(SpeechTask, AudioFinetuningTask):
             logger.warning(f"{len(found)} utterance(s) train nothing, because of criterion.zero_infinity: {found[0]}")
 
     def build_criterion(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        """Build the criterion; whether it passes over infinite losses decides what labels are allowed."""
+        """Build the criterion. If it ignores infinite losses, labels that CTC cannot align are allowed."""
         self._zero_infinity = bool(getattr(cfg, "zero_infinity", False))
         with one_line_errors():
             require_metric(self.cfg, cfg._name)
@@ -135,7 +135,7 @@ class ParpFinetuningTask(SpeechTask, AudioFinetuningTask):
         return loss, sample_size, {**logging_output, "_blank_frames": blank, "_frames": frames}
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
-        """Log what fairseq logs, and the fraction of blank frames: near 1 the model emits no labels yet."""
+        """Log fairseq's values, and the fraction of blank frames: near 1 the model emits no labels yet."""
         super().reduce_metrics(logging_outputs, criterion)
         frames = sum(log.get("_frames", 0) for log in logging_outputs)
         if frames:

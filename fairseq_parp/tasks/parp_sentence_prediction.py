@@ -111,7 +111,7 @@ class ParpSentencePredictionTask(TrainingSet, PruningLifeCycle, SentencePredicti
 
     @staticmethod
     def logging_outputs_can_be_summed(criterion: Any) -> bool:
-        """Return whether the ranks may add up what they log: the metrics of GLUE are made of lists of labels."""
+        """Return whether the ranks may sum their logging outputs: GLUE's metrics need lists of labels."""
         return not getattr(criterion, "keep_pred_and_targ", False) and bool(criterion.logging_outputs_can_be_summed())
 
     def mask_sources(self, model: Any) -> Sources:

@@ -34,7 +34,7 @@ class Tokenizer:
     Attributes:
         encoder: content of ``encoder.json``.
         merges: content of ``vocab.bpe``.
-        where: what to call it in messages.
+        where: name of the tokenizer in messages.
     """
 
     encoder: str
@@ -46,14 +46,14 @@ class Tokenizer:
         """Read the two files of a folder.
 
         Raises:
-            TokenizerError: one is missing or is not what it has to be.
+            TokenizerError: a file is missing or has a fault.
         """
         found = cls(_text(folder / ENCODER), _text(folder / MERGES), absolute(folder))
         found.encode("text")
         return found
 
     def state(self) -> dict[str, str]:
-        """Return what a checkpoint keeps: the content of both files."""
+        """Return the state for a checkpoint: the content of both files."""
         return {ENCODER: self.encoder, MERGES: self.merges}
 
     def write(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ class Tokenizer:
         """fairseq's encoder.
 
         Raises:
-            TokenizerError: a file is not what it has to be.
+            TokenizerError: a file has a fault.
         """
         from fairseq.data.encoders.gpt2_bpe_utils import Encoder
 

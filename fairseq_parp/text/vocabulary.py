@@ -101,7 +101,7 @@ class Vocabulary:
         return cls(tokens, labels, tokenizer, saved["texts"] == "2", absolute(path))
 
     def state(self) -> dict[str, str]:
-        """Return what a checkpoint keeps: texts alone, as a file's classes could run code."""
+        """Return the state for a checkpoint: texts alone, because classes in a file could run code."""
         symbols = {"tokens": "\n".join(self.tokens.symbols), "labels": "\n".join(self.labels.symbols)}
         return {**symbols, "texts": "2" if self.pairs else "1", **(self.tokenizer.state() if self.tokenizer else {})}
 
@@ -145,11 +145,11 @@ def read_dictionary(file: Path, mask: bool = False) -> Any:
     """Read one of fairseq's dictionaries.
 
     Args:
-        file: its path.
-        mask: whether ``<mask>`` is put behind, as fairseq's tasks of text do.
+        file: path of the dictionary.
+        mask: whether ``<mask>`` is appended, as in fairseq's tasks of text.
 
     Raises:
-        ManifestError: it is missing or is none.
+        ManifestError: the file is missing or is no dictionary.
     """
     from fairseq.data import Dictionary
 

@@ -20,12 +20,12 @@ from fairseq_parp.text.vocabulary import LABEL, TOKENIZER, read_dictionary
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """The written folder.
 
     Attributes:
         splits: examples by split.
         labels: counts of the training labels, the most frequent first; empty for a table without labels.
-        tokens: in the dictionary.
+        tokens: number of tokens in the dictionary.
         longest: tokens of the longest example of each split, fairseq's marks of beginnings and ends included.
     """
 
@@ -128,7 +128,7 @@ def _dictionary_of(tokenizer: Tokenizer, folder: Path) -> Any:
     """Read the dictionary beside a tokenizer and compare the two.
 
     Raises:
-        TokenizerError: there is none, it cannot be read, or it lacks an id of the tokenizer.
+        TokenizerError: the dictionary is missing, cannot be read, or lacks an id of the tokenizer.
     """
     dictionary = read_dictionary(folder / DICTIONARY)
     if missing := [number for number in tokenizer.ids.values() if str(number) not in dictionary]:

@@ -30,7 +30,7 @@ class FromStart(FileAudioDataset):
             self.sizes = np.minimum(self.sizes, most)
 
     def postprocess(self, feats: Tensor, curr_sample_rate: int) -> Tensor:
-        """Cut, then normalise what is left."""
+        """Cut the audio, then normalise the rest."""
         kept: Tensor = super().postprocess(feats[: self.most], curr_sample_rate)
         return kept
 

@@ -30,8 +30,8 @@ class CodeUpdates:
     def before_forward(self, ignore: bool) -> None:
         """Observe the next micro-batch, unless it only keeps ranks in step.
 
-        Gradients are cleared where an update begins. What was observed until then belongs to an update that fp16 has
-        given up for an overflow.
+        Gradients are cleared when an update begins. Features that were observed before belong to an update that fp16
+        skipped for an overflow.
         """
         if self.codes is None or self._witness is None:
             return

@@ -35,7 +35,7 @@ _held: int | None = None
 
 
 def claim(folder: str) -> None:
-    """Take a folder for this run; every rank calls this. Then remove what killed saves left there.
+    """Lock a folder for this run; every rank calls this. Then remove the remains of killed saves.
 
     Raises:
         FolderInUseError: another process trains into the folder. Every rank of the run raises it.
@@ -98,7 +98,7 @@ def _lock(folder: Path) -> None:
 
 
 def _take(opened: int, folder: Path) -> dict[str, Any]:
-    """Lock the open file and return what the last holder wrote into it."""
+    """Lock the open file, and return the text that its last holder wrote."""
     try:
         fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

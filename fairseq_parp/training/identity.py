@@ -44,12 +44,12 @@ class TrainingData(NamedTuple):
         return cls(len(dataset), dataset.digest, len(batches), batching, iterator.num_shards, seed)
 
     def require_same(self, saved: Mapping[str, Any], epoch: int, done: int) -> None:
-        """Compare with what the checkpoint's run trained on.
+        """Compare with the data of the checkpoint's run.
 
         Args:
-            saved: its values, as :meth:`_asdict` returns them.
-            epoch, done: its place: batches of that epoch that each rank has trained on. At the start of an epoch
-                batches, ranks and seed may differ: no place among them is taken up.
+            saved: values of that run, as :meth:`_asdict` returns them.
+            epoch, done: epoch, and number of its batches that each rank has trained on. At the start of an epoch
+                batches, ranks and seed may differ, because no position among them is restored.
 
         Raises:
             ResumeError: other utterances; or other batches, in the middle of an epoch.

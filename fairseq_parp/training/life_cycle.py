@@ -49,9 +49,9 @@ class PruningLifeCycle:
     Attributes:
         session: the run's pruning; None in a task that does not train.
         run: follows fairseq's train loop to the run's end.
-        adapters: what trains; set where a task trains.
-        trained: the count of it.
-        bad_loss: the error of a loss that is NaN on this rank, for the moment when all ranks see it.
+        adapters: the selection of trained parameters; set if the task trains.
+        trained: counts of the trained parameters.
+        bad_loss: error of a NaN loss on this rank, until all ranks read it.
     """
 
     cfg: Any
@@ -82,11 +82,11 @@ class PruningLifeCycle:
         return Sources()
 
     def training_data(self) -> TrainingData | None:
-        """Return what the run trains on, which its checkpoints name; None for a task that cannot name it."""
+        """Return the identity of the training data for checkpoints; None for a task that cannot give it."""
         return None
 
     def require_fitting(self, path: str, state: Mapping[str, Any]) -> None:
-        """Compare a checkpoint that the training starts from with what it asks for, before anything of it is used."""
+        """Compare the checkpoint that the training starts from with its config, before any of it is used."""
 
     def start_from(self, cfg: Any, trainer: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
         """Load the checkpoint to start from; see :func:`fairseq_parp.training.resuming.start`."""
@@ -139,7 +139,7 @@ class PruningLifeCycle:
         return done
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
-        """Take the optimizer's step, then re-prune if it is time. An AMP step that overflowed is none."""
+        """Make the optimizer's step, then re-prune if it is due. An AMP step that overflowed does not count."""
         scale = loss_scale(optimizer)
         if self.session is not None:
             first = self.session.mask is None
@@ -216,7 +216,7 @@ class PruningLifeCycle:
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def get_checkpoint_dict(self) -> dict[str, Any]:
-        """Return what to save beside the model: the mask, and the values that saving the sparse model stashes.
+        """Return the state beside the model: the mask, and the values that saving the sparse model stashes.
 
         fairseq looks the entry up by the task's class name; commands find it by the marker within.
         """

@@ -48,10 +48,10 @@ def _flat_views(masters: Mapping[Any, Tensor], parameters: list[Tensor]) -> Iter
 
 
 def state_of(optimizer: Any) -> dict[str, Any]:
-    """Return what fairseq's own checkpoints lack of a half-precision optimizer: plain values and CPU tensors.
+    """Return the state of a half-precision optimizer that fairseq's checkpoints lack: plain values and CPU tensors.
 
-    That is the fp32 masters, which hold more digits than the saved weights, and the loss scaler's counters, which
-    decide when the scale next rises.
+    The state is the fp32 masters, which have more digits than the saved weights, and the loss scaler's counters, which
+    determine the next rise of the scale.
     """
     scaler = getattr(optimizer, "scaler", None)
     return {
@@ -61,9 +61,9 @@ def state_of(optimizer: Any) -> dict[str, Any]:
 
 
 def restore(optimizer: Any, state: Mapping[str, Any]) -> bool:
-    """Restore what :func:`state_of` returned; return whether there were masters to restore.
+    """Restore the result of :func:`state_of`; return whether there were masters to restore.
 
-    The weights follow their masters, as after a step. An optimizer without masters, or with others, is left alone.
+    The weights follow their masters, as after a step. An optimizer without masters, or with others, does not change.
     """
     scaler = getattr(optimizer, "scaler", None)
     if scaler is not None and set(state["scaler"]) == set(_scaler_state(scaler)):

@@ -39,7 +39,7 @@ def require_options(task_cfg: Any) -> None:
 
 
 class _NoOptimizer(FairseqOptimizer):
-    """What a schedule needs of an optimizer, without a model's parameters."""
+    """The part of an optimizer that a schedule needs, without a model's parameters."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -159,14 +159,14 @@ def _require_metric(task_cfg: Any, metrics: Sequence[str]) -> None:
 
 
 def require_updates(task_cfg: Any, batches: Sized) -> None:
-    """Check that an epoch has an update, where what is left of its batches is skipped.
+    """Check that an epoch has an update, if the remainder of its batches is skipped.
 
     Args:
-        task_cfg: of the task.
-        batches: of an epoch, on one rank; counted only where it matters, as fairseq makes them for that.
+        task_cfg: config of the task.
+        batches: batches of an epoch on one rank; counted only if necessary, because fairseq makes them for it.
 
     Raises:
-        ConfigError: it has none; fairseq would end in a traceback.
+        ConfigError: an epoch has no update; fairseq would end in a traceback.
     """
     run = task_cfg._get_root()
     if "optimization" not in run or not getattr(run.optimization, "skip_remainder_batch", False):

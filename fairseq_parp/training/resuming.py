@@ -35,9 +35,9 @@ _NEW_RUN = "checkpoint.finetune_from_model={path} starts a new run from its weig
 
 
 def start(cfg: Any, trainer: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Load what there is to start from; return the checkpoint's extra state, None if there is none, and the batches.
+    """Load the checkpoint to start from, if there is one; return its extra state or None, and the batches.
 
-    What each ``reset_*`` means is in docs/training.md.
+    docs/training.md explains each ``reset_*``.
     """
     from fairseq import checkpoint_utils
 
@@ -105,8 +105,8 @@ def _require_resumable(path: str, state: Mapping[str, Any], task: str, new_optim
     """Check that a checkpoint is complete enough to continue its run.
 
     Raises:
-        UnreadableCheckpointError: its place in the epoch is none; or a number or the task's entry is damaged.
-        CheckpointError: it lacks the state of the pruning or of the optimizer.
+        UnreadableCheckpointError: the position in the epoch, a number or the task's entry is damaged.
+        CheckpointError: the checkpoint lacks the state of the pruning or of the optimizer.
     """
     extra = state.get("extra_state") or {}
     position = extra.get("train_iterator") or {}

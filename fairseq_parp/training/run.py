@@ -25,8 +25,8 @@ class Run:
     """Follows fairseq's train loop for one task; :mod:`fairseq_parp.compat.train_loop` calls it.
 
     Attributes:
-        session: what prunes the model; None before the model is built.
-        start: the checkpoint that the training started from; None before that is chosen.
+        session: the pruning session; None before the model is built.
+        start: the checkpoint that the training started from; None before it is chosen.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Run:
         return cfg.finetune_from_model is not None and not last.exists()
 
     def loaded(self, trainer: Any, extra_state: Mapping[str, Any], new: bool) -> None:
-        """Note what the checkpoint that was loaded holds of this run; nothing, if this is a new run."""
+        """Store the loaded checkpoint's state of this run; a new run has none."""
         cfg = trainer.cfg.checkpoint
         if new:
             trainer._previous_training_time = 0  # fairseq would count the other run's hours for this one's limit
@@ -79,7 +79,7 @@ class Run:
         return releasing()
 
     def begin_epoch(self, early: Any, cfg: Any, trainer: Any) -> bool:
-        """Restore what the process has lost, at the first epoch. Return whether anything is left to train.
+        """Restore the state that was lost with the earlier process, at the first epoch. Return whether updates remain.
 
         Args:
             early: fairseq's ``should_stop_early``, whose attributes are the count of ``checkpoint.patience``.
@@ -111,7 +111,7 @@ class Run:
             self._trainer.lr_step(*self._scored)
 
     def _follow(self) -> None:
-        """Note which checkpoints are written, and what the learning rate is after an epoch."""
+        """Record the written checkpoints, and the learning rate after an epoch."""
         trainer, stop_at = self._trainer, self._cfg.optimization.stop_min_lr
         save, step = trainer.save_checkpoint, trainer.lr_step
 
@@ -150,7 +150,7 @@ class Run:
             self._end(reason, score, saved=stop or self._interval_saves(end_of_epoch))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run and a report need: plain values only."""
+        """Return the state for a resumed run and a report: plain values only."""
         state: dict[str, Any] = {"ended": self._reason or self._patience() or None, **self._sparsities()}
         if hasattr(self._early, "best"):
             state |= {"best": self._early.best, "without_gain": self._early.num_runs}
@@ -212,7 +212,7 @@ def _torch_scheduler(trainer: Any) -> Any:
 
 
 def _judge(cfg: Any, task: Any) -> dict[str, str | None]:
-    """Return what scores are compared by: the metric in words, and a digest of the validation set, None if unknown."""
+    """Return the identity of scores: the metric in words, and a digest of the validation set, or None."""
     best = "largest" if cfg.checkpoint.maximize_best_checkpoint_metric else "smallest"
     validated = task.datasets.get(cfg.dataset.valid_subset.split(",")[0])
     metric = f"the {best} {cfg.checkpoint.best_checkpoint_metric}"

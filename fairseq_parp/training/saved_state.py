@@ -19,12 +19,12 @@ _KEYS: dict[str, tuple[str, ...]] = {
 
 
 def require_whole_entry(path: str, task: str, entry: Mapping[str, Any]) -> None:
-    """Check the types and keys of what a task saved.
+    """Check the types and keys of a task's saved entry.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         task: class name of the task, which is the entry's key in ``extra_state``.
-        entry: what that task saved.
+        entry: the saved entry.
 
     Raises:
         UnreadableCheckpointError: a part of it has another type or lacks a key.

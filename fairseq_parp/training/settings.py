@@ -21,11 +21,11 @@ _SAME_RUN = {"data", "w2v_path", "w2v_args", "num_workers", "data_buffer_size"}
 
 
 def log_changes(saved: Any, present: Any) -> None:
-    """Log a warning with every setting that decides what is learnt and that a resume changes.
+    """Log a warning with every setting that influences the training and that a resume changes.
 
     Args:
-        saved: the checkpoint's config.
-        present: the command's.
+        saved: config of the checkpoint.
+        present: config of the command.
     """
     before, now = _settings(saved), _settings(present)
     changed = [f"{key}={now[key]}, was {before[key]}" for key in now if key in before and before[key] != now[key]]

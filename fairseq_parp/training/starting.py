@@ -108,15 +108,15 @@ def limit_reached(optimization: Any, updates: int, hours: float, epochs: int) ->
 
 
 def require_something_left(start: Start, limit: str, updates: int) -> None:
-    """Refuse a command that asks for something and would train nothing; log it where a command is only repeated.
+    """Refuse a command with a start key that would train nothing; log it if the command is only repeated.
 
     Args:
-        start: what is asked.
-        limit: that the checkpoint has reached, as key=value.
-        updates: that the checkpoint has.
+        start: the requested start.
+        limit: limit that the checkpoint has reached, as key=value.
+        updates: number of updates of the checkpoint.
 
     Raises:
-        ConfigError: nothing is left to train.
+        ConfigError: no update is left to train.
     """
     if not start.asked:
         logger.info(

@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 def set_up(model: Any, cfg: Any, pruning: PruningConfig) -> tuple[AdapterConfig, Trained]:
-    """Put adapters into the model, freeze what does not train, and log the count of what does.
+    """Insert adapters into the model, freeze the parameters that do not train, and log the counts of the others.
 
     Args:
-        model: fairseq's.
+        model: fairseq's model.
         cfg: the task's config.
         pruning: the run's method and keys.
 

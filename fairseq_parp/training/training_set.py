@@ -46,7 +46,7 @@ class TrainingSet:
         return dataset is self.datasets.get(self._train_split)
 
     def training_data(self) -> TrainingData | None:
-        """Return what the run trains on, for its checkpoints; None where no training set was loaded."""
+        """Return the identity of the training data for checkpoints; None if no training set was loaded."""
         if self._batches is None:
             return None
         return TrainingData.of(self.datasets[self._train_split], self._batches, self.cfg.seed)

@@ -60,7 +60,7 @@ class EveryUtterance(BaseWrapperDataset):
         return str(self._audio.text_compressor.decompress(name if isinstance(name, (str, bytes)) else name.as_py()))
 
     def __getitem__(self, index: int) -> Any:
-        """Return an utterance; what cannot be read comes back as :class:`Unreadable`.
+        """Return an utterance, or :class:`Unreadable` if it cannot be read.
 
         An exception would arrive from a worker process as a traceback in another exception's text.
         """
@@ -169,7 +169,7 @@ def _require_length(source: Tensor, frames: int) -> None:
 
 
 def _checked(audio: Any, source: Tensor, rate: int) -> Tensor:
-    """Do what ``RawAudioDataset.postprocess`` does, on mono audio of numbers: it averages channels, and passes NaN."""
+    """Check that audio is mono and finite, then postprocess: fairseq's method averages channels and accepts NaN."""
     if source.dim() != 1:
         raise ValueError(f"{source.shape[-1]} channels; mono is needed")
     if not len(source):

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def encoded(path: str | Path, loaded: Finetuned, encode: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return what a model makes of a file, frame by frame, (T, C); more than 40 s go through it in windows.
+    """Return a model's output for a file, (T, C), one row a frame; a file of more than 40 s is encoded in windows.
 
     Args:
         path: audio file.
         loaded: the model.
-        encode: from (1, samples) of audio to (T, C).
+        encode: maps audio (1, samples) to (T, C).
 
     Raises:
         AudioError: the file is missing or unreadable, or shorter than the model's first frame.

@@ -26,7 +26,7 @@ def as_json(path: str, transcript: Transcript) -> dict[str, Any]:
 
 
 def as_srt(transcript: Transcript) -> str:
-    """Return numbered subtitles, an empty line behind each; an empty text where nothing was said."""
+    """Return numbered subtitles, each followed by an empty line; an empty text without words."""
     cues = enumerate(_cues(transcript.words), start=1)
     return "".join(
         f"{number}\n{_clock(cue[0].start)} --> {_clock(cue[-1].end)}\n{' '.join(word.word for word in cue)}\n\n"

@@ -96,7 +96,7 @@ def one_file(path: str | Path) -> Iterator[None]:
     """Let fairseq load one checkpoint quietly and without running code of it.
 
     Raises:
-        ParpError: what stops the loading, as an error of this file.
+        ParpError: the loading failed; the error names this file.
     """
     try:
         # fairseq prints a model whose pretrained weights it loads.

@@ -25,12 +25,12 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in one audio file.
+    """The transcript of one audio file.
 
     Attributes:
-        words: in order.
-        text: as fairseq-generate and transformers print it: each boundary between letters is a space, so that two
-            boundaries without a letter between them are two spaces; none begins or ends it.
+        words: the words, in order.
+        text: the text as fairseq-generate and transformers print it: each boundary between letters is a space, so two
+            boundaries without a letter between them are two spaces. No space begins or ends the text.
     """
 
     words: tuple[Word, ...]

@@ -74,7 +74,7 @@ def size(split: str, utterances: int, frames: int) -> str:
 
 
 def tell(written: Written, out: Path) -> None:
-    """Print what was written, and where."""
+    """Print the written splits and their folder."""
     for split, utterances in written.splits.items():
         print(size(split, len(utterances), sum(utterance.frames for utterance in utterances)))
     more = f" ... ({len(written.symbols) - SHOWN} more)" if len(written.symbols) > SHOWN else ""
@@ -83,7 +83,7 @@ def tell(written: Written, out: Path) -> None:
 
 
 def tell_official(written: WrittenOfficial, out: Path) -> None:
-    """Print what was written, and how it compares with what was published."""
+    """Print the written splits, and their comparison with the published facts."""
     tell(written, out)
     if written.checked:
         print(f"as published, ids and length: {' '.join(written.checked)}")

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def facts(part: Part) -> dict[str, Any]:
-    """Return what the part states, and the bytes of each kind of tensor."""
+    """Return the facts in the part, and the bytes of each kind of tensor."""
     from fairseq_parp.parts.sizes import bytes_by_kind
 
     keys = ("base", "language", "method", "labels", "normalize", "sample_rate", "pruning", "adapters")

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the recipe; print what changed, and why."""
+    """Write the recipe, and print each change with its reason."""
     out: Path = arguments.out
     if out.suffix != ".yaml" or out.exists():
         reason = "is there already; name another file" if out.exists() else "must end in .yaml, as hydra finds it by"

@@ -106,7 +106,7 @@ def _over_move(axes: Axes, line: Line, folder: Path, look: Mapping[str, Any]) ->
 
 
 def _overlap_label(lines: Sequence[Line]) -> str:
-    """Return the label of an axis of IOUs; what independent masks have is too low to be drawn beside them."""
+    """Return the label of an axis of IOUs, with chance as text: its value is too low for the axis."""
     levels = {f"{level:.3f}" for line in lines for system in line for level in system.values("chance")}
     return f"IOU with MPI (chance {', '.join(sorted(levels))})"
 

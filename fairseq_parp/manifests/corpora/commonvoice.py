@@ -52,8 +52,8 @@ def write_commonvoice(
         out: the data folder.
         languages: one, or several whose splits are joined with one dictionary.
         audio: folder for the FLACs, which languages and their union may share; None means ``out/audio``.
-        processes: how many convert at a time; None means one per core.
-        facts: what the splits must hold; None means what was published.
+        processes: number of converting processes; None means one per core.
+        facts: required facts of the splits; None means the published ones.
         symbols: the dictionary to keep, with counts; None makes one.
 
     Raises:
@@ -100,7 +100,7 @@ def _read_language(code: str, root: Path, lists: Path, audio: Path, *, alone: bo
 
 
 def _find(code: str, root: Path, inside: str, *, itself: bool) -> Path | str:
-    """Return the folder of a language that has ``inside`` in it, or the problem that there is none."""
+    """Return the folder of a language that contains ``inside``, or a problem."""
     folders = [root / spelling for spelling in LANGUAGES[code]] + [root] * itself
     for folder in folders:
         if (folder / inside).exists():

@@ -53,15 +53,15 @@ def convert(clips: Sequence[Clip], processes: int | None = None) -> int:
     """Convert the clips whose FLAC is not there yet, or older than they are; progress goes to standard error.
 
     Args:
-        clips: what to convert.
-        processes: how many at a time; None means one per core.
+        clips: the clips to convert.
+        processes: number of processes; None means one per core.
 
     Returns:
-        How many were converted.
+        The number of converted clips.
 
     Raises:
-        ConfigError: no processes are asked for.
-        ManifestError: clips are damaged (all of them are named), or a FLAC cannot be written. The others are there.
+        ConfigError: ``processes`` is below 1.
+        ManifestError: clips are damaged (all of them are named), or a FLAC cannot be written. All others are converted.
     """
     if processes is not None and processes < 1:
         raise ConfigError("--processes", processes, "1 or more")
@@ -98,7 +98,7 @@ def _is_newer(clip: Clip) -> bool:
 
 
 def _convert(clip: Clip) -> str | None:
-    """Convert one clip; return what is wrong with it. An OSError of writing is raised: it concerns all."""
+    """Convert one clip, and return its problem. An OSError of writing is raised, because it concerns all clips."""
     try:
         with soundfile.SoundFile(clip.source) as sound:
             rate = sound.samplerate

@@ -12,11 +12,11 @@ from fairseq_parp.environment.paths import splits
 
 @dataclass(frozen=True)
 class Fact:
-    """What a split must hold.
+    """The facts about a split.
 
     Attributes:
-        utterances: how many.
-        frames: their length in samples at 16 kHz.
+        utterances: number of utterances.
+        frames: their total length in samples at 16 kHz.
         ids_sha256: :func:`digest` of their ids.
         frames_within: relative difference of ``frames`` that is allowed; decoders pad differently.
         confirmed: False where the ids were rebuilt from the published algorithm, so that a difference warns only.

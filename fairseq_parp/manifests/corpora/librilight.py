@@ -43,7 +43,7 @@ def write_librilight(
         out: the data folder; other manifests with the same dictionary may be there already.
         subset: the one to write, as the split ``train``; None writes all, as ``train_10min_0`` to ``train_10h``.
         ids: the utterances of each subset; None means the published ones.
-        facts: what the subsets must hold; None means what was published.
+        facts: required facts of the subsets; None means the published ones.
         symbols: the dictionary to keep, with counts; None means the published one.
 
     Raises:

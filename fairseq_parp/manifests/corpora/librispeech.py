@@ -31,7 +31,7 @@ def write_librispeech(
         root: ``LibriSpeech``, or the folder that holds it.
         out: the data folder; other manifests with the same dictionary may be there already.
         subsets: those to write; None means all that are there.
-        facts: what the subsets must hold; None means what was published.
+        facts: required facts of the subsets; None means the published ones.
         symbols: the dictionary to keep, with counts; None means the published one.
 
     Raises:

@@ -15,14 +15,14 @@ from fairseq_parp.manifests.writing import Utterance
 
 
 class Part(NamedTuple):
-    """A published split as it was found on disk.
+    """A published split as found on disk.
 
     Attributes:
-        name: the published name, which the facts go by.
+        name: the published name, by which the facts are found.
         split: the manifest that it goes into; several parts may share one.
-        sources: what is there, in the order of the manifest; an id is the name of the audio file without its ending.
+        sources: the existing utterances, in the order of the manifest; an id is the audio file's name without ending.
         missing: ids that are known to be missing.
-        hint: what else can be said about what is missing, for the message.
+        hint: further text about the missing utterances, for the message.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class WrittenOfficial(Written):
-    """What was written, and how it compares with what was published.
+    """The written folder, and its comparison with the published facts.
 
     Attributes:
         checked: published splits whose ids and frames are as they should be.
         unconfirmed: those whose ids were rebuilt from the published algorithm.
-        unchecked: those that there is no fact about.
-        warnings: what differs and was written nevertheless, one line each.
+        unchecked: splits without facts.
+        warnings: differences that were written nevertheless, one line each.
     """
 
     checked: Sequence[str]
@@ -82,7 +82,7 @@ def write_official(
         root: absolute path of the folder that the sources' paths are relative to.
         kind: label kind, ``ltr`` or ``phn``.
         parts: the published splits.
-        facts: what they must hold.
+        facts: required facts of the parts.
         symbols: a fixed dictionary, with which manifests that are in ``out`` already may stay beside the new ones;
             None makes one of the labels of all parts.
 

@@ -30,14 +30,14 @@ INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Found(NamedTuple):
-    """What :meth:`Kernel.count_and_collect` returns.
+    """The result of :meth:`Kernel.count_and_collect`.
 
     Attributes:
-        below: how many keys of each chunk lie below a range; int64.
-        inside: how many lie inside it; int64.
-        finite: whether all are finite.
-        keys: those inside; None where they were more than there was room for.
-        starts: where those of each chunk start among them; int64.
+        below: number of keys of each chunk below a range; int64.
+        inside: number of keys of each chunk inside the range; int64.
+        finite: whether all values are finite.
+        keys: the keys inside the range; None if they did not fit the buffer.
+        starts: position of each chunk's first key in ``keys``; int64.
     """
 
     below: NDArray[np.int64]
@@ -51,12 +51,12 @@ class ThresholdChunk(NamedTuple):
     """A chunk to which a threshold is applied.
 
     Attributes:
-        values: what ranks.
-        weights: where given, zeros of it are dropped too, and what is dropped becomes zero in it and in ``values``.
-            It may be ``values`` itself.
-        split: weights of just the threshold's key are dropped where they stand before this position.
-        bits: takes the mask, 1 where something is kept.
-        before: the bits of an earlier mask.
+        values: the values that rank.
+        weights: if given, its zeros are dropped too, and dropped weights become zero in it and in ``values``. It may be
+            ``values`` itself.
+        split: weights with the threshold's own key are dropped before this position.
+        bits: output for the mask, 1 where a weight is kept.
+        before: bits of an earlier mask.
     """
 
     values: Any
@@ -70,9 +70,9 @@ class MaskChunk(NamedTuple):
     """A chunk to which a mask is applied.
 
     Attributes:
-        values: what is masked.
+        values: the masked values.
         bits: the mask.
-        stashed: room for the dropped values, exactly as many as there are; None where they are not wanted.
+        stashed: buffer of exactly the number of dropped values, or None.
     """
 
     values: Any
@@ -135,15 +135,15 @@ class Kernel(ABC):
 
     @abstractmethod
     def apply_threshold(self, targets: Sequence[ThresholdChunk], key: int) -> tuple[list[int], int]:
-        """Drop what has a key below ``key``, and what has just that key and stands before a target's split.
+        """Drop the weights with a key below ``key``, and those with that key before a target's split.
 
         Returns:
-            how many weights of each target are kept, and how many of all changed sides since the earlier masks.
+            the number of kept weights of each target, and the churn since the earlier masks.
         """
 
     @abstractmethod
     def apply_mask(self, chunks: Sequence[MaskChunk]) -> None:
-        """Zero what the masks drop; the dropped values are stashed, in order."""
+        """Zero the weights that the masks drop; their values are stashed, in order."""
 
     @abstractmethod
     def copy_masked(self, chunks: Sequence[MaskedCopy]) -> None:

@@ -49,7 +49,7 @@ def size(chunks: Iterable[Any]) -> int:
 
 
 class Chunkwise(Kernel):
-    """Makes passes over all chunks of what a subclass does with one."""
+    """Makes passes over all chunks from a subclass's operations on one chunk."""
 
     @property
     def threads(self) -> int:

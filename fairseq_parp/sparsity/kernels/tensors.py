@@ -94,7 +94,7 @@ class Tensors(Chunkwise):
 
 
 def _keep(values: Tensor, kept: Tensor) -> None:
-    """Zero what is not kept: -1 as an integer is all ones, 0 none."""
+    """Zero the dropped weights: the integer -1 has all bits set, 0 has none."""
     integers = values.view(INTEGERS[values.element_size()])
     integers &= kept.to(integers.dtype).neg_()
 

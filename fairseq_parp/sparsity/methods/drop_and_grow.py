@@ -110,7 +110,7 @@ class DropAndGrow(Ending):
     def _next_mask(self, pruned: PrunedWeights, mask: MaskSet, update: int) -> MaskSet:
         """Drop the smallest of the kept weights and grow as many of the others, exactly, within every share.
 
-        A tensor without gradients keeps its mask: it is frozen, or its layer was left out. Nothing shows what to grow.
+        A tensor without gradients keeps its mask, as no zero can be chosen: it is frozen, or its layer was left out.
         """
         growth = self._growth(pruned, update)
         kept = dict(mask.items())
@@ -148,7 +148,7 @@ class Rigl(DropAndGrow):
     facts = Facts("RigL", "#117733", "h", reprunes=True, frozen_by_scripts=False, grows=True)
 
     def after_backward(self, pruned: PrunedWeights) -> None:
-        """Zero the gradients of the zeros, except in an update whose gradients decide what grows."""
+        """Zero the gradients of the zeros, except in an update whose gradients choose the grown weights."""
         if not self._decides(self._update + 1):
             pruned.mask_gradients()
 

@@ -36,7 +36,7 @@ class Parp(Method):
         self._first: MaskSet | None = pruned.read_mask(self.config.mask)
 
     def begin(self, pruned: PrunedWeights, update: int) -> None:
-        """Zero what the given mask drops, then take the first mask."""
+        """Zero the weights that the given mask drops, then compute the first mask."""
         if self._first is not None:
             pruned.apply(self._first)
         pruned.prune(update)
@@ -47,7 +47,7 @@ class Parp(Method):
             pruned.prune(update)
 
     def show_sparse(self, pruned: PrunedWeights, update: int | None) -> None:
-        """Prune as of now and stash what that zeroes."""
+        """Prune the present weights, and stash the zeroed values."""
         pruned.stash(update)
 
     def show_trained(self, pruned: PrunedWeights) -> None:

@@ -202,7 +202,7 @@ class S3Router(Method):
         return gradient if weight is None else score_gradient(gradient, weight, self._score(name))
 
     def tensors(self) -> list[Tensor]:
-        """Return what is held beside the model: the weights, and the scores that are no masters."""
+        """Return the tensors beside the model: the weights, and the scores that are not masters."""
         return [*self._weights.values(), *self._scores.values()]
 
     def _select(self, pruned: PrunedWeights, update: int) -> None:

@@ -32,7 +32,7 @@ class Static(Method):
         pruned.mask_gradients()
 
     def after_step(self, pruned: PrunedWeights, update: int) -> None:  # noqa: ARG002
-        """Zero what the optimizer moved: momentum and weight decay need no gradient."""
+        """Zero the weights that the optimizer moved: momentum and weight decay need no gradient."""
         if pruned.mask is not None:
             pruned.apply(pruned.mask)
 
