@@ -47,6 +47,7 @@ class Command:
         log: file for the output.
         updates: number of training updates; 0 if the command does not train.
         needs: Titles of the commands that must have ended before this one can start.
+        stops: Whether it is stopped after so many updates, which is a good end. It has to log every update as JSON.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Command:
     log: Path
     updates: int = 0
     needs: Collection[str] = ()
+    stops: bool = False
 
     def __str__(self) -> str:
         """Return the command as one would type it."""
@@ -155,8 +157,9 @@ class _Running:
 
     @property
     def status(self) -> int | None:
-        """Exit status; None while it runs."""
-        return self._process.poll()
+        """Exit status; None while it runs, 0 where it has made the updates after which it is stopped."""
+        enough = self.command.stops and self._bar.n >= self.command.updates
+        return 0 if enough else self._process.poll()
 
     def still(self) -> bool:
         """Move the bar to where the log is; return whether the command still runs."""

@@ -1,6 +1,7 @@
 """The criterion ``grounded``: the loss between captions and pictures, and wav2vec 2.0's own, by a weight alpha."""
 
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from fairseq.logging import metrics
 from torch import Tensor
 from torch.nn import functional
 
+from fairseq_parp.grounded.allowed import require_allowed
 from fairseq_parp.grounded.code_matching import code_matching
 from fairseq_parp.grounded.losses import masked_margin_softmax
 from fairseq_parp.grounded.weighting import read_alpha
@@ -41,6 +43,17 @@ class GroundedCriterionConfig(FairseqDataclass):
     code_both_ways: bool = field(
         default=False, metadata={"help": "match codes of pictures to speech too, not only of speech to pictures"}
     )
+
+
+def require_weights(cfg: Any) -> None:
+    """Check the keys of :class:`GroundedCriterionConfig` beside alpha.
+
+    Raises:
+        ConfigError: one has a value that is not allowed.
+    """
+    names = ("diversity", "feature_penalty", "code_weight")
+    rules = {name: (0 <= getattr(cfg, name) < inf, "must be a number of 0 or more") for name in names}
+    require_allowed("criterion", cfg, {"margin": (isfinite(cfg.margin), "must be a number"), **rules})
 
 
 @register_criterion("grounded", dataclass=GroundedCriterionConfig)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from fairseq_parp.experiments.steps import Step
 
 _LOGGED = re.compile(r"^\[([\d-]+ [\d:]+),(\d+)\]\[train_inner\]", re.MULTILINE)
 _MEASURED = 12
-"""Updates of the short training that is timed; the first two, which start everything up, are left out."""
+"""Updates that are timed before the training is stopped; the first two, which start everything up, are left out."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,24 @@ def measure(plan: Plan, left: Sequence[Step], jobs: int) -> dict[str, float]:
 def _measure(plan: Plan, step: Step, jobs: int) -> float:
     folder = plan.out / "measured"
     names = [f"measure {step.data} {number + 1}" for number in range(jobs)]
-    commands = [Command(name, _short(plan, step, folder / name), folder / f"{name}.log", _MEASURED) for name in names]
-    run_together([replace(command, title=command.title) for command in commands])
+    commands = [
+        Command(name, _short(plan, step, folder / name), folder / f"{name}.log", _MEASURED, stops=True)
+        for name in names
+    ]
+    run_together(commands)
     return statistics.median(seconds for command in commands for seconds in _seconds(command.log.read_text())[2:])
 
 
 def _short(plan: Plan, step: Step, folder: Path) -> list[str]:
-    """Return the command of a training's first updates that leave nothing behind."""
+    """Return the command of a training that leaves nothing behind; its length stays, for other keys depend on it."""
     base = plan.experiment.sets[step.data].base
     changed = {
-        "optimization.max_update": _MEASURED,
+        "optimization.max_update": max(step.updates, _MEASURED),
         "checkpoint.save_dir": folder,
         "checkpoint.no_save": "true",
         "dataset.disable_validation": "true",
         "common.log_interval": 1,
+        "common.log_format": "json",
     }
     kept = [word for word in step.argv if word.partition("=")[0].lstrip("+") not in changed]
     return [*kept, *(base.override(key, value) for key, value in changed.items())]

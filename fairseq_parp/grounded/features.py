@@ -49,7 +49,7 @@ class Features:
 
         self.path = Path(path)
         if not self.path.is_file():
-            raise ImagesError(self.path, f"is not there; {_MAKE}")
+            raise ImagesError(self.path, f"is {'a folder' if self.path.is_dir() else 'not there'}; {_MAKE}")
         try:
             with safe_open(self.path, "pt") as file:
                 metadata, names = file.metadata() or {}, set(file.keys())

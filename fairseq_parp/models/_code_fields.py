@@ -1,9 +1,10 @@
 """The keys of a codebook in the config of a grounded model."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Optional
 
-from fairseq_parp.errors import ConfigError
+from fairseq_parp.grounded.allowed import require_allowed
 from fairseq_parp.grounded.codes import CodeSettings
 
 
@@ -29,15 +30,13 @@ def code_settings(cfg: Any) -> Optional[CodeSettings]:  # noqa: UP045
     allowed = {
         "codes": (cfg.codes >= 0 and cfg.codes != 1, "must be 0 (no codebook) or 2 and more"),
         "code_width": (cfg.code_width >= 1, "must be 1 or more"),
-        "code_temperature": (cfg.code_temperature > 0, "must be above 0"),
+        "code_temperature": (0 < cfg.code_temperature < inf, "must be a number above 0"),
         "code_decay": (0 <= cfg.code_decay < 1, "must be at least 0 and below 1"),
         "code_warm_up": (cfg.code_warm_up >= 0, "must be 0 or more updates"),
         "code_patience": (cfg.code_patience >= 1, "must be 1 update or more"),
         "code_fusion": (cfg.codes > 0 or not cfg.code_fusion, "needs a codebook: model.codes above 0"),
     }
-    for key, (fits, rule) in allowed.items():
-        if not fits:
-            raise ConfigError(f"model.{key}", getattr(cfg, key), rule)
+    require_allowed("model", cfg, allowed)
     if cfg.codes == 0:
         return None
     numbers = cfg.codes, cfg.code_width, cfg.code_temperature, cfg.code_decay, cfg.code_warm_up, cfg.code_patience

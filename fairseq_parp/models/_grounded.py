@@ -1,12 +1,13 @@
 """The common part of grounded models: the image branch, the codebook, and the config keys of both."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Optional
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairseq_parp.errors import ConfigError
+from fairseq_parp.grounded.allowed import require_allowed
 from fairseq_parp.grounded.codes import Coded, Codes
 from fairseq_parp.grounded.image import ImageBranch
 from fairseq_parp.models._code_fields import CodeFields, code_settings
@@ -115,9 +116,14 @@ def require_parts(cfg: Any) -> None:
     Raises:
         ConfigError: one has a value that is not allowed.
     """
-    if cfg.similarity not in SIMILARITIES:
-        raise ConfigError("model.similarity", cfg.similarity, f"must be one of {', '.join(SIMILARITIES)}")
-    if cfg.embedding % cfg.grounded_heads:
-        raise ConfigError("model.grounded_heads", cfg.grounded_heads, f"must divide model.embedding={cfg.embedding}")
-    if cfg.image_width < 1:
-        raise ConfigError("model.image_width", cfg.image_width, "must be the width of the pictures' features")
+    divides = cfg.grounded_heads >= 1 and cfg.embedding % cfg.grounded_heads == 0
+    rules = {
+        "similarity": (cfg.similarity in SIMILARITIES, f"must be one of {', '.join(SIMILARITIES)}"),
+        "temperature": (0 < cfg.temperature < inf, "must be a number above 0"),
+        "embedding": (cfg.embedding >= 1, "must be 1 or more"),
+        "grounded_heads": (divides, f"must be 1 or more, and divide model.embedding={cfg.embedding}"),
+        "grounded_dropout": (0 <= cfg.grounded_dropout < 1, "must be at least 0 and below 1"),
+        "image_layers": (cfg.image_layers >= 1, "must be 1 or more: without one, all pictures have one embedding"),
+        "image_width": (cfg.image_width >= 1, "must be the width of the pictures' features"),
+    }
+    require_allowed("model", cfg, rules)

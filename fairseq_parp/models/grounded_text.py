@@ -8,6 +8,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 
 from fairseq_parp.errors import ConfigError, one_line_errors
+from fairseq_parp.grounded.allowed import require_allowed
 from fairseq_parp.grounded.codes import Coded
 from fairseq_parp.grounded.text import TextBranch
 from fairseq_parp.grounded.weighting import read_alpha
@@ -35,8 +36,11 @@ class GroundedText(Grounding, BaseFairseqModel):
         require_parts(cfg)
         if read_alpha(cfg.alpha).steps != ((0, 1.0),):
             raise ConfigError("criterion.alpha", cfg.alpha, "must be 1: text has no loss of wav2vec 2.0's")
-        if cfg.text_longest < 1:
-            raise ConfigError("model.text_longest", cfg.text_longest, "must be 1 word or more")
+        rules = {
+            "text_layers": (cfg.text_layers >= 1, "must be 1 or more: without one, all captions have one embedding"),
+            "text_longest": (cfg.text_longest >= 1, "must be 1 word or more"),
+        }
+        require_allowed("model", cfg, rules)
         width, heads, dropout = cfg.embedding, cfg.grounded_heads, cfg.grounded_dropout
         text = TextBranch(cfg.words, width, heads, cfg.text_layers, dropout, cfg.text_longest)
         self.grounded = parts_beside("text", text, cfg)

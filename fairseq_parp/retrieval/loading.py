@@ -52,10 +52,12 @@ def load_grounded(path: str | Path) -> Grounded:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         name = state["cfg"].model._name
         if not issubclass(MODEL_REGISTRY.get(name, object), Grounding):
-            reason = f"holds the model {name}, which embeds no pictures; retrieve needs one of grounded_pretraining"
+            reason = (
+                f"holds the model {name}, which embeds no pictures; name a checkpoint of the task grounded_pretraining"
+            )
             raise CheckpointError(absolute(path), reason)
         if not state["cfg"].model.alpha:
-            reason = "was trained with criterion.alpha=0, without pictures; retrieve needs one with alpha above 0"
+            reason = "was trained with criterion.alpha=0, without pictures; name one with alpha above 0"
             raise CheckpointError(absolute(path), reason)
         (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
     model.eval().to("cuda" if torch.cuda.is_available() else "cpu")

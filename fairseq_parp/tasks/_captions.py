@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fairseq_parp.errors import ConfigError, DictionaryError, absolute
+from fairseq_parp.grounded.allowed import require_allowed
 from fairseq_parp.grounded.captions import require_gallery, rows_of
 from fairseq_parp.grounded.features import Features
 from fairseq_parp.grounded.words import Words
@@ -22,10 +23,13 @@ class Spoken:
     def load(self, task: Any, cfg: Any, split: str, features: Features | None) -> EveryCaption:
         """Return a split, with pictures where features are given; its files are checked."""
         manifest = Path(cfg.data, f"{split}.tsv")
+        shortest, most = max(task.shortest, 1), cfg.max_sample_size
+        enough = most is None or most >= shortest
+        require_allowed("task", cfg, {"max_sample_size": (enough, f"must be {shortest} or more: the model needs them")})
         require(cfg.data, split, None)
-        require_long_enough(cfg.data, split, max(task.shortest, 1) if not cfg.min_sample_size else 1)
+        require_long_enough(cfg.data, split, shortest if not cfg.min_sample_size else 1)
         options = {key: getattr(cfg, key) for key in ("sample_rate", "min_sample_size", "normalize")}
-        audio = FromStart(str(manifest), cfg.max_sample_size, **options)
+        audio = FromStart(str(manifest), most, **options)
         return EveryCaption(with_pictures(audio, manifest, features), absolute(manifest))
 
 
@@ -39,10 +43,12 @@ class Text:
             ConfigError: the model is to have another number.
         """
         file = Path(task.cfg.data, f"{task.cfg._get_root().dataset.train_subset}.wrd")
-        words = Words.of(read_texts(file), task.cfg.least_word_count)
+        least = task.cfg.least_word_count
+        require_allowed("task", task.cfg, {"least_word_count": (least >= 1, "must be 1 or more")})
+        words = Words.of(read_texts(file), least)
         if not words.known:
             allowed = f"no word of {absolute(file)} occurs so often"
-            raise ConfigError("task.least_word_count", task.cfg.least_word_count, allowed)
+            raise ConfigError("task.least_word_count", least, allowed)
         if model_cfg.words not in (0, len(words)):
             raise ConfigError("model.words", model_cfg.words, f"{absolute(file)} has {len(words)}; leave the key out")
         model_cfg.words = len(words)

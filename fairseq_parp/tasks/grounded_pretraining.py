@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from fairseq_parp import compat
 from fairseq_parp.architectures.convolutions import shortest_input
-from fairseq_parp.criterions import grounded  # noqa: F401 (registers the criterion)
+from fairseq_parp.criterions.grounded import require_weights
 from fairseq_parp.errors import ConfigError, one_line_errors
 from fairseq_parp.grounded.features import FILE, Features
 from fairseq_parp.grounded.recall import METRICS
@@ -112,10 +112,11 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
                 allowed = f"must be {' or '.join(names)} in the task grounded_pretraining"
                 raise ConfigError(f"{key}._name", run[key]._name, allowed)
         if model_cfg.alpha not in (None, run.criterion.alpha):
-            allowed = f"is filled in from criterion.alpha={run.criterion.alpha:g}; leave it out"
+            allowed = f"is filled in from criterion.alpha={run.criterion.alpha}; leave it out"
             raise ConfigError("model.alpha", model_cfg.alpha, allowed)
         model_cfg.alpha = run.criterion.alpha
         alpha = read_alpha(run.criterion.alpha)
+        require_weights(run.criterion)
         pictures = alpha.trains_pictures or bool(getattr(model_cfg, "untrained_parts", False))
         CAPTIONS[model_cfg._name].fit(self, model_cfg)
         alpha.require_reached(int(run.optimization.max_update or 0))

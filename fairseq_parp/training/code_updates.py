@@ -82,8 +82,6 @@ def require_codes(run: Any, model: Any, alpha: Alpha) -> None:
         ConfigError: they do not fit together.
     """
     weight = run.criterion.code_weight
-    if weight < 0:
-        raise ConfigError("criterion.code_weight", weight, "must be 0 or more")
     if weight > 0 and not model.codes:
         raise ConfigError("criterion.code_weight", weight, "needs a codebook: model.codes above 0")
     if model.codes and not alpha.trains_pictures:

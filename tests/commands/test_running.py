@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def test_commands_are_echoed_logged_and_shown(tmp_path: Path, capsys: pytest.Cap
     assert str(log) in shown.out
     assert "20/20" in shown.err
     assert "valid UER 51.5" in shown.err
+
+
+def test_a_command_is_stopped_after_its_updates_and_has_ended_well(tmp_path: Path) -> None:
+    source, log = tmp_path / "source.log", tmp_path / "one.log"
+    source.write_text(LOG)
+    began = time.monotonic()
+    run_together([replace(shell(f"cat {source}; exec sleep 60", log, updates=20), stops=True)])
+    assert time.monotonic() - began < 30
+    with pytest.raises(CommandError):  # it failed before
+        run_together([replace(shell(f"cat {source}; exit 3", log, updates=21), stops=True)])
 
 
 def test_a_failure_is_one_line_and_stops_the_others(tmp_path: Path) -> None:

@@ -132,7 +132,11 @@ def test_a_plain_checkpoint_loads_into_it_and_another_one_does_not(tmp_path: Pat
     [
         ({"alpha": 1.5}, "criterion.alpha=1.5"), ({"shared_layers": 4}, "model.shared_layers=4"),
         ({"audio_head": "large"}, "model.audio_head='large'"), ({"similarity": "dot"}, "model.similarity='dot'"),
-        ({"grounded_heads": 3}, "model.grounded_heads=3"),
+        ({"grounded_heads": 3}, "model.grounded_heads=3"), ({"grounded_heads": 0}, "model.grounded_heads=0"),
+        ({"temperature": 0.0}, "model.temperature=0.0: must be a number above 0"),
+        ({"temperature": float("nan")}, "model.temperature=nan"), ({"embedding": 0}, "model.embedding=0"),
+        ({"grounded_dropout": 1.0}, "model.grounded_dropout=1.0"), ({"image_layers": 0}, "model.image_layers=0"),
+        ({"codes": 4, "code_temperature": float("inf")}, "model.code_temperature=inf"),
     ],
 )  # fmt: skip
 def test_a_key_that_is_wrong_is_named(keys: dict[str, Any], named: str) -> None:

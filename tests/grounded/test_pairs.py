@@ -133,7 +133,12 @@ BAD: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "rare words alone": ({"task": {"least_word_count": 10**6}}, "task.least_word_count=1000000: no word of"),
     "another number of words": ({"model": {"words": 3}}, "model.words=3: "),
     "no word of a caption": ({"model": {"text_longest": 0}}, "model.text_longest=0: must be 1 word or more"),
-    "heads that do not fit": ({"model": {"grounded_heads": 3}}, "model.grounded_heads=3: must divide"),
+    "no count of words": ({"task": {"least_word_count": 0}}, "task.least_word_count=0: must be 1 or more"),
+    "no layers of text": ({"model": {"text_layers": 0}}, "model.text_layers=0: must be 1 or more"),
+    "heads that do not fit": (
+        {"model": {"grounded_heads": 3}},
+        "model.grounded_heads=3: must be 1 or more, and divide",
+    ),
 }
 
 

@@ -187,6 +187,11 @@ def _not_a_number(data: Path) -> None:
     save_file(tensors, data / "images.safetensors", {"ids": json.dumps(features.ids), "encoder": "made up"})
 
 
+def _folder_of_features(data: Path) -> None:
+    (data / "images.safetensors").unlink()
+    (data / "images.safetensors").mkdir()
+
+
 BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[str, ...]]] = {
     "audio alone": (_without("train.img"), {}, ("train.img", "captions alone", "alpha=0")),
     "no features": (_without("images.safetensors"), {}, ("images.safetensors", "is not there", "images embed")),
@@ -197,6 +202,21 @@ BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[
     "features of another size": (lambda _: None, {"model": {"image_width": 9}}, ("model.image_width=9", "has 6")),
     "another encoder": (lambda _: None, {"task": {"image_encoder": "other"}}, ("task.image_encoder", "by made up")),
     "another alpha": (lambda _: None, {"model": {"alpha": 0.3}}, ("model.alpha=0.3", "criterion.alpha=0.5")),
+    "another alpha than a schedule": (
+        lambda _: None,
+        {"model": {"alpha": 0.3}, "criterion": {"alpha": [[0, 0], [2, 0.5]]}},
+        ("model.alpha=0.3", "criterion.alpha=[[0, 0], [2, 0.5]]"),
+    ),
+    "a margin that is no number": (
+        lambda _: None, {"criterion": {"margin": float("nan")}}, ("criterion.margin=nan", "must be a number"),
+    ),
+    "a weight below 0": (
+        lambda _: None, {"criterion": {"diversity": -0.1}}, ("criterion.diversity=-0.1", "0 or more"),
+    ),
+    "a cut that leaves no frame": (
+        lambda _: None, {"task": {"max_sample_size": 100}}, ("task.max_sample_size=100", "or more: the model needs"),
+    ),
+    "a folder of features": (_folder_of_features, {}, ("images.safetensors: is a folder", "images embed")),
     "a schedule that goes back": (
         lambda _: None, {"criterion": {"alpha": [[0, 0], [2, 0.5], [1, 1]]}}, ("criterion.alpha", "update 1 follows 2"),
     ),
