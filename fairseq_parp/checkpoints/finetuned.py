@@ -122,7 +122,7 @@ def complete(
                 absolute(path), "holds no dictionary; name the one it was finetuned with: --dictionary dict.ltr.txt"
             )
         require_outputs(state, path, found, absolute(dictionary) if dictionary else "its dictionary")
-    require_encoder(cfg.model, path, "--override model.w2v_path=FILE")
+        require_encoder(cfg.model, path, "--override model.w2v_path=FILE")
     keep_known(cfg.task)
 
 

@@ -19,7 +19,7 @@ OWN = "w2v_encoder.w2v_model."
 
 @pytest.mark.parametrize("alpha", [0.5, 1])
 def test_an_exported_encoder_is_finetuned_from_the_grounded_weights_and_pruned(
-    alpha: float, commands: tiny.Commands, tmp_path: Path
+    alpha: float, commands: tiny.Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "grounded.yaml").write_text(small.recipe(tmp_path))
     data, last = tmp_path / "data", tmp_path / "grounded" / "checkpoint_last.pt"
@@ -29,6 +29,9 @@ def test_an_exported_encoder_is_finetuned_from_the_grounded_weights_and_pruned(
         "task.pruning.method=dense",
     ]  # fmt: skip
     commands.train(tmp_path, arguments)
+    capsys.readouterr()
+    assert cli.main(["transcribe", str(last), str(next(data.glob("*.flac")))]) == 2
+    assert "holds grounded_wav2vec2, which was not finetuned on labels" in capsys.readouterr().err
     assert cli.main(["export", str(last), "--to", "fairseq", "-o", str(tmp_path / "plain")]) == 0
     plain = tmp_path / "plain" / "model.pt"
     before: dict[str, Any] = checkpoints.read(last)["model"]
