@@ -49,7 +49,7 @@ def _parts(size: Size) -> Iterator[Row]:
     own = sum(
         _bytes(each) for change in changes.values() for each in (*change.mask.bits.values(), *change.tensors.values())
     )
-    taken = model_bytes + sum(map(_bytes, copies.values())) + own  # the switch keeps one copy of what is masked
+    taken = model_bytes + sum(map(_bytes, copies.values())) + own  # the switch keeps one copy of the masked weights
     yield compare_bytes(_ROWS[1], Bar(0.25), f"{LANGUAGES} models", [taken], [LANGUAGES * model_bytes])
 
 

@@ -92,7 +92,7 @@ def bench(only: str | None, path: Path, size: Size | None = None, recordings: Re
             found = [row for row in job.run() if only is None or only in row.name]
             rows += found
             objects += [{**_without_nan(row), **machine, "load": load()} for row in found]
-            write_whole(path, json.dumps(objects, indent=1).encode())  # what was measured stays, whatever comes
+            write_whole(path, json.dumps(objects, indent=1).encode())  # measured rows stay after any error
             write_whole(path.with_suffix(".tsv"), text_of(records_of(rows, machine)).encode())
     print("\n".join(table(rows)))
     print(f"written: {absolute(path)}\nwritten: {absolute(path.with_suffix('.tsv'))}")

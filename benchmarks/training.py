@@ -120,7 +120,7 @@ def _saving(size: Size, seconds: int) -> Iterator[Row]:
 
             def prepare(training: Training = ours, checkpoint: Path = others_saved) -> None:
                 training.go_on()
-                os.sync()  # neither waits for what the other left to be written
+                os.sync()  # neither waits for the other's unwritten data
                 _touch_memory(checkpoint)
 
             save()

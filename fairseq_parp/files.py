@@ -77,7 +77,7 @@ class _Outgoing(io.FileIO):
         count = super().write(data)
         self._written += count or 0
         if self._written - self._sent >= SENT_TOGETHER and hasattr(os, "posix_fadvise"):
-            # Linux begins to write what may leave the cache; what is not on the disk yet, it keeps all the same.
+            # Linux starts the writeback of pages that may leave the cache, and keeps unwritten ones.
             os.posix_fadvise(self.fileno(), self._sent, self._written - self._sent, os.POSIX_FADV_DONTNEED)
             self._sent = self._written
         return count

@@ -85,7 +85,7 @@ def _records(infos: Sequence[zipfile.ZipInfo], length: int) -> Mapping[str, zipf
     """Return the records by name, without the folder that torch puts them all into."""
     folder = infos[0].filename.partition("/")[0] + "/" if infos else "/"
     records = {info.filename.removeprefix(folder): info for info in infos if info.filename.startswith(folder)}
-    # torch looks names up whatever their case.
+    # torch ignores the case of names.
     if len({info.filename.lower() for info in infos}) != len(infos) or len(records) != len(infos):
         raise RefusedError("two of its records have the same name, or they lie in different folders")
     if any(info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size for info in infos):

@@ -103,7 +103,7 @@ def _dictionaries(task_state: Any) -> list[Any]:
 
 
 def _require_dictionary(dictionary: Any) -> None:
-    if not hasattr(dictionary, "add_symbol"):  # none, or the stand-in of who reads without fairseq
+    if not hasattr(dictionary, "add_symbol"):  # none, or the stand-in of a reader without fairseq
         return
     # Attributes of the file's could take the place of fairseq's methods.
     if set(vars(dictionary)) not in (_DICTIONARY, _OF_CLASSES):

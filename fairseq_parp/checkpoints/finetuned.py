@@ -98,7 +98,7 @@ def complete(
         ManifestError: the dictionary cannot be read.
     """
     cfg = state["cfg"]
-    state["args"] = None  # fairseq would convert it again, without what follows
+    state["args"] = None  # fairseq would convert it again, without the following changes
     if "labels" not in cfg.task:
         with open_dict(cfg):
             cfg.task.labels = None

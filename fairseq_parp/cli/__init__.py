@@ -51,13 +51,17 @@ VERBS = {
 
 
 def _module(verb: str) -> ModuleType:
-    """Import a verb's module; ``import`` is a word of Python's, so that verb's module has an underscore behind."""
+    """Import a verb's module; that of ``import``, a keyword of Python, ends in an underscore."""
     return importlib.import_module(f"fairseq_parp.cli.{verb}{'_' * keyword.iskeyword(verb)}")
 
 
 def command_parser(verbs: Collection[str]) -> argparse.ArgumentParser:
     """Return the parser of the command; ``verbs`` alone have their arguments, and their modules alone are imported."""
-    parser = argparse.ArgumentParser(prog="fairseq-parp", description="PARP finetuning of wav2vec 2.0 in fairseq.")
+    parser = argparse.ArgumentParser(
+        prog="fairseq-parp",
+        description="PARP finetuning of wav2vec 2.0 in fairseq.",
+        epilog="fairseq-parp VERB --help has the arguments of a verb and an example",
+    )
     parser.add_argument("--version", action="version", version=f"fairseq_parp {__version__}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, summary in VERBS.items():
@@ -116,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = f"needs {error.name}, which is not installed; fairseq-parp doctor shows how to install it"
         print(f"fairseq-parp {verb}: {reason}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever reads the output, such as head, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Verbs that have a second word, such as ``fairseq-parp mask make``.
+"""Verbs with actions, such as ``fairseq-parp mask make``.
 
 Such a verb is a package with one module per action, of the same name; each has ``add_arguments(parser)`` and
 ``run(arguments) -> int`` (the exit status).
@@ -32,8 +32,9 @@ class Action(argparse.ArgumentParser):
 
 
 def add_actions(parser: argparse.ArgumentParser, package: str, summaries: Mapping[str, str]) -> None:
-    """Declare the actions; the one that was given is then ``arguments.action``."""
+    """Declare the actions; ``arguments.action`` is then the given one."""
     verb = package.rpartition(".")[2]
+    parser.epilog = f"fairseq-parp {verb} ACTION --help has the arguments of an action and an example"
     of_package = type("Action", (Action,), {"package": package})
     actions: argparse._SubParsersAction[Action] = parser.add_subparsers(
         dest="action", metavar="ACTION", required=True, parser_class=of_package
@@ -43,5 +44,5 @@ def add_actions(parser: argparse.ArgumentParser, package: str, summaries: Mappin
 
 
 def action(package: str, name: str) -> ModuleType:
-    """Return the module of an action; that of ``import``, a word of Python's, has an underscore behind."""
+    """Return the module of an action; that of ``import``, a keyword of Python, ends in an underscore."""
     return importlib.import_module(f"{package}.{name}{'_' * keyword.iskeyword(name)}")

@@ -44,7 +44,7 @@ def totals(log_probs: Tensor, labels: Tensor, counts: Tensor, blank: int) -> tup
     tree = _tree(labels, counts, symbols)
     parent, where = tree.parent.int(), (symbols * tree.utterance[batch:] + tree.label).int()
     skips = (tree.label != pad(tree.label, (batch, 0), value=blank)[tree.parent]).to(log_probs.dtype)
-    # At each node: what ends in its label, and in the blank after it.
+    # At each node: the sum of paths that end in its label, and in the blank after it.
     at_label = skips.new_zeros(batch + len(skips))
     at_blank = torch.zeros_like(at_label)
     at_blank[:batch] = 2.0**TOP

@@ -111,7 +111,7 @@ class LexiconBeamDecoder:
         ends = words >= 0
         starts = (path != self.lexicon.blank) & (path != pad(path, (1, 0), value=self.lexicon.blank)[:-1])
         starts &= (path != self.lexicon.boundary) | ends
-        starts &= ends.flip(0).cumsum(0).flip(0) > 0  # what no word's end comes after is unfinished
+        starts &= ends.flip(0).cumsum(0).flip(0) > 0  # letters after the last word's end are unfinished
         at = starts.nonzero()[:, 0]
         positional = torch.zeros(len(at), dtype=torch.float64)
         if len(at):

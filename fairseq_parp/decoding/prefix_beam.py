@@ -194,7 +194,7 @@ class PrefixBeamDecoder:
         # The same label again is a new one only after a blank; otherwise it is the old one going on.
         doubled = (layout.first_longer + place).clamp_(max=every.size(1) - 1)
         every.scatter_(1, doubled, torch.where(place == _NOWHERE, NEG_INF, beams.ends_blank + emitted))
-        # What grows into a prefix that is a beam already is counted there.
+        # A prefix that grows into another beam is counted there.
         grown = (many + _parents(beams) * symbols + place).clamp_(max=every.size(1) - 1)
         torch.logaddexp(beams.ends_label + emitted, every.gather(1, grown), out=every[:, :many])
         every.scatter_(1, grown, NEG_INF)

@@ -76,7 +76,7 @@ def record(out: Path, rows: Sequence[Utterance], seed: int) -> dict[str, tuple[S
         (out / row.path).parent.mkdir(parents=True, exist_ok=True)
     work = [(out, job, seed) for job in jobs.values()]
     words: dict[str, tuple[SpokenWord, ...]] = {}
-    # One fresh process for each variant: espeak-ng's sound depends on all it said before in its process.
+    # One fresh process for each variant: espeak-ng's sound depends on all earlier speech of its process.
     with (
         multiprocessing.get_context("spawn").Pool(maxtasksperchild=1) as pool,
         tqdm(total=len(rows), desc="speech", unit=" utterances") as bar,

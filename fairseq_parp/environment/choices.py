@@ -12,7 +12,7 @@ from fairseq_parp.errors import MissingToolError
 OLDEST_PYTHON = (3, 10)
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
-# What fairseq's setup.py imports. pip is listed because constraints.txt holds it back for Python 3.10.
+# The imports of fairseq's setup.py. pip is listed because constraints.txt holds it back for Python 3.10.
 TOOLCHAIN = ("pip", "setuptools", "wheel", "cython", "numpy")
 
 # fairseq's own requirements. It is installed with --no-deps, else it brings torchaudio, whose wheel does

@@ -30,7 +30,7 @@ WRITTEN_FOR = {
     "fairseq": {"hydra-core": ("1.0.7", "1.1"), "omegaconf": ("2.0", "2.1")},
 }
 
-# Part of the message with which fairseq's import fails, and what mends it.
+# Part of the message with which fairseq's import fails, and its remedy.
 SYMPTOMS = {
     "mutable default": "this fairseq needs Python <= 3.10; for a newer one: pip uninstall fairseq, then " + GET_FAIRSEQ,
     "module 'numpy' has no attribute": "pip install 'numpy<1.24'",

@@ -108,7 +108,7 @@ def build_environment(environ: Mapping[str, str], compilers: Mapping[str, str]) 
             # it comes on top of Python's own flags too.
             **{flags: f"{environ.get(flags, '')} {CHEAP_FLAGS}".strip() for flags in ("CFLAGS", "CXXFLAGS")},
             "DIST_EXTRA_CONFIG": str(options),
-            "PIP_CONSTRAINT": CONSTRAINTS,  # also for what pip installs just to build
+            "PIP_CONSTRAINT": CONSTRAINTS,  # also for pip's build requirements
             "PATH": f"{folder}{os.pathsep}{environ.get('PATH', os.defpath)}",
         }
 

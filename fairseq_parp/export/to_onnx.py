@@ -108,7 +108,7 @@ class Graph(nn.Module):
         if not source.encoder.layer_norms:
             first.layer_norm = self._norm = _OwnFramesNorm(first.layer_norm)
         for module in inner.encoder.pos_conv_embed.modules():
-            if isinstance(module, nn.Conv1d):  # data2vec has several, and each but the first reads what one before gave
+            if isinstance(module, nn.Conv1d):  # data2vec has several; each but the first reads another's output
                 module.register_forward_pre_hook(self._clear)
         self._frames = torch.empty(0)
 

@@ -102,7 +102,7 @@ def load_encoder() -> EfficientNetLite0:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict({name: each for name, each in saved.items() if not name.startswith("_fc.")})
-    except Exception as error:  # torch raises what it likes on damaged files
+    except Exception as error:  # torch raises various exceptions on damaged files
         raise ImagesError(path, f"has no weights of {NAME} ({first_line(error)})") from None
     return network.eval()
 

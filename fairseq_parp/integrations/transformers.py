@@ -108,7 +108,7 @@ class PruningCallback(TrainerCallback):
         """Log the counted sparsity, and the number of weights that the last prune moved into or out of the mask."""
         if self.session is not None and (record := self.session.record) is not None:
             found = {"sparsity": record.sparsity, "churn": record.churn}
-            state.log_history[-1].update(found)  # the history has a copy of what is printed
+            state.log_history[-1].update(found)  # the history has a copy of the printed values
             kwargs.get("logs", {}).update(found)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

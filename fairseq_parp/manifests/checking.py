@@ -286,5 +286,5 @@ def _missing_names(folder: str, names: set[str]) -> set[str]:
     listed: set[str] = set()
     with contextlib.suppress(OSError, ValueError), os.scandir(folder) as entries:
         listed = {entry.name for entry in entries if entry.is_file()}
-    # The listing only saves time: what it lacks is asked for by name (Unicode forms, unlistable folders).
+    # The listing only saves time: missing files are searched by name (Unicode forms, unlistable folders).
     return {name for name in names - listed if not Path(folder, name).is_file()}

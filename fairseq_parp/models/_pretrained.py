@@ -70,7 +70,7 @@ class OverPretrained:
             raise
         except (ParpError, MemoryError):
             raise
-        except Exception as error:  # the file's config and tensors decide what is built: any of it can fail
+        except Exception as error:  # the file's config and tensors determine the model: every step can fail
             if (known := error_of(error)) is not None:
                 raise known from None
             if cfg.w2v_path is None:

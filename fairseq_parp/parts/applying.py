@@ -81,7 +81,7 @@ def _tensor(base: Base, part: Part, name: str) -> Tensor:
         return part.tensors[name]
     value = base.tensor(name)
     if value is None:
-        raise KeyError(name)  # what Base.require has checked
+        raise KeyError(name)  # Base.require has checked this
     if name in part.mask.bits:
         value = value.clone(memory_format=torch.contiguous_format)
         single = type(part.mask)({name: part.mask.bits[name]}, {name: part.mask.shapes[name]})

@@ -70,7 +70,7 @@ def import_adapter(base: str | Path, adapter: str | Path, vocab: str | Path, lan
              if (value := opened_base.tensor(f"{BENEATH}{name}")) is not None}  # fmt: skip
     found |= {ours: tensors[theirs].float() for ours, theirs in adapter_names(encoder).items()} | head
     state = checkpoint_of(encoder, found, symbols, bool(config_of(opened_base.state).task.get("normalize", False)))
-    # stock fairseq's task would refuse the adapters of a checkpoint; the plugin's refers to what fairseq-generate sets
+    # stock fairseq's task would refuse a checkpoint's adapters; the plugin's refers to values of fairseq-generate
     state["cfg"]["task"]["_name"], state["cfg"]["model"]["_name"] = "parp_finetuning", "parp_wav2vec_ctc"
     state["cfg"]["common_eval"] = {"path": None, "post_process": None}
     try:

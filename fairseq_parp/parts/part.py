@@ -37,7 +37,7 @@ MASK = ".mask"
 KEYS: Mapping[str, type] = {
     "base": str,  # SHA-256 of the base's file
     "language": str,
-    "method": str,  # what the part is made of, as mask+head
+    "method": str,  # the part's components, such as mask+head
     "labels": str,  # kind of labels; empty for tasks without
     "normalize": bool,  # whether audio is to have zero mean and unit variance
     "sample_rate": int,  # in Hz
@@ -46,8 +46,8 @@ KEYS: Mapping[str, type] = {
     "cfg": dict,  # of the finetuned model
     "history": dict,  # of the training: updates, best loss
     "pruning": dict,  # task.pruning
-    "pruned": list,  # names of what was pruned
-    "adapters": dict,  # task.adapters, and the count of what trained
+    "pruned": list,  # names of the pruned tensors
+    "adapters": dict,  # task.adapters, and the counts of trained parameters
 }
 """The content's keys and their types."""
 

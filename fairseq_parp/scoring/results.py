@@ -165,7 +165,7 @@ def _units_of(results: _Results) -> str:
     letters = all(len(_LETTER.findall(line)) <= tokens for line, tokens in both)
     graphemes = all(len(with_marks(_LETTER.findall(line))) <= tokens for line, tokens in both)
     symbols = all(len(line.split()) == tokens for line, tokens in both)
-    if graphemes == symbols:  # what fits as letters fits as graphemes
+    if graphemes == symbols:  # a file that fits as letters fits as graphemes
         raise ConfigError("--units", None, "the file fits letters and symbols alike, or neither; give --units")
     return "symbols" if symbols else "letters" if letters else "graphemes"
 

@@ -161,7 +161,7 @@ class PrunedWeights:
         """Prune the present weights at the present target, and keep the zeroed values until :meth:`restore`."""
         if self._stashed is not None or not self.target:
             return
-        if self._selector.needs_gradients:  # those of the last update may be gone: the last mask stands
+        if self._selector.needs_gradients:  # those of the last update may be gone: the last mask stays
             present = MaskSet.of_nonzero(self._weights()).bits  # a kept weight may have been rounded to zero since
             bits = {} if self.mask is None else {name: kept & present[name] for name, kept in self.mask.bits.items()}
         else:

@@ -157,7 +157,7 @@ def read_dictionary(file: Path, mask: bool = False) -> Any:
         raise ManifestError([f"{absolute(file)}: no such file; {BUILD}"])
     try:
         found = Dictionary.load(str(file))
-    except Exception as error:  # fairseq raises what it likes
+    except Exception as error:  # fairseq raises various exceptions
         raise ManifestError([f"{absolute(file)}: is not a dictionary of fairseq's ({first_line(error)})"]) from None
     if mask:
         found.add_symbol("<mask>")

@@ -103,7 +103,7 @@ class PruningLifeCycle:
                 return model
         with building(), one_line_errors(), self.run.guarded():
             config, last_update = read_config(plain(self.cfg.pruning)), int(self.cfg.max_update or 0) or None
-            build_method(config, last_update)  # what it misses is named before what a schedule misses
+            build_method(config, last_update)  # its missing keys are named before those of a schedule
             require_supported(self.cfg)
             require_options(self.cfg)
             claim(self.cfg.save_dir)

@@ -59,7 +59,7 @@ class Run:
         if new or cfg.reset_optimizer:
             return
         saved = (extra_state.get(type(trainer.task).__name__) or {}).get("run") or {}
-        if cfg.reset_meters:  # the best value and the patience start anew, what the schedule counts does not
+        if cfg.reset_meters:  # the best value and the patience start anew, the schedule's counts do not
             saved = {key: saved[key] for key in ("lr_scheduler", "stepped") if key in saved}
         if other := _other_judge(saved, trainer.cfg, trainer.task):
             logger.warning(f"{other}: best value and patience start anew, and so does the reference of a plateau")

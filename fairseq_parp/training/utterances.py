@@ -68,7 +68,7 @@ class EveryUtterance(BaseWrapperDataset):
             utterance = self.dataset[index]
             _require_length(utterance["source"], self.num_tokens(index))
             return utterance
-        except Exception as error:  # libsndfile and fairseq raise what they like
+        except Exception as error:  # libsndfile and fairseq raise various exceptions
             return Unreadable(int(index), f"{self.origin(index)}: {error}")
 
     def collater(self, samples: list[Any]) -> Any:

@@ -54,7 +54,7 @@ class Transcriber:
             ManifestError: the dictionary cannot be read.
             MissingToolError, LanguageModelError: as :meth:`LanguageModel.decoder`.
         """
-        # fairseq takes seconds to import, and whoever only imports this module need not have it.
+        # fairseq takes seconds to import, and importing this module must not need it.
         from fairseq_parp.transcription.loading import load_finetuned
 
         self._take(load_finetuned(checkpoint, dictionary, overrides), beam, lm, device)

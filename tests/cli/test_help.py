@@ -33,6 +33,15 @@ def test_the_example_of_a_help_is_one_that_the_command_takes(command: str, capsy
     assert f"example: fairseq-parp {command}" in shown
 
 
+@pytest.mark.parametrize("group", ["", *sorted({each.split()[0] for each in every_command() if " " in each})])
+def test_the_help_of_a_group_leads_to_the_examples(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*group.split(), "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    below = f"fairseq-parp {group} ACTION" if group else "fairseq-parp VERB"
+    assert shown.endswith(f"{below} --help has the arguments of {'an action' if group else 'a verb'} and an example")
+
+
 def test_there_is_no_example_of_a_command_that_is_not_there() -> None:
     assert set(EXAMPLES) < set(every_command())
 

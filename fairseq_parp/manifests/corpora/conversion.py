@@ -111,7 +111,7 @@ def _convert(clip: Clip) -> str | None:
     if not len(data):
         return f"{clip.source}: no audio in it"
     flac = io.BytesIO()
-    # soundfile clips what the resampling filter overshoots.
+    # soundfile clips the overshoot of the resampling filter.
     soundfile.write(flac, soxr.resample(data.mean(axis=1), rate, RATE), RATE, format="FLAC", subtype="PCM_16")
     write_whole(clip.target, flac.getvalue())
     return None

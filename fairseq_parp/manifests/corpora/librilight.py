@@ -64,7 +64,7 @@ def write_librilight(
     for name in names:
         folders = _tree_folders(base, name) if tree else _train_folders(base, wanted[name])
         chapters = read_chapters(folders, base)
-        # Folds of the official tree are what they are; only elsewhere do the ids decide.
+        # Folds of the official tree are taken as found; elsewhere the ids determine them.
         sources = chapters.sources if tree else {id_: s for id_, s in chapters.sources.items() if id_ in wanted[name]}
         problems += [problem for problem in chapters.problems if problem not in problems]
         split = "train" if subset else split_name(f"train-{name}")

@@ -57,7 +57,7 @@ class Compiled(Arrays):
         found = np.empty(room, np.uint32)
 
         def work(*chunks: int) -> None:
-            own = np.empty(room, np.uint32)  # what is not used of it takes no memory
+            own = np.empty(room, np.uint32)  # its unused part takes no memory
             self._count_and_collect(*chunks, self.level, low, high, _place(found), _place(own), room)
 
         self._pass(counted, work)
