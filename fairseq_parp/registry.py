@@ -23,6 +23,9 @@ class Registry(Mapping[str, T]):
         self.key, self._check = key, check
         self._entries: dict[str, T] = {}
 
+    def __repr__(self) -> str:
+        return f"Registry({self.key}: {', '.join(self)})"
+
     def register(self, name: str, entry: T) -> T:
         """Add an entry and return it.
 

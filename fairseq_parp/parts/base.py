@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Base:
 
     path: Path
     sha256: str
-    state: Mapping[str, Any]
+    state: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Base:

@@ -66,6 +66,9 @@ class Part:
     tensors: Mapping[str, Tensor]
     mask: MaskSet
 
+    def __repr__(self) -> str:
+        return f"Part({self.language!r}, {self.content['method']}, {len(self.tensors)} tensors, mask {self.mask})"
+
     @property
     def language(self) -> str:
         """The name of the part."""

@@ -30,6 +30,9 @@ class MaskSet:
     bits: dict[str, Tensor]
     shapes: dict[str, tuple[int, ...]]
 
+    def __repr__(self) -> str:
+        return f"MaskSet({self.zeros()} zeros of {self.size()} weights, {len(self.bits)} parameters)"
+
     @classmethod
     def of_nonzero(cls, tensors: Mapping[str, Tensor]) -> MaskSet:
         """Return the mask whose zeros are the zeros of ``tensors``."""

@@ -19,6 +19,10 @@ class PrunedParameter:
     weight: Tensor
     master: Tensor | None = None
 
+    def __repr__(self) -> str:
+        master = "" if self.master is None else f", master {self.master.dtype}"
+        return f"PrunedParameter({tuple(self.weight.shape)}, {self.weight.dtype}{master})"
+
     @property
     def ranked(self) -> Tensor:
         """The tensor whose magnitudes rank, detached. Rounding keeps their order, so the master only breaks ties."""

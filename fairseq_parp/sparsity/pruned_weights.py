@@ -63,6 +63,10 @@ class PrunedWeights:
     _stashed: dict[str, Tensor] | None = field(default=None, init=False)
     _masters_stale: bool = field(default=False, init=False)
 
+    def __repr__(self) -> str:
+        name, pruning = type(self).__name__, f"{self.config.method} at {self.config.sparsity}"
+        return f"{name}({pruning}, {self.size} weights in {len(self.parameters)} parameters, mask {self.mask})"
+
     # --- facts -----------------------------------------------------------------------------------------------------
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fairseq_parp.sparsity.masks import MaskSet
 
@@ -23,7 +23,7 @@ class PruneRecord:
 
     update: int
     size: int
-    kept: Mapping[str, int]
+    kept: Mapping[str, int] = field(repr=False)
     churn: int
     milliseconds: float
 

@@ -22,7 +22,7 @@ from fairseq_parp.sparsity.state import require_fitting, require_same_run
 from fairseq_parp.sparsity.upgrade import MARKER, VERSION, upgraded_state
 
 
-@dataclass
+@dataclass(repr=False)
 class PruningSession(PrunedWeights):
     """One run's pruning: the prunable parameters, their mask, and the method whose events the session calls.
 
