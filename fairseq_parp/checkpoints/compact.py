@@ -1,16 +1,20 @@
 """A sparse checkpoint as one safetensors file: the bits of each sparse tensor's mask, and the values that are kept.
 
-Layout, version 2. A few tensors of the file contain all tensors of the model, one after another, in the order of
+Layout, version 3. A few tensors of the file contain all tensors of the model, one after another, in the order of
 ``tensors`` in the content:
 
 - ``values.F32``, ``values.F16``, ...: flat, the values of all tensors of one type. A tensor with at least
   :data:`MIN_ZEROS` zeros has a mask, and its kept values are here; of any other tensor, all values.
 - ``bitmask``: uint8, ``ceil(n / 8)`` bytes for each tensor with a mask, lowest bit first, 1 where a value is kept.
-- ``content``: uint8, JSON in UTF-8, compressed by zlib: ``tensors`` (of each its name, type, shape, and whether it has
-  a mask), config, symbols of the dictionary, pruning.
+  Many zeros leave words of 16 such bits zero. Where that saves bytes, the words are stored as values are: a bit for
+  each word here, and the words that are not zero in ``words``.
+- ``words``: int16.
+- ``content``: uint8, JSON in UTF-8, compressed by zlib: ``tensors`` (of each its name, type, shape, and mask: 0 for
+  none, 1 for bits, 2 for words), config, symbols of the dictionary, pruning.
 
 A value is kept unless all its bits are 0: -0.0 is kept, and every tensor is restored bit for bit. The metadata has
-``format`` and ``xxh3_128``: the checksum of the whole file, computed with 32 zeros in the place of the checksum.
+``format`` and ``xxh3_128``: the checksum of the whole file, computed with 32 zeros in the place of the checksum. A file of
+version 2 is read too: it has no words.
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ from fairseq_parp.sparsity.kernels import INTEGERS
 from fairseq_parp.sparsity.packing import pack, pack_nonzero
 from fairseq_parp.sparsity.upgrade import MARKER, VERSION
 
-FORMAT = "fairseq_parp.compact.2"
+FORMAT = "fairseq_parp.compact.3"
+_READ = ("fairseq_parp.compact.2", FORMAT)
 MIN_ZEROS = 0.1
 """Share of zeros from which on a mask is stored: its bits take a 32nd of fp32 values, a 16th of half ones."""
 
@@ -47,6 +52,7 @@ TYPES = {
 """Types of tensors, by their names in safetensors."""
 
 _NAMES = {dtype: name for name, dtype in TYPES.items()}
+_WORD = torch.int16
 _CHECKSUM, _UNSET = "xxh3_128", b"0" * 32
 _DAMAGES = (
     KeyError, TypeError, AttributeError, OverflowError, RecursionError,
@@ -63,7 +69,7 @@ class Listed(NamedTuple):
     name: str
     kind: str
     shape: Sequence[int]
-    masked: bool
+    mask: int
 
     @property
     def dtype(self) -> torch.dtype:
@@ -107,14 +113,24 @@ def encode(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> bytes:
         flat = _flat(tensor.detach().contiguous())
         kept = flat.view(INTEGERS[flat.element_size()]) != 0
         masked = flat.is_floating_point() and int(kept.sum()) <= (1 - MIN_ZEROS) * flat.numel()
-        each = Listed(name, _NAMES[flat.dtype], list(tensor.shape), masked)
+        each = Listed(name, _NAMES[flat.dtype], list(tensor.shape), _add_mask(kept, runs) if masked else 0)
         listed.append(each)
         runs.setdefault(each.run, []).append(flat[kept] if masked else flat)
-        if masked:
-            runs.setdefault("bitmask", []).append(pack(kept))
     text = json.dumps({**content, "tensors": listed}, ensure_ascii=False, separators=(",", ":"))
     runs["content"] = [torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)]
     return _file(runs)
+
+
+def _add_mask(kept: Tensor, runs: dict[str, list[Tensor]]) -> int:
+    """Add a mask to the file's tensors in the smaller form, and return which: 1 for bits, 2 for words."""
+    bits = pack(kept)
+    words = torch.cat([bits, bits.new_zeros(len(bits) % 2)]).view(_WORD)
+    some = words != 0
+    saves = len(pack(some)) + 2 * int(some.sum()) < len(bits)
+    runs.setdefault("bitmask", []).append(pack(some) if saves else bits)
+    if saves:
+        runs.setdefault("words", []).append(words[some])
+    return 2 if saves else 1
 
 
 def decode(data: bytes | mmap.mmap) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -177,17 +193,33 @@ class Stored:
 
     def _next(self, each: Listed, into: Tensor | None) -> Tensor:
         size = math.prod(each.shape)
-        taken = self._cut("bitmask", -(-size // 8)) if each.masked else self._cut(each.run, size * each.width)
+        taken = self._bits(each, size) if each.mask else self._cut(each.run, size * each.width)
         fits = into is not None and into.dtype == each.dtype and into.device.type == "cpu" and into.is_contiguous()
         whole = into if into is not None and fits else torch.empty(tuple(each.shape), dtype=each.dtype)
-        if each.masked:
-            if size % 8 and int(taken[-1]) >> size % 8:
-                raise ValueError(f"damaged: the mask of {each.name} has other bits than its shape {each.shape}")
-            used = expand(whole, taken, self._left[each.run])
-            self._cut(each.run, used * each.width)
+        if each.mask:
+            self._expand(whole, taken, each.run)
         else:
             _flat(whole).view(torch.uint8).numpy()[:] = taken
         return whole if into is None or fits else into.copy_(whole)
+
+    def _bits(self, each: Listed, size: int) -> Bytes:
+        """Return the bits of the next mask, of ``size`` elements."""
+        many = -(-size // 8)
+        if each.mask == 1:
+            bits = self._cut("bitmask", many)
+        else:
+            outer = self._cut("bitmask", -(-many // 16))
+            words = torch.empty(-(-many // 2), dtype=_WORD)
+            self._expand(words, outer, "words")
+            bits = words.view(torch.uint8).numpy()[:many]
+        if size % 8 and int(bits[-1]) >> size % 8:
+            raise ValueError(f"damaged: the mask of {each.name} has other bits than its shape {each.shape}")
+        return bits
+
+    def _expand(self, into: Tensor, bits: Bytes, run: str) -> None:
+        """Fill a tensor with the next values of a run."""
+        used = expand(into, bits, self._left[run])
+        self._cut(run, used * into.element_size())
 
     def _cut(self, run: str, size: int) -> Bytes:
         left = self._left[run]
@@ -232,7 +264,7 @@ def _runs(data: bytes | mmap.mmap) -> dict[str, Bytes]:
     head = bytes(view[:start])
     header = json.loads(head[8:])
     metadata = header.pop("__metadata__")
-    if metadata["format"] != FORMAT:
+    if metadata["format"] not in _READ:
         raise ValueError(f"format {metadata['format']!r}, expected {FORMAT!r}: export the checkpoint again")
     written = str(metadata[_CHECKSUM]).encode()
     if _checksum(head.replace(written, _UNSET, 1), view[start:]) != written:
@@ -270,7 +302,9 @@ def _content(compressed: Bytes) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _listed(name: str, kind: str, shape: Sequence[int], masked: bool) -> Listed:
+def _listed(name: str, kind: str, shape: Sequence[int], mask: int) -> Listed:
     if not isinstance(name, str) or kind not in TYPES or any(type(size) is not int or size < 0 for size in shape):
         raise ValueError(f"damaged: it lists a tensor {name!r} of type {kind!r} and shape {shape!r}")
-    return Listed(name, kind, shape, masked)
+    if mask not in (0, 1, 2):
+        raise ValueError(f"damaged: it lists a tensor {name!r} with a mask of kind {mask!r}")
+    return Listed(name, kind, shape, mask)

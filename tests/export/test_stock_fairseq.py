@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import editdistance
 import encoders
 import pytest
 import tiny
@@ -68,3 +69,18 @@ def test_its_texts_are_ours(trained: dict[str, Path], data: Path, commands: tiny
         ours = list(map(Transcriber(checkpoint), files))
         assert len(set(ours)) > 1, family
         assert [" ".join(each.split()) for each in theirs[family]] == ours, family
+
+
+def test_fairseq_validate_prints_the_error_rates_of_these_texts(
+    trained: dict[str, Path], data: Path, commands: tiny.Commands, tmp_path: Path
+) -> None:
+    model = exported(trained["wav2vec2"]) / "model.pt"
+    options = "--task audio_finetuning --labels ltr --valid-subset test --batch-size 1 --required-batch-size-multiple 1"
+    done = commands.run("fairseq_cli.validate", [str(data), *options.split(), "--path", str(model), "--cpu"], tmp_path)
+    wanted = [line.replace(" ", "").strip("|").split("|") for line in (data / "test.ltr").read_text().splitlines()]
+    recogniser = Transcriber(trained["wav2vec2"])
+    texts = [recogniser(data / f"test-{number}.flac").split() for number in range(len(wanted))]
+    errors = sum(map(editdistance.eval, texts, wanted))
+    (line,) = (each for each in (done.out + done.err).splitlines() if "valid on 'test' subset" in each)
+    assert f"| nsentences {len(wanted)} |" in line
+    assert f"| wer {round(100 * errors / sum(map(len, wanted)), 3):g} |" in line
