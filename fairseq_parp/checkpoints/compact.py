@@ -13,8 +13,8 @@ Layout, version 3. A few tensors of the file contain all tensors of the model, o
   none, 1 for bits, 2 for words), config, symbols of the dictionary, pruning.
 
 A value is kept unless all its bits are 0: -0.0 is kept, and every tensor is restored bit for bit. The metadata has
-``format`` and ``xxh3_128``: the checksum of the whole file, computed with 32 zeros in the place of the checksum. A file of
-version 2 is read too: it has no words.
+``format`` and ``xxh3_128``: the checksum of the whole file, computed with 32 zeros in the place of the checksum. A
+file of version 2 is read too: it has no words.
 """
 
 from __future__ import annotations

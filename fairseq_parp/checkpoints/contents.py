@@ -18,6 +18,9 @@ MAX_SETTINGS = 20_000
 TEACHER = "_ema"
 """Where a pretrained data2vec keeps its teacher's weights: a mapping among the tensors, which nothing here reads."""
 
+TEXT = "text"
+"""Where a ``task_state`` keeps the tokens, labels and tokenizer of a text encoder: a mapping to texts."""
+
 _SPECIALS = ("bos", "pad", "eos", "unk")
 _OF_CLASSES = {*("symbols", "count", "indices"), *(f"{symbol}_word" for symbol in _SPECIALS)}
 """Attributes of a dictionary without fairseq's own symbols, as stock ``audio_classification`` has it."""

@@ -16,7 +16,10 @@ from fairseq_parp.checkpoints.known_keys import keep_known
 from fairseq_parp.errors import CheckpointError, ManifestError, absolute, unknown_key
 
 CTC_HEAD = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")
-OUTPUT_LAYERS = (*CTC_HEAD, "pooling_layer.projection.weight")
+POOLED_HEAD = "pooling_layer.projection.weight"
+OUTPUT_LAYERS = (*CTC_HEAD, POOLED_HEAD)
+HEADS = ("w2v_encoder.proj.", "pooling_layer.", "classification_heads.")
+"""What the names of a finetuning's own tensors begin with: of CTC, of labels of utterances, of labels of texts."""
 
 
 def task_of(state: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fairseq_parp.checkpoints import compact
 from fairseq_parp.checkpoints.archives import DamagedError, inspect
-from fairseq_parp.checkpoints.contents import require_fairseq
+from fairseq_parp.checkpoints.contents import TEXT, require_fairseq
 from fairseq_parp.checkpoints.pickles import RefusedError
 from fairseq_parp.errors import CheckpointError, MaskError, UnreadableCheckpointError, absolute, first_line, listing
 from fairseq_parp.kinds import no_checkpoint
@@ -132,7 +132,7 @@ def rebuilt(tensors: dict[str, Tensor], content: Mapping[str, Any], *, with_fair
 
     Args:
         tensors: by name.
-        content: with ``cfg``, ``history``, ``pruning``, ``pruned`` and ``symbols``.
+        content: with ``cfg``, ``history``, ``pruning``, ``pruned`` and ``symbols``; of a text encoder, ``text``.
         with_fairseq: False makes a stand-in of the dictionary, without importing fairseq.
     """
     state = {
@@ -142,17 +142,19 @@ def rebuilt(tensors: dict[str, Tensor], content: Mapping[str, Any], *, with_fair
     }  # fmt: skip
     if content["symbols"]:
         state["task_state"] = {"target_dictionary": dictionary_of(content["symbols"], with_fairseq)}
+    if content.get(TEXT):
+        state["task_state"][TEXT] = dict(content[TEXT])
     return state
 
 
 def dictionary_of(symbols: list[list[Any]], with_fairseq: bool = True) -> Any:
-    """Return fairseq's Dictionary of symbols and their counts; fairseq's own symbols stand first."""
+    """Return fairseq's Dictionary of symbols and their counts; fairseq's own stand first, or are not there."""
     if not with_fairseq:
         return DictionaryStandIn()
     from fairseq.data.dictionary import Dictionary
 
-    dictionary = Dictionary()
-    for symbol, count in symbols[dictionary.nspecial :]:
+    dictionary = Dictionary(add_special_symbols=bool(symbols) and symbols[0][0] == "<s>")
+    for symbol, count in symbols[len(dictionary) :]:
         dictionary.add_symbol(str(symbol), int(count))
     return dictionary
 

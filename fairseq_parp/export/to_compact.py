@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from fairseq_parp.checkpoints import compact, read
+from fairseq_parp.checkpoints.contents import TEXT
 from fairseq_parp.export.audio import Batch
 from fairseq_parp.export.source import Source
 from fairseq_parp.files import write_whole
@@ -39,7 +40,8 @@ def content_of(state: Mapping[str, Any], cfg: Any, tensors: Mapping[str, Tensor]
         cfg: its config.
         tensors: its model's.
     """
-    dictionary = (state.get("task_state") or {}).get("target_dictionary")
+    task_state = state.get("task_state") or {}
+    dictionary, text = task_state.get("target_dictionary"), task_state.get(TEXT)
     last = (state.get("optimizer_history") or [{}])[-1]
     symbols = zip(dictionary.symbols, dictionary.count, strict=True) if dictionary else ()
     return {
@@ -48,6 +50,7 @@ def content_of(state: Mapping[str, Any], cfg: Any, tensors: Mapping[str, Tensor]
         "pruned": pruned_names(state, tensors),
         "pruning": dict(saved_pruning(state).get("config") or {}),
         "symbols": [list(each) for each in symbols],
+        **({TEXT: dict(text)} if text else {}),
     }
 
 

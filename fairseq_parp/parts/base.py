@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fairseq_parp import checkpoints
 from fairseq_parp.architectures import ARCHITECTURES, family_of
-from fairseq_parp.checkpoints.finetuned import CTC_HEAD
+from fairseq_parp.checkpoints.finetuned import HEADS
 from fairseq_parp.errors import PartError, absolute
 from fairseq_parp.files import sha256
 from fairseq_parp.parts.part import Part
@@ -52,7 +52,7 @@ class Base:
 
         The head of a base that is itself finetuned is not shared.
         """
-        if name in CTC_HEAD:
+        if name.startswith(HEADS):
             return None
         family = family_of(self.tensors, ARCHITECTURES)
         own = name.removeprefix(f"{family.weights_beneath}.") if family else name

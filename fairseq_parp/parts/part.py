@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq_parp.checkpoints.finetuned import CTC_HEAD
+from fairseq_parp.checkpoints.finetuned import CTC_HEAD, POOLED_HEAD
 from fairseq_parp.errors import MaskError, PartError, first_line
 from fairseq_parp.files import write_whole
 from fairseq_parp.safetensors_files import in_order, opened, require_bits
@@ -146,7 +146,7 @@ class Part:
         """
         if not self.content["labels"]:
             return
-        for name in CTC_HEAD:
+        for name in (POOLED_HEAD,) if POOLED_HEAD in self.shapes else CTC_HEAD:
             if name not in self.tensors:
                 raise ValueError(f"it has no head: {name} is missing")
             if len(self.tensors[name]) != len(self.content["symbols"]):

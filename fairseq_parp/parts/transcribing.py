@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from fairseq_parp.errors import ConfigError, ManifestError, absolute
+from fairseq_parp.checkpoints.finetuned import POOLED_HEAD
+from fairseq_parp.errors import ConfigError, ManifestError, PartError, absolute
 from fairseq_parp.parts.loading import Parts
 from fairseq_parp.transcription.timing import Transcript
 from fairseq_parp.transcription.transcriber import Transcriber
@@ -36,8 +37,15 @@ class PartsTranscriber:
         self, base: str | Path, parts: Mapping[str, str | Path], *, beam: int | None = None,
         device: str | torch.device | None = None,
     ) -> None:  # fmt: skip
-        """Load; arguments and errors are those of :class:`Parts` and of :class:`Transcriber`."""
+        """Load; arguments and errors are those of :class:`Parts` and of :class:`Transcriber`.
+
+        Raises:
+            PartError: a part is of a classifier.
+        """
         self.parts = Parts(base, parts, device)
+        for language, part in self.parts.parts.items():
+            if POOLED_HEAD in part.shapes:
+                raise PartError(parts[language], "gives a label to an utterance, and no text; use Parts in Python")
         self._transcribers = {
             language: Transcriber.of(self.parts.switch(language), beam=beam, device=self.parts.device)
             for language in parts

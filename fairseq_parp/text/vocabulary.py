@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fairseq_parp.checkpoints.contents import TEXT
 from fairseq_parp.checkpoints.fitting import difference
 from fairseq_parp.checkpoints.pickles import DICTIONARY_LIMIT
 from fairseq_parp.errors import CheckpointError, DictionaryError, ManifestError, TokenizerError, absolute, first_line
@@ -15,7 +16,7 @@ from fairseq_parp.text.tokenizer import DICTIONARY, ENCODER, MERGES, Tokenizer
 TOKENIZER, LABEL = "tokenizer", "label"
 """Folders beside the texts' ``input0`` and ``input1``."""
 
-KEY = "text"
+KEY = TEXT
 """Where a checkpoint's ``task_state`` keeps a vocabulary."""
 
 BUILD = "fairseq-parp manifest text writes such a folder"

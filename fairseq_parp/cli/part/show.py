@@ -54,12 +54,13 @@ def render(part: Part) -> str:
     trained = [f"task.pruning.method={found['pruning']['method']}"] if found["pruning"].get("method") else []
     if found["adapters"]:
         trained.append(f"task.adapters.kind={found['adapters']['config']['kind']}")
+    labels = [symbol for symbol in found["symbols"] if symbol not in ("<s>", "<pad>", "</s>", "<unk>")]
     lines = [
         f"language   {found['language']}",
         f"base       SHA-256 {found['base']}",
         f"method     {found['method']}",
         f"trained    {', '.join(trained) or 'not by fairseq_parp'}",
-        f"labels     {found['labels'] or 'none'}, {len(found['symbols'])} symbols: {listing(found['symbols'][4:], 40)}",
+        f"labels     {found['labels'] or 'none'}, {len(found['symbols'])} symbols: {listing(labels, 40)}",
         f"audio      normalize {str(found['normalize']).lower()}, {found['sample_rate']} Hz",
         f"bytes      {sizes}",
     ]
