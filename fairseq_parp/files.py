@@ -36,7 +36,7 @@ def sha256(path: str | Path) -> str:
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that the file is never seen half-written, whatever happens."""
+    """Write ``content`` to ``path`` so that no reader ever sees half a file."""
     with writing_whole(path) as file:
         file.write(content)
 

@@ -25,7 +25,7 @@ def token_distances(
     """Return the distances between two sets of tokens.
 
     The distance of two frames is the angle between them, as a fraction of half a turn. That of two tokens is the mean
-    along the cheapest warping, which goes on by a frame in either token or in both; of equal ways the diagonal one.
+    along the cheapest warping, whose steps advance by a frame in one token or in both; of equal steps the diagonal one.
 
     Args:
         rows: (frames, channels) each.

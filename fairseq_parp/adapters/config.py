@@ -14,7 +14,7 @@ PREFIX = "task.adapters"
 Layers = str | int | tuple[int, ...]
 
 PARTS = ("head", "mask_emb", "norms", "biases")
-"""What ``only`` can train: all outside of the encoder, the mask embedding, and LayerNorms or biases of all layers."""
+"""Groups for ``only``: all outside of the encoder, the mask embedding, and LayerNorms or biases of all layers."""
 
 LORA_MAPS = ("q", "k", "v", "out", "fc1", "fc2")
 """The maps of a layer that LoRA may adapt, by the names of :class:`~fairseq_parp.architectures.LinearMap`."""

@@ -8,7 +8,7 @@ from fairseq_parp.architectures.family import Family, LinearMap
 from fairseq_parp.registry import Registry
 
 _ENCODER = r"(?!.*decoder)(?:.*\.)?"
-"""Whatever stands before a layer, unless it is a decoder's."""
+"""Any prefix of a layer's name, except a decoder's."""
 
 _TRANSFORMER = (
     LinearMap("k", "self_attn.k_proj", "rows", transformers="attention.k_proj"),

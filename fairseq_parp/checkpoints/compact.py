@@ -58,7 +58,7 @@ _DAMAGES = (
     KeyError, TypeError, AttributeError, OverflowError, RecursionError,
     zlib.error, json.JSONDecodeError, UnicodeDecodeError,
 )  # fmt: skip
-"""What a header or a content raises that is not of this layout."""
+"""Exceptions of a header or a content of another layout."""
 
 Bytes = NDArray[np.uint8]
 

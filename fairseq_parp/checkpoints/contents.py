@@ -34,7 +34,7 @@ _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 
 
 def require_fairseq(state: object) -> None:
-    """Check the parts of a checkpoint that are looked at before anything is compared with a model.
+    """Check the entries of a checkpoint that are read before it is compared with a model.
 
     Raises:
         RefusedError: it is not one; it has values that multiply without end; its dictionary is not one.

@@ -24,7 +24,7 @@ the values that are a single byte there.
 A model of 2 billion parameters with its optimizer needs about 150,000."""
 
 CLASSES = frozenset({"argparse.Namespace", "fairseq.data.dictionary.Dictionary"})
-"""What fairseq's checkpoints hold beside tensors and plain values."""
+"""Classes in fairseq's checkpoints beside tensors and plain values."""
 
 CONVERSION = (
     "convert it once, if you trust the file, as this runs what is in it: state = torch.load(FILE, weights_only=False); "
@@ -195,7 +195,7 @@ def _check_tensor(*arguments: Any) -> _Inert:
 
 
 def _check_bytes(_text: Any, encoding: Any) -> _Inert:
-    """Check that a text stands for bytes as pickles of protocol 2 write them; other encodings could make it longer."""
+    """Check that a text encodes bytes as pickles of protocol 2 do; other encodings could make it longer."""
     if encoding != "latin1":
         raise RefusedError(f"its pickle asks for a text in {encoding!r}")
     return _Inert()

@@ -75,7 +75,7 @@ def command_parser(verbs: Collection[str]) -> argparse.ArgumentParser:
 
 
 def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace]:
-    """Parse the command line; only the module of the verb that was asked for is imported."""
+    """Parse the command line; only the given verb's module is imported."""
     parser = command_parser(argv[:1])
     arguments, others = parser.parse_known_args(argv)
     overrides = getattr(arguments, "overrides", None)  # argparse takes those before an option alone

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _Facts = Mapping[str, str]
 _File = tuple[str, _Facts]
-"""A path, and what is printed and listed beside it: the language where there are several."""
+"""A path, and its columns in the output: the language, if there are several."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

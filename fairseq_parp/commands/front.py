@@ -25,7 +25,7 @@ def hydra_arguments(argv: Sequence[str]) -> list[str]:
     ``common.user_dir`` this plugin, so that the command works from any folder.
 
     Raises:
-        ConfigError: no recipe is named, or there is none of that name.
+        ConfigError: no recipe is named, or no recipe has that name.
     """
     folder, name = _value(argv, _FOLDER), _value(argv, _NAME)
     _require_ctc(argv, recipe(name, configs() if folder is None else Path(folder)))

@@ -26,7 +26,7 @@ MODELS: Mapping[str, str] = {
     "hubert_ctc": "parp_hubert_ctc",
     "parp_hubert_ctc": "parp_hubert_ctc",
 }
-"""Models that can be pruned, and what each is called then."""
+"""Models that can be pruned, and their names with pruning."""
 
 PRUNING = "{method: parp, sparsity: 0.5, interval: 50}"
 

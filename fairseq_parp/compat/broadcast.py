@@ -14,7 +14,7 @@ import torch
 
 
 class _TorchThatTrustsRankZero:
-    """Stands in for ``torch`` inside fairseq's ``distributed.utils`` while an object is sent."""
+    """Replaces ``torch`` inside fairseq's ``distributed.utils`` while an object is sent."""
 
     def load(self, received: Any, **options: Any) -> Any:
         return torch.load(received, **options, weights_only=False)

@@ -3,7 +3,7 @@
 Concerns: fairseq-fixed 0.12.3.1 and main of 2025-09; 0.12.2 in part. ``compute_mask_indices`` raises "this should never
 happens" in two cases. First, it rounds the number of spans up or down at random, and the result can be 0: if
 ``mask_channel_prob`` times the width is below ``mask_channel_length``. 0.12.2 raises an IndexError then. Second, an
-utterance can be so short that its spans cover it. 0.12.2 masks it completely and goes on.
+utterance can be so short that its spans cover it. 0.12.2 masks it completely and continues.
 
 fairseq reduces every row to the smallest number of masked places in the batch. In both cases that number is 0, so here
 the whole batch is unmasked.

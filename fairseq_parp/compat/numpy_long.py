@@ -14,7 +14,7 @@ import numpy as np
 
 
 class _NumpyWithLong:
-    """Stands in for ``numpy`` inside fairseq's modules that read ``numpy.compat``."""
+    """Replaces ``numpy`` inside fairseq's modules that read ``numpy.compat``."""
 
     compat = SimpleNamespace(long=int)
 

@@ -36,7 +36,7 @@ from fairseq_parp.errors import (
 from fairseq_parp.kinds import no_checkpoint
 
 Check = Callable[[str, Mapping[str, Any]], None]
-"""Raises what is wrong with a checkpoint, given its path and its content."""
+"""Raises the error of a faulty checkpoint, given its path and its content."""
 
 _checks: list[Check] = []
 
@@ -44,7 +44,7 @@ _ENSEMBLE = "models of an ensemble need the same outputs: leave one of them out"
 
 
 class _TorchWithSafeLoad:
-    """Stands in for ``torch`` inside fairseq's ``checkpoint_utils`` while it reads one file."""
+    """Replaces ``torch`` inside fairseq's ``checkpoint_utils`` while it reads one file."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -25,7 +25,7 @@ def acting() -> bool:
 
 @contextlib.contextmanager
 def act(ours: bool = True) -> Iterator[None]:
-    """Let the patches act for the length of the block, if ``ours``; inside such a block they go on acting."""
+    """Let the patches act for the length of the block, if ``ours``; inside such a block they continue to act."""
     before = _acting.set(ours or acting())
     try:
         yield

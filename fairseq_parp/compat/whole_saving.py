@@ -23,7 +23,7 @@ from fairseq_parp.files import writing_whole
 logger = logging.getLogger(__name__)
 
 UNFINISHED = ".saving.pt.tmp"
-"""What the name of a checkpoint ends in while it is written. The next training into the folder removes leftovers."""
+"""Ending of a checkpoint's name while it is written. The next training into the folder removes remaining files."""
 
 CRASH = "crash.pt"
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 NEG_INF = float("-inf")
-"""The log-probability of what cannot happen."""
+"""The log-probability of an impossible event."""
 
 STEPS_PER_NAT = 1 << 20
 """Log-probabilities are compared in steps of this fineness, about 1e-6."""

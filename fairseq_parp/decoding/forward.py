@@ -21,7 +21,7 @@ from fairseq_parp.decoding.decoder import NEG_INF
 CHUNK, TOP, MIN_TOTAL = 64, 900, -1300.0
 
 MAX_AT_ONCE = 1000
-"""What a power of two grows by at most after a chunk: 2^1024 is infinite."""
+"""Largest growth of the power of two after a chunk: 2^1024 is infinite."""
 
 MIN_SYMBOL = -690.0
 """Below, a symbol's probability is no normal double, and logarithms have to do it all."""

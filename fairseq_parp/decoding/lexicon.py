@@ -39,7 +39,7 @@ class Speller:
     """Turns labels into symbol numbers."""
 
     def __init__(self, dictionary: Dictionary) -> None:
-        """Take over the labels.
+        """Store the labels.
 
         Raises:
             ConfigError: the labels have no word boundary.

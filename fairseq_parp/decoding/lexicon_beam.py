@@ -29,7 +29,7 @@ class Lexicon:
     Attributes:
         words: each word once.
         entries: every spelling of every word.
-        shown: of each word the labels that it is written in, whatever spelling was found.
+        shown: for each word the labels of its output, for every spelling.
         model: flashlight's ``KenLM``, its scores log10.
         symbols: how many symbols there are.
         blank: number of the blank.

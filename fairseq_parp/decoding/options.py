@@ -70,7 +70,7 @@ def refuse_foreign_options(args: object) -> None:
 WORD_MARKS: Mapping[str, str] = MappingProxyType(
     {"letter": "|", "sentencepiece": "\u2581", "wordpiece": "_", "_EOW": "_EOW"}
 )
-"""What fairseq's post-processing takes for the mark between words; it joins all symbols that no mark separates."""
+"""The mark between words in fairseq's post-processing, which joins all symbols that no mark separates."""
 
 
 def missing_mark(post_process: str | None, symbols: Iterable[str]) -> str | None:

@@ -15,7 +15,7 @@ class BeamThresholds:
     """Limits in natural logarithms, with the names and the defaults of pyctcdecode; -inf is no limit.
 
     Attributes:
-        token_min_logp: in each frame, only symbols with at least this log-probability are looked at, and always
+        token_min_logp: in each frame, only symbols with at least this log-probability are read, and always
             the best one (all of them, where several are best).
         beam_prune_logp: after each frame, only prefixes are kept that are at most this much below the best one.
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 from fairseq_parp.errors import LanguageModelError, absolute, listing
 
 SPECIAL = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})
-"""What stands among a language model's words and is none."""
+"""Entries among a language model's words that are no words."""
 
 LIMIT = 1000
 """Size of log10 probabilities and back-off weights from which on scores would lose their other digits."""

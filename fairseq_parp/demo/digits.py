@@ -34,7 +34,7 @@ INK = CELL - 8
 """Pixels of the sides of a place, and of the digit in it."""
 
 HELD_OUT = 4
-"""One part in so many of the handwriting is the unseen split's alone."""
+"""The unseen split alone has one of this number of parts of the handwriting."""
 
 ATTRIBUTION = (
     "Handwriting: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning "

@@ -26,7 +26,7 @@ class Curve:
 
 
 def draw(runs: Mapping[str, Curve], sparsity: float, path: Path) -> None:
-    """Draw ``runs`` by name into the PNG file ``path``; ``sparsity`` is the one that was asked for."""
+    """Draw ``runs`` by name into the PNG file ``path``; ``sparsity`` is the requested one."""
     figure, (learning, layers) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     figure.suptitle("fairseq_parp demo: small wav2vec 2.0, synthetic speech, one seed")
     _draw_learning(learning, runs)

@@ -76,7 +76,7 @@ class SpokenWord(NamedTuple):
     """A word of an utterance; espeak-ng may run short words together (``there is``).
 
     Attributes:
-        text: as it stands in the utterance's text.
+        text: the word as in the utterance's text.
         start, end: in seconds, whole milliseconds.
     """
 

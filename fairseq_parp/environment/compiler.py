@@ -26,7 +26,7 @@ def find_compilers(environ: Mapping[str, str]) -> dict[str, str]:
     compiler that it was built with, which need not be the one on this machine.
 
     Raises:
-        MissingToolError: there is none, or it cannot compile (for example without Python headers).
+        MissingToolError: no compiler is found, or it cannot compile (for example without Python headers).
     """
     found = {
         "CC": _first("CC", ("cc", "gcc", "clang"), environ),

@@ -130,7 +130,7 @@ class Environment:
         return self.stage(name, ["-m", "pip", "install", *quiet, "-c", CONSTRAINTS, *arguments], environ)
 
     def create(self) -> None:
-        """Make the empty environment, over whatever an interrupted attempt left there."""
+        """Make the empty environment, and replace the remains of an interrupted attempt."""
         started = time.monotonic()
         venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(self.folder)
         say(f"virtual environment {self.folder.name}: done, {time.monotonic() - started:.0f} s")

@@ -68,7 +68,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def try_import(module: str) -> tuple[ModuleType | None, str | None]:
-    """Import a module, whatever it raises; return it, or the reason why it does not import."""
+    """Import a module, and return it, or the reason why it does not import."""
     try:
         with redirect_stdout(sys.stderr):  # some print while they load, and standard output is the report's
             return importlib.import_module(module), None

@@ -19,7 +19,7 @@ FROZEN = 10_000
 """Updates for which the released scripts freeze the Transformer in every method but PARP and PARP-P."""
 
 _TEN_MINUTES = 12_000
-"""Updates of the scripts' dense ten-minute run: what FROZEN is scaled by where a config is none of the scripts'."""
+"""Updates of the scripts' dense ten-minute run, by which FROZEN is scaled for configs of our own."""
 
 _FREE_FORM = ("criterion", "lr_scheduler", "model", "optimizer", "task")
 """Groups without a schema in fairseq-hydra-train: a key that the YAML lacks is appended, with a plus."""
@@ -99,7 +99,7 @@ def read_base(name: str, beside: Path) -> BaseConfig:
         beside: folder that such a path may be relative to, beside the current one.
 
     Raises:
-        ConfigError: there is none of that name, or it is no YAML of a finetuning.
+        ConfigError: no config has that name, or it is no YAML of a finetuning.
     """
     places = [Path(name), beside / name] if name.endswith(".yaml") else [configs() / f"{name}.yaml"]
     file = next((place for place in places if place.is_file()), None)

@@ -13,7 +13,7 @@ from fairseq_parp.scoring import ErrorRate, Utterance
 from fairseq_parp.scoring.bootstrap import Numbers, utterance_interval
 
 Decoded = Mapping[int, Mapping[int, Utterance]]
-"""What a system made of a test set: by training seed, by number of the utterance."""
+"""A system's results on a test set: by training seed, by number of the utterance."""
 
 
 @dataclass(frozen=True)

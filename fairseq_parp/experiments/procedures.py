@@ -13,7 +13,7 @@ from fairseq_parp.sparsity import METHODS
 from fairseq_parp.sparsity.methods import Facts
 
 BASELINE = "dense"
-"""What every sparse system is compared with."""
+"""The method with which every sparse system is compared."""
 
 HOLDER = "fixed"
 """The method that holds a given mask: that of a procedure, or of another training set."""

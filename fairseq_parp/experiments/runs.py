@@ -17,7 +17,7 @@ class Run:
         data: name of the training set.
         protocol: ``matched`` (no layer frozen, equal updates) or ``paper`` (as the released scripts).
         method: one that :func:`~fairseq_parp.experiments.procedures.known` lists.
-        sparsity: fraction of zeros asked for; 0 for dense.
+        sparsity: requested fraction of zeros; 0 for dense.
         interval: updates between re-prunes; None is never, and for methods that have none.
         lr: peak learning rate.
         mask_from: training set whose OMP mask is transferred; None where none is.

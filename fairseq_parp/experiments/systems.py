@@ -41,7 +41,7 @@ class System:
 
 
 def systems_of(rows: Iterable[ResultRow]) -> list[System]:
-    """Put rows together to systems, in a fixed order whatever the rows' order.
+    """Group rows to systems, in an order that does not depend on that of the rows.
 
     Raises:
         ComparisonError: two runs have the same setting and seed.

@@ -29,7 +29,7 @@ _PREFIXES = {"wav2vec2": "wav2vec2.", "hubert": "hubert.", "data2vec_audio": "da
 _TASKS = {"hubert": "hubert_pretraining"}
 _CTC = {"hubert": "parp_hubert_ctc"}
 _OLD_POSITIONS = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-"""What transformers called these before it used torch's parametrizations."""
+"""Names of these in transformers before it used torch's parametrizations."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from fairseq_parp.export.grounded import is_grounded, plain_encoder
 from fairseq_parp.plugin import load_plugin
 
 BENEATH = "w2v_encoder.w2v_model."
-"""What stands before the encoder's names in a finetuned model."""
+"""Prefix of the encoder's names in a finetuned model."""
 
 
 @dataclass(frozen=True)

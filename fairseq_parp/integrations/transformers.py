@@ -115,7 +115,7 @@ class PruningCallback(TrainerCallback):
         """Save the pruning state beside the model.
 
         Raises:
-            MaskError: another callback asked for the save after this one, so the saved weights are not the sparse ones.
+            MaskError: a later callback requested the save, so the saved weights are not the sparse ones.
         """
         if self._shown_at != state.global_step:
             raise MaskError(

@@ -47,7 +47,7 @@ def choose(rows: Sequence[TranscriptRow], utterances: Sequence[Utterance], wante
     """Sort utterances into splits; ``rows`` are theirs, in the same order.
 
     Raises:
-        ConfigError: there is no train, a split is there already, or train has less than is asked for.
+        ConfigError: train is missing, a split exists already, or train has less than requested.
     """
     moved: dict[str, list[str]] = {}
     of = {row.speaker: "train" for row in rows if row.split == "train"}

@@ -102,7 +102,7 @@ def one_label(text: str) -> str:
 
 
 LABELLERS = {"ltr": letters, "phn": phones, CLASS: one_label}
-"""Label kinds, as in ``task.labels`` and in the files' names, and what makes them of a text."""
+"""Label kinds, as in ``task.labels`` and in the files' names, and the functions that make them from a text."""
 
 SPELT = ("ltr", "phn")
 """Kinds whose labels spell a text."""

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from fairseq_parp.errors import absolute
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-"""What fairseq puts in front of every dictionary; ``<s>`` is the CTC blank."""
+"""Symbols that fairseq puts in front of every dictionary; ``<s>`` is the CTC blank."""
 
 WHOLE = (".npy", ".wav", ".flac", ".ogg")
 """File endings that fairseq opens whole; any other path is split at ``:`` into file, offset, length."""

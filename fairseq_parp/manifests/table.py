@@ -84,7 +84,7 @@ def write_table(
     Raises:
         ManifestError: utterances that cannot be used, all of them, or symbols that ``symbols`` lacks; no manifest
             was written.
-        ConfigError: more speakers or minutes are asked for than there are.
+        ConfigError: more speakers or minutes are requested than exist.
     """
     labels = labels if label is None else CLASS
     source, base = Path(transcripts), None if root is None else os.path.normpath(absolute(root))

@@ -22,7 +22,7 @@ ALIASES: Mapping[str, str] = {
     "client_id": "speaker",
     "speaker_id": "speaker",
 }
-"""Columns of Hugging Face's metadata.csv and of Common Voice's tables, and what they are here."""
+"""Columns of Hugging Face's metadata.csv and of Common Voice's tables, and their names here."""
 
 SPLIT_NAME = re.compile(r"[\w-][\w.-]*")
 DELIMITERS = ",;\t|"
@@ -167,7 +167,7 @@ def _cells(file: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:
 
 
 def _named(columns: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Return the columns under the names that they have here, and which of them stand for others."""
+    """Return the columns under their names here, and those that stand for others."""
     own = list(columns)
     named = [ALIASES[name] if name in ALIASES and ALIASES[name] not in own else name for name in own]
     return named, tuple(f"{old} for {new}" for old, new in zip(own, named, strict=True) if old != new)

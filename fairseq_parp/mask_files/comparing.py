@@ -13,7 +13,7 @@ from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.overlap import Overlap, overlap
 
 Parts = Mapping[str, Mapping[str, Overlap]]
-"""What :func:`~fairseq_parp.sparsity.overlap.overlap` returns."""
+"""The result of :func:`~fairseq_parp.sparsity.overlap.overlap`."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from fairseq_parp.sparsity.sharing import distinct, first_names
 from fairseq_parp.sparsity.upgrade import find_state, upgraded_state
 
 _PRUNED = re.compile(r"(.*(?:weight|bias))_mask")
-"""What ``torch.nn.utils.prune`` calls the mask of a parameter."""
+"""Ending of ``torch.nn.utils.prune`` for the mask of a parameter."""
 
 
 def read_mask(path: str | Path) -> MaskSet:

@@ -92,7 +92,7 @@ class Grounding:
         fine: Tensor,
         lengths: Optional[Tensor],  # noqa: UP045
     ) -> tuple[Tensor, Optional[Coded]]:  # noqa: UP045
-        """Return retrieval vectors, fused where that is asked for, and the codes of the fine features."""
+        """Return retrieval vectors, fused if requested, and the codes of the fine features."""
         if "codes" not in self.grounded:  # type: ignore[operator]
             return embedding, None
         codes: Any = self.grounded["codes"]  # type: ignore[index]

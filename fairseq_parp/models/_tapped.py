@@ -40,7 +40,7 @@ class TappedEncoder(TransformerEncoder):
         min_layer: int = 0,
         corpus_key: Any = None,  # noqa: ARG002 (fairseq's layers with adapters by corpus)
     ) -> tuple[Tensor, list[Any]]:
-        """Compute the layers as fairseq does. The layer below the tap runs whatever layerdrop draws.
+        """Compute the layers as fairseq does. Layerdrop never drops the layer below the tap.
 
         Args:
             x: (B, T, width).

@@ -17,7 +17,7 @@ from fairseq_parp.models._grounded import GroundedFields, Grounding, parts_besid
 
 @dataclass
 class GroundedTextConfig(GroundedFields, FairseqDataclass):
-    """Two branches, and one codebook if asked for."""
+    """Two branches, and one codebook if requested."""
 
     text_layers: int = field(default=6, metadata={"help": "Transformer layers of the text branch"})
     text_longest: int = field(default=30, metadata={"help": "words after which a caption is cut"})

@@ -98,7 +98,7 @@ def _erdos_renyi_kernel(shapes: Shapes, sparsity: Fraction) -> list[Share]:
     zeros = {name: int(value + _HALF) for name, value in wanted.items()}
 
     def scale_of(name: str, zero: int) -> Fraction:
-        """Return the scale below which a tensor has its ``zero``-th zero: the same whatever the sparsity."""
+        """Return the scale below which a tensor has its ``zero``-th zero; it does not depend on the sparsity."""
         return (1 - (zero - _HALF) / sizes[name]) / raw[name]
 
     missing = sum(sizes.values()) - kept - sum(zeros.values())

@@ -25,7 +25,7 @@ PARTS: dict[str, Callable[[str], str]] = {
 """An overlap is computed for all weights, each layer and each kind of module. From a parameter's name to its part."""
 
 MEASURES = {"iou": "IOU of kept weights", "cosine": "Cosine of the masks"}
-"""What an overlap can be measured by, and its title."""
+"""Measures of an overlap, and their titles."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from fairseq_parp.errors import ParpError
 
 CHUNK = 1 << 17
-"""Elements looked at together; a multiple of 8, so that packed masks split at bytes."""
+"""Elements of a chunk; a multiple of 8, so that packed masks split at bytes."""
 
 _POPCOUNT = torch.tensor([bin(byte).count("1") for byte in range(256)])
 

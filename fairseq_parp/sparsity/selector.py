@@ -116,7 +116,7 @@ class Selector:
 def _above_zeros(scores: Tensor, parameter: PrunedParameter) -> Tensor:
     """Return scores in which only weights that are zero have a zero; the weights themselves are such scores.
 
-    A weight that rounding made zero counts as one, whatever its master is: a file shows no other zeros.
+    A weight that rounding made zero counts as a zero, for every value of its master: a file shows no other zeros.
     """
     if scores.data_ptr() == parameter.ranked.data_ptr():
         return scores

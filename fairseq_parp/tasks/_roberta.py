@@ -135,7 +135,7 @@ def require_pretrained(
         vocabulary: the data's.
         path: of the checkpoint.
         state: the checkpoint.
-        new_run: whether only its weights are taken; else its run goes on, with the same labels.
+        new_run: whether only its weights are used; otherwise its run continues, with the same labels.
 
     Raises:
         CheckpointError: it holds no RoBERTa.

@@ -27,7 +27,7 @@ from fairseq_parp.training.utterances import EveryUtterance, require_readable
 logger = logging.getLogger(__name__)
 
 TEXT_MAX_TOKENS = 12_000
-"""What fairseq-generate assumes where no batch size is given: right for words, below a second of audio."""
+"""Default batch of fairseq-generate: right for words, below a second of audio."""
 
 MODEL_OVERRIDES = "--model-overrides \"{'w2v_path': 'FILE'}\""
 """How fairseq-generate is given another place of the pretrained file."""

@@ -24,7 +24,7 @@ BYTES = 256
 """Tokens that any tokenizer needs: one for each byte, so that it can encode any text."""
 
 _MARK = re.compile(r"<.*>|\[.*\]|madeupword\d+")
-"""Tokens that stand for no text, as other libraries and fairseq-preprocess add them."""
+"""Tokens without text, as other libraries and fairseq-preprocess add them."""
 
 
 @dataclass(frozen=True)

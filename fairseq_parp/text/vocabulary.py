@@ -22,10 +22,10 @@ KEY = TEXT
 BUILD = "fairseq-parp manifest text writes such a folder"
 
 _KEYS = {"tokens", "labels", "texts"}
-"""What every checkpoint keeps; the tokenizer's files beside, where there is one."""
+"""Entries of every checkpoint, besides the files of a tokenizer."""
 
 _PADDING = "madeupword"
-"""What fairseq-preprocess fills a dictionary up with, to a multiple of 8 symbols."""
+"""Symbols with which fairseq-preprocess pads a dictionary to a multiple of 8."""
 
 _OWN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 """Symbols that fairseq puts into every dictionary of a task of text."""

@@ -197,7 +197,7 @@ class PruningLifeCycle:
     # --- the sparse model --------------------------------------------------------------------------------------------
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
-        """Validate the sparse model, whatever the cadence."""
+        """Validate the sparse model at any time."""
         super().begin_valid_epoch(epoch, model)  # type: ignore[misc]
         with one_line_errors():
             self._show_sparse()

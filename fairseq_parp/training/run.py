@@ -18,7 +18,7 @@ from fairseq_parp.training.starting import Start, limit_reached, require_somethi
 logger = logging.getLogger(__name__)
 
 _COUNTERS = ("num_bad_epochs", "cooldown_counter", "last_epoch")
-"""What torch's ReduceLROnPlateau counts, and fairseq's ``reduce_lr_on_plateau`` loses in a resume."""
+"""Counts of torch's ReduceLROnPlateau, which fairseq's ``reduce_lr_on_plateau`` loses in a resume."""
 
 
 class Run:

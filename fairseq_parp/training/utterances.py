@@ -24,7 +24,7 @@ class EveryUtterance(BaseWrapperDataset):
     """
 
     item, unit = "utterance", "samples"
-    """What messages call an example, and what its length is counted in."""
+    """Name of an example, and unit of its length, in messages."""
 
     def __init__(self, dataset: Any, manifest: str = "the manifest") -> None:
         super().__init__(dataset)

@@ -87,7 +87,7 @@ class Transcriber:
     def __call__(self, path: str | Path) -> str:
         """Transcribe one file.
 
-        Letters (labels ``ltr``) come back as words, other labels as symbols with spaces between.
+        Letters (labels ``ltr``) become words, other labels symbols with spaces between.
 
         Raises:
             AudioError: the file is missing or unreadable, or shorter than the model's first frame.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOG = "train.log"
-"""Beside the checkpoint: what fairseq-hydra-train printed."""
+"""The log of fairseq-hydra-train, beside the checkpoint."""
 
 FEW = 3
 """Re-prunes that each get a tick of their own."""

@@ -36,7 +36,7 @@ def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figu
 
 
 _ROOM = 0.05
-"""Layers are shown on a scale that reaches at least so far to both sides of the sparsity that was asked for."""
+"""The scale of layers reaches at least this far to both sides of the requested sparsity."""
 
 
 def _draw(axes: Axes, systems: Sequence[System], folder: Path, protocols: set[str]) -> None:

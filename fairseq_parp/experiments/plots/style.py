@@ -72,7 +72,7 @@ def panels(
 
 
 def legend_below(figure: Figure, columns: int = 4) -> None:
-    """Put one legend for all panels below them, in fewer columns than asked for where the picture is narrow."""
+    """Put one legend for all panels below them, in fewer than the requested columns if the picture is narrow."""
     handles: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

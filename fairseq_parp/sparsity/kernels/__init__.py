@@ -26,7 +26,7 @@ from fairseq_parp import native
 Keys = NDArray[Any]
 
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""What floats are seen as, by their bytes."""
+"""Integer types by which floats are viewed, by their bytes."""
 
 
 class Found(NamedTuple):

@@ -91,7 +91,7 @@ class DropAndGrow(Ending):
         return state
 
     def load_state_dict(self, state: Mapping[str, Any], mask: MaskSet) -> None:
-        """Take over the mask that was decided on.
+        """Adopt the chosen mask.
 
         Raises:
             MaskError: it does not fit.

@@ -19,7 +19,7 @@ class Ending(Method):
     """Base class of methods with the key ``end_update``.
 
     Attributes:
-        end: the update at which the method comes to rest: the one asked for, or three quarters of the run.
+        end: the update after which the mask stays: the requested one, or three quarters of the run.
     """
 
     config_class = EndConfig

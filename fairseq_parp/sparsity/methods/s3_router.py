@@ -80,7 +80,7 @@ class S3Router(Method):
         return matrices
 
     def prepare(self, pruned: PrunedWeights) -> None:
-        """Let the gradients of the scores pass, whatever else is frozen."""
+        """Let the gradients of the scores pass, even if all other parameters are frozen."""
         self._parameters, self._mask = pruned.parameters, pruned.mask
         self._weights: dict[str, Tensor] = {}
         self._scores: dict[str, Tensor] = {}
@@ -126,7 +126,7 @@ class S3Router(Method):
         self._select(pruned, update)
 
     def show_sparse(self, pruned: PrunedWeights, update: int | None) -> None:  # noqa: ARG002
-        """Show the masked weights, whatever interrupted a step: no file holds scores in place of weights."""
+        """Show the masked weights, also after an interrupted step, so that no file holds scores in place of weights."""
         self._adopt()
         self._show()
 
@@ -150,7 +150,7 @@ class S3Router(Method):
         }
 
     def load_state_dict(self, state: Mapping[str, Any], mask: MaskSet) -> None:
-        """Take over the scores, and the weights at the mask's zeros.
+        """Load the scores, and the weights at the mask's zeros.
 
         Raises:
             MaskError: they do not fit the mask.
