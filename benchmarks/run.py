@@ -68,7 +68,7 @@ def bench(only: str | None, path: Path, size: Size | None = None, recordings: Re
 
     Args:
         only: part of the rows' names; None means all.
-        path: of the JSON file.
+        path: path of the JSON file.
         size: in tests, replaces the sizes of the models.
         recordings: measure the search over words on these, and nothing else.
 

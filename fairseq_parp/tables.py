@@ -20,7 +20,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[
     Only a terminal gets escape codes, and none where ``NO_COLOR`` is set. A file or a pipe gets plain text.
 
     Args:
-        heads: of the columns.
+        heads: heads of the columns.
         rows: cells, taken literally.
         left: numbers of the columns that are aligned left; all others are aligned right.
     """

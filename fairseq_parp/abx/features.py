@@ -24,7 +24,7 @@ class Layers:
     """The encoder of any checkpoint, pretrained or finetuned, sparse or dense.
 
     Attributes:
-        names: of the Transformer's layers, as tables write them: 1 is the first.
+        names: names of the Transformer's layers in tables: 1 is the first.
         rate: frames a second.
     """
 

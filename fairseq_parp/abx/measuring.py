@@ -22,10 +22,10 @@ class Measured:
     """Errors by layer.
 
     Attributes:
-        layers: by the layer's name.
+        layers: errors by the layer's name.
         tokens: those that were compared.
         left_out: those without a frame of their own, or alone in their context.
-        speakers: of the tokens that were compared.
+        speakers: speakers of the tokens that were compared.
     """
 
     layers: dict[str, Scores]

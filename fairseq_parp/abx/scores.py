@@ -53,7 +53,7 @@ def groups_of(items: Sequence[Item], usable: Callable[[int], bool] = lambda _: T
     Args:
         items: all tokens.
         usable: whether the token of a number has frames.
-        seed: of the tokens that are drawn where there are more.
+        seed: seed of the random choice among too many tokens.
     """
     found: dict[Pair, dict[str, dict[str, list[int]]]] = {}
     for number, item in enumerate(items):
@@ -75,7 +75,7 @@ def abx(groups: Groups, tokens: Mapping[int, NDArray[np.float32]], seed: int = 0
     Args:
         groups: see :func:`groups_of`.
         tokens: (frames, channels) by the token's number.
-        seed: of the speakers of X that are drawn where there are more than ``MAX_SPEAKERS``.
+        seed: seed of the random choice if X has more than ``MAX_SPEAKERS`` speakers.
     """
     within: dict[tuple[Pair, str], list[float]] = defaultdict(list)
     across: dict[tuple[Pair, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

@@ -99,7 +99,7 @@ def encode(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> bytes:
     """Return the file.
 
     Args:
-        tensors: of the model, by name.
+        tensors: tensors of the model, by name.
         content: plain values to keep beside them.
 
     Raises:

@@ -89,10 +89,10 @@ def complete(
     """Add to a loaded checkpoint the entries that decoding needs and the checkpoint lacks.
 
     Args:
-        state: as fairseq's ``load_checkpoint_to_cpu`` returns it; changed in place.
+        state: result of fairseq's ``load_checkpoint_to_cpu``; changed in place.
         path: path of the checkpoint, for messages.
         dictionary: a ``dict.ltr.txt`` that takes the place of the checkpoint's.
-        overrides: by key, such as ``model.w2v_path``, values as text, numbers, ``true``, ``false`` or ``null``.
+        overrides: values by key, such as ``model.w2v_path``: text, numbers, ``true``, ``false`` or ``null``.
 
     Raises:
         CheckpointError: the dictionary or the pretrained model's config is missing, or the dictionary is another

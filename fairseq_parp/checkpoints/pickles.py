@@ -110,7 +110,7 @@ class Scanner(pickle._Unpickler):
     """Reads pickles of one file, one after the other.
 
     Attributes:
-        storages: by key, as the pickles describe them.
+        storages: the storages that the pickles describe, by key.
     """
 
     # Others, such as those that make byte arrays, can ask for memory before their content is known.

@@ -98,7 +98,7 @@ def load_into(tensors: Mapping[str, Tensor], path: str | Path) -> None:
 
     Args:
         tensors: all of the model, by name, as ``model.state_dict()`` returns them.
-        path: of the file.
+        path: path of the file.
 
     Raises:
         CheckpointError: there is no such file, or it is no compact checkpoint, or damaged; its tensors have other names
@@ -131,8 +131,8 @@ def rebuilt(tensors: dict[str, Tensor], content: Mapping[str, Any], *, with_fair
     """Return a checkpoint from a model's tensors and the other entries of a file of this project.
 
     Args:
-        tensors: by name.
-        content: with ``cfg``, ``history``, ``pruning``, ``pruned`` and ``symbols``; of a text encoder, ``text``.
+        tensors: the model's tensors by name.
+        content: mapping with ``cfg``, ``history``, ``pruning``, ``pruned`` and ``symbols``; of a text encoder, ``text``.
         with_fairseq: False makes a stand-in of the dictionary, without importing fairseq.
     """
     state = {

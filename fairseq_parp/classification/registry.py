@@ -25,8 +25,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         item: the input: a file, or ``FILE:LINE``.
-        label: of the highest probability.
-        probability: of that label, within 0 to 1.
+        label: label of the highest probability.
+        probability: probability of that label, within 0 to 1.
         true: the label that the data give; None where they give none.
     """
 
@@ -62,8 +62,8 @@ def load_classifier(path: str | Path, overrides: Mapping[str, str] | None = None
     """Load the classifier that a checkpoint holds.
 
     Args:
-        path: of the checkpoint.
-        overrides: by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
+        path: path of the checkpoint.
+        overrides: new values by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
 
     Raises:
         CheckpointError: the file cannot be read, or holds no classifier.

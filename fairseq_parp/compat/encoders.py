@@ -62,7 +62,7 @@ def make_buildable(state: Mapping[str, Any]) -> None:
     """Let fairseq build the encoder of a checkpoint, and let a finetuned HuBERT do without its pretraining's labels.
 
     Args:
-        state: as fairseq's ``load_checkpoint_to_cpu`` returns it; changed in place.
+        state: result of fairseq's ``load_checkpoint_to_cpu``; changed in place.
 
     Raises:
         MissingToolError: fairseq's examples, which have the encoder's class, are not installed.
@@ -113,8 +113,8 @@ def require_pretrained(path: str, state: Mapping[str, Any], model: str) -> None:
     """Check that a checkpoint is a pretrained encoder which a CTC model of the plugin takes.
 
     Args:
-        path: of the checkpoint, for messages.
-        state: as fairseq's ``load_checkpoint_to_cpu`` returns it.
+        path: path of the checkpoint, for messages.
+        state: result of fairseq's ``load_checkpoint_to_cpu``.
         model: the ``_name`` of the CTC model.
 
     Raises:

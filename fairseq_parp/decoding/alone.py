@@ -41,7 +41,7 @@ def each_alone(model: nn.Module, net_input: Mapping[str, Any]) -> Iterator[None]
     models run as they are.
 
     Args:
-        model: in evaluation mode; its output is a mapping with ``padding_mask``.
+        model: a model in evaluation mode; its output is a mapping with ``padding_mask``.
         net_input: ``source`` (B, samples), and ``padding_mask``: (B, samples), true behind an utterance's last sample;
             or None.
     """
@@ -80,8 +80,8 @@ class _Batch:
 
     Args:
         extract: the feature encoder's own forward.
-        samples: of each utterance.
-        multiple: of how many frames the frames of an utterance are a multiple; the rest is cropped.
+        samples: number of samples of each utterance.
+        multiple: the frames of an utterance are cropped to a multiple of this number.
     """
 
     def __init__(self, extract: Callable[[Tensor], Tensor], samples: list[int], multiple: int) -> None:

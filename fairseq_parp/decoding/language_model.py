@@ -42,7 +42,7 @@ class LanguageModel:
     Attributes:
         path: ARPA file (plain or gzip), or a binary of KenLM's ``build_binary``, which needs ``lexicon``.
         lexicon: file of the words and their spellings; by default every word of ``path`` is spelled by its letters.
-        weight: of log10 probabilities. With natural logarithms, as pyctcdecode's ``alpha``, 2.303 times less.
+        weight: weight of log10 probabilities. For natural logarithms, as pyctcdecode's ``alpha``, divide by 2.303.
         word_score: added for each word, in natural logarithms.
     """
 
@@ -83,7 +83,7 @@ class LanguageModel:
         """Load the files and make the decoder.
 
         Args:
-            dictionary: of the labels; ``<s>`` is the blank, ``|`` the word boundary.
+            dictionary: dictionary of the labels; ``<s>`` is the blank, ``|`` the word boundary.
             beam: hypotheses kept after each frame.
             nbest: hypotheses to return for each utterance.
 

@@ -66,7 +66,7 @@ class LexiconBeamDecoder:
         lexicon: the words and the language model.
         beam: hypotheses kept after each frame, at least 1.
         nbest: most hypotheses per utterance, 1 to ``beam``; fewer when fewer are in the beam.
-        weight: of the language model's log10 probabilities; 2.303 times that of natural logarithms.
+        weight: weight of the language model's log10 probabilities; 2.303 times that of natural logarithms.
         word_score: added for each word.
         threshold: see ``THRESHOLD``.
     """

@@ -36,7 +36,7 @@ def prune_frames(frames: Tensor, blank: int, token_min_logp: float) -> Tensor:
     removed, which leaves a half to a third of the frames of a usual CTC model.
 
     Args:
-        frames: as from ``pad_with_blanks``.
+        frames: result of ``pad_with_blanks``.
         blank: index of the blank symbol.
         token_min_logp: see :class:`BeamThresholds`.
 

@@ -38,7 +38,7 @@ def take_language_model(cfg: Any) -> tuple[Any, LanguageModel | None]:
     """Return a criterion's config without its language model, and the language model, if it names one.
 
     Args:
-        cfg: with fairseq's keys ``wer_kenlm_model``, ``wer_lexicon``, ``wer_lm_weight`` and ``wer_word_score``, or all
+        cfg: has fairseq's keys ``wer_kenlm_model``, ``wer_lexicon``, ``wer_lm_weight`` and ``wer_word_score``, or all
             of them as ``wer_args``.
 
     Raises:

@@ -64,11 +64,11 @@ def write_digits(
     ``unseen``.
 
     Args:
-        corpus: in a form that :func:`~fairseq_parp.manifests.sources.read_corpus` reads.
+        corpus: path of a corpus in a form that :func:`~fairseq_parp.manifests.sources.read_corpus` reads.
         out: folder to write to.
         unseen: split whose strings are left out of the others.
         count: keep strings of this number of digits only.
-        seed: of the choice of handwriting.
+        seed: seed of the choice of handwriting.
 
     Returns:
         the number of utterances by split.

@@ -47,7 +47,7 @@ def draw_picture(symbols: Sequence[str], path: Path, draw: random.Random) -> lis
 
     Args:
         symbols: emojis of one code point.
-        path: of the PNG file to write.
+        path: path of the PNG file to write.
         draw: the source of sizes and places.
 
     Returns:

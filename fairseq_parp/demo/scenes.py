@@ -59,7 +59,7 @@ def plan(seed: int, sizes: Mapping[str, int] = SIZES) -> list[Scene]:
     """Return the scenes of all splits; the same seed gives the same ones.
 
     Args:
-        seed: of the choice of pairs, sentences and voices.
+        seed: seed of the choice of pairs, sentences and voices.
         sizes: pictures by split. Those of test and valid show a pair each that no other split has; those of train
             show the remaining pairs in turns.
     """

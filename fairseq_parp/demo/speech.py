@@ -77,7 +77,7 @@ class SpokenWord(NamedTuple):
 
     Attributes:
         text: the word as in the utterance's text.
-        start, end: in seconds, whole milliseconds.
+        start, end: times in seconds, whole milliseconds.
     """
 
     text: str
@@ -90,7 +90,7 @@ class Spoken(NamedTuple):
 
     Attributes:
         audio: (samples,) 16 kHz mono, within [-1, 1].
-        words: in their order, without gaps: a word ends where the next one starts.
+        words: the words in order, without gaps: a word ends where the next one starts.
     """
 
     audio: Audio

@@ -36,7 +36,7 @@ class Comparison:
     """Two systems on one test set.
 
     Attributes:
-        seeds: of the first system and of the second, as they are compared.
+        seeds: seeds of the first system and of the second, in the order of the comparison.
         paired: whether the seeds are pairs.
         units: difference of UER.
         words: difference of WER; None where the symbols make up no words.

@@ -35,8 +35,8 @@ class Plan:
     Attributes:
         experiment: the description.
         out: absolute folder for everything that is made.
-        steps: by name.
-        outcomes: where each run's outcome is.
+        steps: the steps by name.
+        outcomes: the steps with each run's results.
     """
 
     experiment: Experiment
@@ -101,7 +101,7 @@ class Plan:
         """Add one training.
 
         Args:
-            name: of its folder.
+            name: name of its folder.
             run: the other settings: data, sparsity, interval, learning rate, length, seed, freezing.
             method: ``task.pruning.method``.
             mask: step whose mask file it starts from.

@@ -23,7 +23,7 @@ def summary(rows: Sequence[ResultRow], folder: Path) -> str:
     """Return table and verdicts.
 
     Args:
-        rows: of the results file.
+        rows: rows of the results file.
         folder: the folder of the results file.
 
     Raises:

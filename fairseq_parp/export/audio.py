@@ -23,7 +23,7 @@ def check_audio(files: Sequence[str | Path], sample_rate: int, shortest: int) ->
 
     Args:
         files: audio files of the user's; where there are none, the demo's voice speaks.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
         shortest: samples of the model's first frame.
 
     Raises:

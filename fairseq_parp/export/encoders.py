@@ -36,8 +36,8 @@ class Encoder:
         convolutions: (channels, kernel, stride) of each, in frames.
         conv_bias: whether the convolutions have a bias.
         layer_norms: whether each convolution has a layer norm; otherwise the first one has a group norm.
-        layers, width, hidden, heads: of the Transformer; ``hidden`` is the width within a feed-forward block.
-        activation: of the feed-forward blocks, by fairseq's name.
+        layers, width, hidden, heads: sizes of the Transformer; ``hidden`` is the width within a feed-forward block.
+        activation: activation of the feed-forward blocks, by fairseq's name.
         pre_norm: whether layer norms stand before attention and feed-forward block.
         positions: kernel, groups and number of the positional convolutions.
     """

@@ -62,7 +62,7 @@ def export(
         results: files that fairseq-generate wrote of the checkpoint, for the error rates in the model card.
         force: replace an existing ``out``.
         fp16: store half precision; for ``compact`` alone.
-        progress: is called with the name of each step before it.
+        progress: function that is called with the name of each step before it.
 
     Raises:
         AudioError: an audio file cannot be used.

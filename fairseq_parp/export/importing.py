@@ -61,7 +61,7 @@ def import_folder(
     (:mod:`fairseq_parp.parts.mms`). No code of the folder runs; a pickle is read as any checkpoint is here.
 
     Args:
-        folder: as transformers' ``save_pretrained`` writes it.
+        folder: a folder of transformers' ``save_pretrained``.
         out: file to write.
         normalize: whether audio is to have zero mean and unit variance; by default as the folder's feature extractor.
         force: replace ``out`` where it is there.
@@ -217,10 +217,10 @@ def head_of(
     """Return fairseq's symbols and the CTC head, its rows in their order.
 
     Args:
-        file: of the vocabulary, for messages.
+        file: path of the vocabulary, for messages.
         vocabulary: index of each symbol.
         blank: index of the blank.
-        tensors: with ``lm_head.weight`` and ``lm_head.bias``.
+        tensors: the model's tensors, with ``lm_head.weight`` and ``lm_head.bias``.
 
     Raises:
         ExportError: the vocabulary has another number of symbols than the head.

@@ -92,8 +92,8 @@ def stock_config(cfg: dict[str, Any], encoder: dict[str, Any]) -> dict[str, Any]
     """Return a finetuned checkpoint's config with stock names and stock keys alone.
 
     Args:
-        cfg: the checkpoint's.
-        encoder: of the pretrained model.
+        cfg: config of the checkpoint.
+        encoder: config of the pretrained model.
     """
     from fairseq.tasks.audio_finetuning import AudioFinetuningConfig
 

@@ -12,9 +12,9 @@ def require_allowed(section: str, cfg: Any, rules: Mapping[str, tuple[bool, str]
     """Check the values of a section's keys.
 
     Args:
-        section: of the config, such as ``model``.
+        section: section of the config, such as ``model``.
         cfg: the section.
-        rules: by key, whether its value is allowed, and the rule. As no comparison with NaN holds, NaN is refused.
+        rules: for each key a test of its value, and the rule in words. NaN fails every comparison, so it is refused.
 
     Raises:
         ConfigError: a value is not allowed.

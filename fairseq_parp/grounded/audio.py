@@ -112,11 +112,11 @@ class AudioHead(nn.Module):
     """Convolutions, one Transformer layer over a class vector and their frames, and a linear map of that vector.
 
     Args:
-        kind: of :data:`HEADS`.
+        kind: a key of :data:`HEADS`.
         inside: width of the speech encoder.
-        width: of the embedding.
-        heads: of the attention.
-        dropout: of the Transformer layer.
+        width: width of the embedding.
+        heads: number of attention heads.
+        dropout: dropout rate of the Transformer layer.
         cls: whether the encoder has a class vector; without one the head has its own.
     """
 

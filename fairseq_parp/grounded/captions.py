@@ -18,7 +18,7 @@ def rows_of(captions: Path, utterances: int, features: Features, skipped: Collec
     Args:
         captions: ``SPLIT.tsv`` or ``SPLIT.wrd``; beside it lies ``SPLIT.img``.
         utterances: their number.
-        features: of the pictures.
+        features: features of the pictures.
         skipped: places of captions that fairseq leaves out.
 
     Raises:

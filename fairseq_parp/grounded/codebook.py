@@ -40,8 +40,8 @@ class Codebook(InFloat32):
 
     Args:
         codes: their number V.
-        width: of a code, D.
-        decay: of the moving average.
+        width: width of a code, D.
+        decay: decay of the moving average.
         warm_up: updates before the codes are seeded with features.
         patience: updates after which a code without a feature is replaced by one.
     """
@@ -97,8 +97,8 @@ class Codebook(InFloat32):
         Choices depend on ``updates``, ``seed`` and the features alone, so a resumed run repeats them.
 
         Args:
-            updates: that were made, this one included.
-            seed: of the run.
+            updates: number of updates made, this one included.
+            seed: seed of the run.
 
         Raises:
             ConfigError: fewer different features than codes were observed in the update that seeds.

@@ -19,7 +19,7 @@ class CodeSettings:
 
     Attributes:
         codes: their number.
-        width: of a code.
+        width: width of a code.
         temperature: divides distances before the softmax over the codes.
         decay, warm_up, patience: see :class:`~fairseq_parp.grounded.codebook.Codebook`.
         fused: whether the mean code of an item is added to its retrieval vector.
@@ -64,7 +64,7 @@ class Codes(nn.Module):
 
     Args:
         inside: width of the fine features and of the retrieval vectors.
-        settings: of the codebook.
+        settings: settings of the codebook.
         modalities: names of both.
     """
 

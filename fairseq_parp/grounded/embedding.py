@@ -27,7 +27,7 @@ def embed_folder(
     its id is the folder's path. The mean of a frame's cells is its features.
 
     Args:
-        folder: of the pictures, or of the clips.
+        folder: folder of the pictures, or of the clips.
         out: the file to write.
         frames: number that is taken of every clip, at even times; None for pictures.
         progress: wraps the numbers of the batches.

@@ -32,10 +32,10 @@ class Features:
     """The features of a set of pictures.
 
     Attributes:
-        path: of the file.
-        ids: of the pictures, in the order of the rows.
+        path: path of the file.
+        ids: ids of the pictures, in the order of the rows.
         encoder: name of the image encoder that made them.
-        regions, width: of every picture's features.
+        regions, width: sizes of every picture's features.
         has_boxes: whether the regions have boxes.
     """
 
@@ -135,8 +135,8 @@ def write_in_parts(
     """Write features that do not fit into memory together.
 
     Args:
-        path: of the file.
-        ids: of the N pictures.
+        path: path of the file.
+        ids: ids of the N pictures.
         shape: (R, C) of every picture's features.
         parts: (B, R, C) each, N pictures in all.
         encoder: name of the image encoder.

@@ -13,9 +13,9 @@ class ImageBranch(nn.Module):
 
     Args:
         inside: width of a region's features.
-        width: of the embedding.
-        heads, layers: of the Transformer.
-        dropout: of it, and of its input.
+        width: width of the embedding.
+        heads, layers: number of attention heads and of layers of the Transformer.
+        dropout: dropout rate of the Transformer and of its input.
         boxes: whether regions have boxes.
     """
 

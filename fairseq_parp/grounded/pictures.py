@@ -19,7 +19,7 @@ def read_picture(path: Path, side: int | None = None) -> NDArray[np.uint8]:
     """Read a picture as RGB over white, turned as its EXIF orientation asks.
 
     Args:
-        path: of the file.
+        path: path of the file.
         side: the picture is made smaller so that neither side is longer, in pixels.
 
     Returns:

@@ -44,7 +44,7 @@ def code_labels(codes: Sequence[int], labels: Sequence[str | None]) -> CodeLabel
 
     Args:
         codes: the code next to each feature.
-        labels: of each feature; None where it has none.
+        labels: label of each feature, or None.
 
     Raises:
         ValueError: no feature has a label.

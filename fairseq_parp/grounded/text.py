@@ -15,9 +15,9 @@ class TextBranch(nn.Module):
 
     Args:
         words: number of indices.
-        width: of the embedding.
-        heads, layers: of the Transformer.
-        dropout: of it, and of its input.
+        width: width of the embedding.
+        heads, layers: number of attention heads and of layers of the Transformer.
+        dropout: dropout rate of the Transformer and of its input.
         longest: words after which a caption is cut.
     """
 

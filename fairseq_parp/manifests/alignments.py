@@ -15,8 +15,8 @@ class Spoken(NamedTuple):
     """A word of a recording.
 
     Attributes:
-        start, end: in seconds.
-        word: as the file has it.
+        start, end: times in seconds.
+        word: the word as in the file.
     """
 
     start: float

@@ -84,9 +84,9 @@ def by_file(items: Sequence[Item], files: Mapping[str, Path], where: str | Path)
     """Return the numbers of the items of each audio file.
 
     Args:
-        items: of the file ``where``.
+        items: items of the file ``where``.
         files: audio files by name without ending.
-        where: for messages.
+        where: name of the file in messages.
 
     Raises:
         ItemError: an item's file is not there.

@@ -74,7 +74,7 @@ def write_table(
         valid_minutes: move random utterances of at most this duration from train to ``valid``.
         test_minutes: likewise, to ``test``.
         minutes: keep a random part of train, of this many minutes at the most.
-        seed: of the random choices.
+        seed: seed of the random choices.
         symbols: the dictionary to keep, with counts; None makes one of the corpus.
         together: whether a combining mark and its letter are one label.
         audio: folder for clips: every utterance is cut out and converted to 16 kHz mono; None takes the files as

@@ -73,7 +73,7 @@ def read_transcripts(
     Args:
         file: the table.
         root: folder that the paths are relative to; absolute ones inside it are made so.
-        split: of the rows, where the table has no such column.
+        split: split of the rows, if the table has no such column.
         below: folder under the root that the table's own paths start from.
         text: column that the rows' text is read from, such as one of labels.
     """

@@ -59,7 +59,7 @@ def compare(masks: Mapping[str, MaskSet], baseline: MaskSet | None = None) -> Ma
     """Compare masks of the same model, by name.
 
     Args:
-        masks: from two up to 52.
+        masks: two to 52 masks.
         baseline: a mask to hold each of them against, such as MPI, from which a run started.
 
     Raises:

@@ -48,8 +48,8 @@ class Zeros:
 
     Attributes:
         overall: all of them.
-        layers: by layer.
-        kinds: by kind of module (``q_proj``, ``fc1``, ...).
+        layers: counts by layer.
+        kinds: counts by kind of module (``q_proj``, ``fc1``, ...).
     """
 
     overall: Count

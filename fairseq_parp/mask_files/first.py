@@ -17,7 +17,7 @@ def sources_of(encoder: Callable[[], Any], seed: int) -> Sources:
 
     Args:
         encoder: returns the config of the encoder, with ``model`` and ``task``; called where fresh weights are needed.
-        seed: of the fresh model.
+        seed: seed of the fresh model.
     """
 
     def fresh(parameters: Mapping[str, PrunedParameter]) -> dict[str, Tensor]:

@@ -36,8 +36,8 @@ def fresh_weights(encoder: Any, names: Iterable[str], seed: int) -> dict[str, Te
 
     Args:
         encoder: config with ``model`` and ``task``, as :func:`encoder_config` returns it or ``model.w2v_args`` is.
-        names: of the parameters wanted, as the encoder has them or with more in front.
-        seed: of the initialisation; torch's global state is left as it was.
+        names: names of the requested parameters, as in the encoder or with a prefix.
+        seed: seed of the initialisation; torch's global state does not change.
 
     Raises:
         MissingToolError: the class of the encoder is not installed.

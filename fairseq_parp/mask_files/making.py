@@ -34,7 +34,7 @@ def make_mask(
             weights alike; ``random-init``, magnitude of a freshly initialised model of the same shape (RP).
         scope: which parameters, as ``task.pruning.scope``.
         allocation: how the zeros are divided: ``global``, ``layer``, ``tensor`` or ``erk``.
-        seed: of ``random`` and ``random-init``.
+        seed: seed of ``random`` and ``random-init``.
 
     Raises:
         CheckpointError: the file cannot be read safely.

@@ -14,7 +14,7 @@ class PrunableCtc(OverPretrained):
     """Stands before one of fairseq's CTC models: counts blanks.
 
     Attributes:
-        blank_frames: of the last batch in evaluation mode, (frames whose best symbol is the blank, frames).
+        blank_frames: counts of the last batch in evaluation mode, (frames whose best symbol is the blank, frames).
     """
 
     training: bool

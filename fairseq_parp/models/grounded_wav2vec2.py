@@ -102,7 +102,7 @@ class GroundedWav2Vec2(Grounding, Wav2Vec2Model):
             boxes: (B, R, 4) places of the regions.
             ssl: whether wav2vec 2.0's own loss is computed from the result: input is masked for it. Without it, the
                 embeddings are of unmasked input, and no layer above the tap runs.
-            options: of fairseq's model, such as ``features_only``.
+            options: options of fairseq's model, such as ``features_only``.
 
         Returns:
             beside fairseq's: ``caption`` and ``image``, (B, width) each; with a codebook, the

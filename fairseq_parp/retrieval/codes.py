@@ -27,8 +27,8 @@ class CodesFound(NamedTuple):
     Attributes:
         audio: (V,) frames of speech, or words of texts, next to each code, over all captions.
         image: (V,) regions next to each code, over all pictures.
-        use: in numbers.
-        recall: by the usage of codes alone, without embeddings.
+        use: counts of the uses.
+        recall: recall by the usage of codes alone, without embeddings.
         words: labels of the captions' features, where they are known.
         objects: labels of the regions, where they are known.
     """
@@ -60,7 +60,7 @@ def measure_codes(embedded: Embedded, path: Path) -> CodesFound:
 
     Args:
         embedded: a split.
-        path: of the checkpoint.
+        path: path of the checkpoint.
 
     Raises:
         CheckpointError: the model has no codebook, or its codes are not seeded yet.
@@ -90,7 +90,7 @@ def draw(found: CodesFound, path: str | Path, captions: str = "speech") -> None:
 
     Args:
         found: the uses.
-        path: of the PNG to write.
+        path: path of the PNG to write.
         captions: the captions' modality.
     """
     shares = [uses.double() / uses.sum() for uses in (found.audio, found.image)]

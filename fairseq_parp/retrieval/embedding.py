@@ -40,13 +40,13 @@ class Embedded(NamedTuple):
         captions: (N, D) embeddings.
         images: (M, D) embeddings; each picture once, in the order of its first caption.
         owners: (N,) row in ``images`` of each caption's picture.
-        paths: of the captions' audio, as the manifest has them; of written captions, their lines.
-        texts: of the captions, from ``SPLIT.wrd``; None where there is no such file.
-        ids: of the pictures.
-        lengths: of each caption, as far as the model takes it: seconds of audio, or words.
+        paths: paths of the captions' audio, as in the manifest; of written captions, their lines.
+        texts: texts of the captions, from ``SPLIT.wrd``; None without such a file.
+        ids: ids of the pictures.
+        lengths: length of the part of each caption that the model reads: seconds of audio, or words.
         boxes: (M, R, 4) places of each picture's regions; None where they have none.
-        caption_codes: of each caption; empty without a codebook.
-        image_codes: of each picture.
+        caption_codes: codes of each caption; empty without a codebook.
+        image_codes: codes of each picture.
     """
 
     captions: Tensor

@@ -16,8 +16,8 @@ def draw(found: Tensor, boxes: Tensor, path: str | Path, picture: str | Path | N
     Args:
         found: relevance of the regions.
         boxes: left, top, right and bottom as fractions of the picture.
-        path: of the PNG to write.
-        picture: to draw the regions over.
+        path: path of the PNG to write.
+        picture: picture under the regions.
 
     Raises:
         ImagesError: the picture cannot be read.

@@ -116,7 +116,7 @@ def object_labels(embedded: Embedded, objects: Mapping[str, Sequence[Shown]], wh
 
     Args:
         embedded: a split.
-        objects: by picture.
+        objects: objects by picture.
         where: their file, for messages.
 
     Raises:

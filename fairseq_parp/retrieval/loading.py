@@ -16,9 +16,9 @@ class Grounded(NamedTuple):
     """A grounded model and its task.
 
     Attributes:
-        model: in evaluation mode, on a GPU if there is one.
+        model: the model, in evaluation mode, on a GPU if there is one.
         task: fairseq's task, with the checkpoint's config.
-        path: of the checkpoint.
+        path: path of the checkpoint.
     """
 
     model: Any

@@ -29,7 +29,7 @@ class Localiser:
 
     Args:
         grounded: the loaded checkpoint.
-        features: of the pictures or clips.
+        features: features of the pictures or clips.
 
     Attributes:
         written: whether captions are texts; else they are paths of audio.
@@ -58,7 +58,7 @@ class Localiser:
         Args:
             caption: the recording, or the text; as in training, it is cut where it is too long.
             image: id of the picture or clip.
-            segments: of the caption.
+            segments: segments of the caption.
 
         Raises:
             ImagesError: the picture has no features.
@@ -92,7 +92,7 @@ class Localiser:
         """Return where in a caption a word is, as often as it occurs; capitals do not matter.
 
         Args:
-            word: to look for.
+            word: the word to find.
             caption: the recording, or the text.
             alignment: words by the name of their recording without ending; None of texts.
 

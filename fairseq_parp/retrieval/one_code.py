@@ -34,7 +34,7 @@ def draw_code(embedded: Embedded, code: int, words: Counter[str], pictures: str 
         code: its number.
         words: how many features of each word are next to the code.
         pictures: folder with a picture file at each picture's id.
-        path: of the PNG to write.
+        path: path of the PNG to write.
 
     Raises:
         ImagesError: a picture is not there or cannot be read; all of these are named.

@@ -21,10 +21,10 @@ class Word(NamedTuple):
     """A word of a caption whose object has a box.
 
     Attributes:
-        where: for messages.
+        where: name of the source in messages.
         caption: the recording, or the text.
         image: the picture's id.
-        segments: where in the caption the word is.
+        segments: places of the word in the caption.
         boxes: (K, 4) of the object: left, top, right, bottom of each of its places.
         others: the same of each other object of the picture.
     """
@@ -63,11 +63,11 @@ def words_of_split(
     """Yield every word of a split's captions that is the name of an object in the caption's picture.
 
     Args:
-        localiser: with the features of the pictures.
+        localiser: a localiser with the features of the pictures.
         data: folder with the split's files.
         split: name of it.
         alignment: words by recording; None of written captions.
-        objects: by picture.
+        objects: objects by picture.
 
     Raises:
         ImagesError, ManifestError: the split's files do not fit together.

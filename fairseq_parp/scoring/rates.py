@@ -11,7 +11,7 @@ class ErrorRate:
     """Edit distance of hypotheses to references, by type of error.
 
     Attributes:
-        substitutions, insertions, deletions: of an alignment with the fewest errors, summed over utterances.
+        substitutions, insertions, deletions: counts of an alignment with the fewest errors, summed over utterances.
         total: units in the references.
     """
 

@@ -170,8 +170,8 @@ def require_whole(shares: Sequence[Share], shapes: Shapes, asked: object) -> Non
     """Check an allocation's shares: every tensor is in one of them, and none has more zeros than weights.
 
     Args:
-        shares: as the allocation returned them.
-        shapes: of the tensors, by name.
+        shares: the shares that the allocation returned.
+        shapes: shapes of the tensors, by name.
         asked: the allocation, for the message.
 
     Raises:

@@ -70,8 +70,8 @@ def score_gradient(gradient: Tensor, weight: Tensor, scores: Tensor) -> Tensor:
     """Return the straight-through gradient of the scores, for kept and dropped weights alike.
 
     Args:
-        gradient: of the masked weight.
+        gradient: gradient of the masked weight.
         weight: the frozen dense weight.
-        scores: of the same shape; a score of 0 gets the gradient 0.
+        scores: the scores, of the gradient's shape; a score of 0 gets the gradient 0.
     """
     return kernels.choose([gradient, weight, scores]).score_gradient(gradient, weight, scores)

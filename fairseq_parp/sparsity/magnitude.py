@@ -24,7 +24,7 @@ def magnitude_mask(
     the first are dropped: in the order of ``scores``, then by position.
 
     Args:
-        scores: by parameter name, of any shapes.
+        scores: score tensors of any shapes, by parameter name.
         sparsity: fraction to drop, in [0, 1].
         allocation: division of the zeros, such as ``global`` (see :mod:`fairseq_parp.sparsity.allocation`).
         update: named in the error message.

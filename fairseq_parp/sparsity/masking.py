@@ -27,7 +27,7 @@ def copy_masked(into: Mapping[str, Tensor], weights: Mapping[str, Tensor], bits:
     """Make ``into`` the ``weights`` that the bits of the same name keep, and zero where they are 0.
 
     Args:
-        into: of the names and shapes of ``weights``; their types may differ.
+        into: output tensors with the names and shapes of ``weights``; their types may differ.
         weights: are not changed.
         bits: packed masks of the same names.
     """

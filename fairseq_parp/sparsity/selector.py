@@ -25,7 +25,7 @@ class Selector:
         parameters: the prunable parameters by name, in the model's order.
         config: names criterion, structure and allocation.
         final: the sparsity that the run ends with.
-        seed: of random scores.
+        seed: seed of random scores.
     """
 
     parameters: Mapping[str, PrunedParameter]
@@ -89,7 +89,7 @@ class Selector:
         """Return the mask that leaves out exactly the ``k`` scores of lowest magnitude; ties by position.
 
         Args:
-            scores: of some of the parameters, in their shapes.
+            scores: scores of some of the parameters, in their shapes.
             k: how many.
             update: named in the error message.
 

@@ -17,8 +17,8 @@ def require_same_run(config: PruningConfig, names: Iterable[str], state: Mapping
     """Compare a saved run's keys and parameters with this run's.
 
     Args:
-        config: of this run.
-        names: of this run's parameters.
+        config: config of this run.
+        names: names of this run's parameters.
         state: the saved state, in today's form.
 
     Raises:

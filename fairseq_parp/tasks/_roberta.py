@@ -88,9 +88,9 @@ def require_criterion(task_cfg: Any, criterion_cfg: Any, names: Sequence[str]) -
     """Check the criterion, and the metric that decides which checkpoint is best: fairseq looks it up after validation.
 
     Args:
-        task_cfg: of the task.
-        criterion_cfg: of the criterion.
-        names: of the classes.
+        task_cfg: config of the task.
+        criterion_cfg: config of the criterion.
+        names: names of the classes.
 
     Raises:
         ConfigError: it is another criterion, it reads another head, it cannot compute a metric of these classes, it has
@@ -131,9 +131,9 @@ def require_pretrained(
     """Compare a checkpoint with the data and the config of the training that starts from it.
 
     Args:
-        task_cfg: of the task.
+        task_cfg: config of the task.
         vocabulary: the data's.
-        path: of the checkpoint.
+        path: path of the checkpoint.
         state: the checkpoint.
         new_run: whether only its weights are used; otherwise its run continues, with the same labels.
 

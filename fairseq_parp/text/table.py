@@ -32,7 +32,7 @@ class Table:
         file: it was read from.
         texts: how many texts an example has, 1 or 2.
         labelled: whether examples have labels.
-        examples: in the order of the file.
+        examples: the examples in the order of the file.
     """
 
     file: Path

@@ -124,7 +124,7 @@ def train(texts: Sequence[str], size: int) -> Tokenizer:
     """Train a byte-level BPE on texts; the same texts give the same tokenizer.
 
     Args:
-        texts: to train on.
+        texts: the texts to train on.
         size: most tokens, the 256 bytes included; fewer where no pair is left that occurs twice.
 
     Raises:

@@ -82,7 +82,7 @@ class Vocabulary:
 
         Args:
             state: the checkpoint.
-            path: of its file.
+            path: path of its file.
 
         Raises:
             CheckpointError: the vocabulary is damaged.
@@ -116,7 +116,7 @@ class Vocabulary:
 
         Args:
             saved: the checkpoint's.
-            path: of the checkpoint.
+            path: path of the checkpoint.
             labels: whether the labels must be the same, as where a run is resumed.
 
         Raises:

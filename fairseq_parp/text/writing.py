@@ -39,7 +39,7 @@ def write_folder(tables: Mapping[str, Table], out: Path, tokenizer: Path | None,
     """Write a folder; it appears whole or not at all.
 
     Args:
-        tables: by split; ``train`` is one of them. A split other than ``train`` and ``valid`` may lack labels.
+        tables: tables by split, ``train`` included. A split other than ``train`` and ``valid`` may lack labels.
         out: folder, not there yet.
         tokenizer: folder of the tokenizer to use; None trains one on the training texts.
         size: most tokens of a tokenizer that is trained.

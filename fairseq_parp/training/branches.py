@@ -17,7 +17,7 @@ def require_same_branches(path: str, state: Mapping[str, Any], own: Iterable[str
     """Check that no part of a branch would start at random beside trained ones. A branch of only one of both may.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         state: its content.
         own: names of the model's tensors.
 
@@ -38,7 +38,7 @@ def require_same_encoder(path: str, state: Mapping[str, Any], encoder: str | Non
     """Check that an image branch gets features of the encoder that it was trained with.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         state: its content.
         encoder: name of the image encoder of the run's features; None where the run has no pictures.
 

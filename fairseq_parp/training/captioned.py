@@ -40,7 +40,7 @@ class Captioned(BaseWrapperDataset):
 
     Args:
         dataset: the audio.
-        features: of the pictures.
+        features: features of the pictures.
         rows: row of each utterance's picture.
     """
 

@@ -17,8 +17,8 @@ class CodeUpdates:
     """The codebook follows the features of the updates that were made, and of no others.
 
     Args:
-        model: whose ``grounded`` part may have a codebook; without one, nothing happens.
-        seed: of the run.
+        model: a model whose ``grounded`` part may have a codebook; without one, the calls have no effect.
+        seed: seed of the run.
     """
 
     def __init__(self, model: Any, seed: int) -> None:

@@ -23,7 +23,7 @@ class TrainingData(NamedTuple):
         batches: number of batches of the present epoch, over all ranks.
         batching: digest of the utterances in each batch.
         ranks: number of processes that share the batches.
-        seed: of the batches' order.
+        seed: seed of the batches' order.
     """
 
     utterances: int
@@ -80,7 +80,7 @@ def batches_from(
         trainer: fairseq's, with a task that has ``training_data()``.
         position: the checkpoint's ``train_iterator``; None starts epoch 1.
         saved: the training data of its run; None if the checkpoint does not name them.
-        options: for the trainer's ``get_train_iterator``.
+        options: arguments of the trainer's ``get_train_iterator``.
 
     Raises:
         ResumeError: the run trained on other data, or the epoch has no such place.

@@ -88,7 +88,7 @@ def warn_if_decayed(task_cfg: Any, session: PruningSession) -> None:
 
     Args:
         task_cfg: the config of a task, part of a training's.
-        session: of that training.
+        session: session of that training.
     """
     optimizer = task_cfg._get_root().get("optimizer")
     decay = getattr(optimizer, "weight_decay", None)

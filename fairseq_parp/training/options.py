@@ -93,8 +93,8 @@ def require_classifier(task_cfg: Any, model_cfg: Any = None) -> None:
     """Check the settings of a training that classifies utterances: stock fairseq ends in a traceback.
 
     Args:
-        task_cfg: of the task.
-        model_cfg: of the model, once it is to be built.
+        task_cfg: config of the task.
+        model_cfg: config of the model, when it is built.
 
     Raises:
         ConfigError: data of several corpora or in another format; compressed labels; a model that does not classify;

@@ -141,7 +141,7 @@ class Run:
         """End the run if the train loop ends.
 
         Args:
-            score: of the validation after this update; None where there was none.
+            score: score of the validation after this update, or None.
             stop: whether the train loop stops here by itself, having saved.
             end_of_epoch: whether the epoch is over.
         """

@@ -26,7 +26,7 @@ class Start(NamedTuple):
     """Where a training starts.
 
     Attributes:
-        path: of the checkpoint; where no file is, the training starts from the pretrained model.
+        path: path of the checkpoint; without this file the training starts from the pretrained model.
         weights_only: a new run starts from its weights (``finetune_from_model``); else its run continues.
         asked: keys that ask for more than to repeat the command, such as ``reset_optimizer``.
     """
@@ -97,7 +97,7 @@ def limit_reached(optimization: Any, updates: int, hours: float, epochs: int) ->
         optimization: the group.
         updates: made so far, as the trainer counts on from them.
         hours: trained so far, over all resumes.
-        epochs: that are over.
+        epochs: number of finished epochs.
     """
     if optimization.max_update and updates >= optimization.max_update:
         return f"optimization.max_update={optimization.max_update}"

@@ -26,7 +26,7 @@ class TrainingSet:
 
         Args:
             split: name of it.
-            options: of fairseq's ``load_dataset``.
+            options: options of fairseq's ``load_dataset``.
         """
         if "data_selector" in options:
             self._train_split = split

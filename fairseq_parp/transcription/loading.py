@@ -27,11 +27,11 @@ class Finetuned:
     """A finetuned model, ready to decode.
 
     Attributes:
-        model: in evaluation mode, on the CPU.
+        model: the model, in evaluation mode, on the CPU.
         dictionary: fairseq's Dictionary of the labels; the blank is symbol 0.
         labels: kind of labels, such as ``ltr``.
         normalize: whether audio is to have zero mean and unit variance.
-        sample_rate: in Hz.
+        sample_rate: sampling rate in Hz.
     """
 
     model: nn.Module
@@ -55,7 +55,7 @@ def load_finetuned(
     Args:
         path: the checkpoint, of this plugin's task or of another one's.
         dictionary: the labels' ``dict.ltr.txt``, in place of the checkpoint's.
-        overrides: by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
+        overrides: new values by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
         classifier: the checkpoint is to hold a classifier of utterances; by default a CTC model.
 
     Raises:

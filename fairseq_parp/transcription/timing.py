@@ -66,8 +66,8 @@ def timed_words(
 
     Args:
         symbols: the labels as text; empty ones are left out.
-        frames: of each label, its first frame and the frame behind its last one.
-        seconds: from one encoder frame to the next.
+        frames: first frame of each label, and the frame after its last one.
+        seconds: duration of one encoder frame.
         letters: labels are letters with boundaries between words; else each is a word of its own.
 
     >>> frames = [(0, 1), (2, 4), (5, 6), (8, 9)]

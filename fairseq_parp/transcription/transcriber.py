@@ -44,9 +44,9 @@ class Transcriber:
             checkpoint: file that fairseq-hydra-train saved.
             beam: 1 for greedy decoding, more for beam search; by default 1, or 50 with a language model.
             lm: language model; only words that it knows are found.
-            device: where the model runs; by default a GPU if there is one.
+            device: device of the model; by default a GPU if there is one.
             dictionary: the labels' ``dict.ltr.txt``, in place of the checkpoint's.
-            overrides: by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
+            overrides: new values by key of the checkpoint's config, such as ``model.w2v_path``, values as text.
 
         Raises:
             CheckpointError: the file cannot be loaded.

@@ -20,9 +20,9 @@ def draw_all(rows: Sequence[ResultRow], folder: Path, out: Path) -> Iterator[Pat
     """Write every picture that has something to show into ``out`` as PNG, and yield its path.
 
     Args:
-        rows: of the results file.
+        rows: rows of the results file.
         folder: the folder of the results file; checkpoints, masks and logs that are not there are not drawn.
-        out: where the pictures go.
+        out: folder for the pictures.
 
     Raises:
         MissingToolError: matplotlib is not installed.

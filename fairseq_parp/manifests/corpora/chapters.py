@@ -16,7 +16,7 @@ class Chapter(NamedTuple):
     Attributes:
         sources: the utterances that have audio and text, by id, in the order of their names.
         silent: ids that have text only.
-        problems: of the transcript; FLACs without a text are among them.
+        problems: problems of the transcript; FLACs without a text are among them.
     """
 
     sources: dict[str, Source]
