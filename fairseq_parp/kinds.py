@@ -41,7 +41,7 @@ def absent(path: str | PathLike[str]) -> str:
 
 
 def no_checkpoint(path: str | PathLike[str]) -> str | None:
-    """Return why a path is no checkpoint, by its first bytes; None where it may be one."""
+    """Return why a path is no checkpoint, by its first bytes; None if it may be one."""
     if not Path(path).is_file():
         return absent(path)
     other = kind_of(path)

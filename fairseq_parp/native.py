@@ -12,7 +12,7 @@ PARTS = ("sparsity.kernels.passes", "sparsity.kernels.expansion", "decoding.pref
 
 
 def load(part: str) -> ctypes.CDLL | None:
-    """Return a part's library; None where it was not compiled, not for this machine, or from another source.
+    """Return a part's library; None if it was not compiled, not for this machine, or from another source.
 
     ``setup.py`` puts the source's checksum into the library, for a checkout that was updated and not compiled again.
     Calls into the library let other threads run.

@@ -88,7 +88,7 @@ def align(
 
 
 def _starts(log_probs: Tensor, targets: Tensor, blank: int) -> Tensor | None:
-    """Return the frame in which each label begins; None where the frames are fewer than a path needs."""
+    """Return the frame in which each label begins; None if the frames are fewer than a path needs."""
     repeats = int((targets[1:] == targets[:-1]).sum())
     if len(targets) + repeats > len(log_probs):
         return None

@@ -84,7 +84,7 @@ def warped(costs: Floats) -> float:
 
 @functools.cache
 def library() -> Any:
-    """Return the compiled function; None where it was not compiled."""
+    """Return the compiled function; None if it was not compiled."""
     library = native.load("abx.warping")
     if library is None:
         return None

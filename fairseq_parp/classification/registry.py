@@ -27,7 +27,7 @@ class Prediction(NamedTuple):
         item: the input: a file, or ``FILE:LINE``.
         label: label of the highest probability.
         probability: probability of that label, within 0 to 1.
-        true: the label that the data give; None where they give none.
+        true: the label in the data, or None.
     """
 
     item: str

@@ -62,7 +62,7 @@ def _find_benchmarks() -> None:
         MissingToolError: this is no checkout: pip installs the package without it.
     """
     if not (PLUGIN.parent / "benchmarks" / "run.py").is_file():
-        reason = f"the benchmarks come with a checkout of the project, and {absolute(PLUGIN.parent)} is none"
+        reason = f"the benchmarks come with a checkout of the project, and {absolute(PLUGIN.parent)} is not one"
         raise MissingToolError(f"{reason}; clone the project and run fairseq-parp bench there")
     if str(PLUGIN.parent) not in sys.path:
         sys.path.insert(0, str(PLUGIN.parent))

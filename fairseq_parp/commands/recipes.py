@@ -32,7 +32,7 @@ PRUNING = "{method: parp, sparsity: 0.5, interval: 50}"
 
 
 class Change(NamedTuple):
-    """One key that changes: its value before and after (None where it is not there), and why."""
+    """One key that changes: its value before and after (None if it is absent), and the reason."""
 
     key: str
     before: str | None

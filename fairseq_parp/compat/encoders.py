@@ -49,7 +49,7 @@ def install() -> None:
 
 
 def name_of(cfg: Any) -> str | None:
-    """Return fairseq's name of the model that a config (of groups) describes; None where it has none."""
+    """Return fairseq's name of the model that a config (of groups) describes, or None."""
     return getattr(getattr(cfg, "model", None), "_name", None)
 
 

@@ -17,7 +17,7 @@ from fairseq_parp.decoding.prefix_beam import PrefixBeamDecoder
 
 @functools.cache
 def library() -> Any:
-    """Return the function of the library; None where it was not compiled."""
+    """Return the function of the library; None if it was not compiled."""
     library = native.load("decoding.prefix_search")
     if library is None:
         return None

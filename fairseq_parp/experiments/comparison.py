@@ -23,7 +23,7 @@ class Difference:
     Attributes:
         points: percentage points.
         interval: 95 % interval over the utterances; None for a single utterance.
-        test: over the seeds; None where they allow none.
+        test: t test over the seeds, or None.
     """
 
     points: float
@@ -39,7 +39,7 @@ class Comparison:
         seeds: seeds of the first system and of the second, in the order of the comparison.
         paired: whether the seeds are pairs.
         units: difference of UER.
-        words: difference of WER; None where the symbols make up no words.
+        words: difference of WER; None without word boundaries.
     """
 
     seeds: tuple[tuple[int, ...], tuple[int, ...]]

@@ -37,7 +37,7 @@ class Cost:
 
     @property
     def minutes(self) -> float | None:
-        """Minutes of training, decoding and start-up not included; None where an update was not measured."""
+        """Minutes of training, decoding and start-up not included; None if an update was not measured."""
         if not set(self.updates) <= set(self.seconds):
             return None
         return sum(self.seconds[name] * count for name, count in self.updates.items()) / self.jobs / 60

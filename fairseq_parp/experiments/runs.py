@@ -20,11 +20,11 @@ class Run:
         sparsity: requested fraction of zeros; 0 for dense.
         interval: updates between re-prunes; None is never, and for methods that have none.
         lr: peak learning rate.
-        mask_from: training set whose OMP mask is transferred; None where none is.
+        mask_from: training set whose OMP mask is transferred, or None.
         updates: length.
         seed: ``common.seed``.
         variant: named settings that its training has beside these; empty for none.
-        after: variant of the dense training whose last weights it starts from; None where it starts as its recipe does.
+        after: variant of the dense training whose last weights it starts from; None for the start of its recipe.
         after_updates: length of that training.
         tags: parts of its name that distinguish it from its siblings: the keys that the description varies.
     """

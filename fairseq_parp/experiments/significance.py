@@ -58,7 +58,7 @@ def t_test(first: Sequence[float], second: Sequence[float], *, paired: bool) -> 
         paired: whether the seeds are shared, see above.
 
     Returns:
-        None where nothing can be tested: fewer than three seeds of a system, or no spread over the seeds.
+        None without a test: a system has fewer than three seeds, or the seeds have no spread.
 
     Raises:
         ComparisonError: a rate is no number.
@@ -97,7 +97,7 @@ def smallest_difference(tests: Sequence[TTest]) -> float | None:
     """Return the true difference, in points, that each of these tests finds in 80 % of repetitions or more.
 
     The standard error is pooled over the tests (root of the mean square), the seeds are those of the weakest test, and
-    the level is that of Holm's first step, 0.05 divided by the number of tests. None where there are no tests.
+    the level is that of Holm's first step, 0.05 divided by the number of tests. None without tests.
     """
     if not tests:
         return None

@@ -35,7 +35,7 @@ class System:
         return [value for row in self.rows if (value := getattr(row, column)) is not None]
 
     def mean(self, column: str) -> float | None:
-        """Return the mean of a column over the seeds; None where no seed has a value."""
+        """Return the mean of a column over the seeds; None if no seed has a value."""
         values = self.values(column)
         return statistics.fmean(values) if values else None
 

@@ -22,7 +22,7 @@ def check_audio(files: Sequence[str | Path], sample_rate: int, shortest: int) ->
     """Return three utterances to compare two models on, as recorded, the longest first.
 
     Args:
-        files: audio files of the user's; where there are none, the demo's voice speaks.
+        files: audio files of the user; without any, the demo's voice speaks.
         sample_rate: sampling rate in Hz.
         shortest: samples of the model's first frame.
 

@@ -174,7 +174,7 @@ def changed_texts(source: Source, utterances: Sequence[Tensor]) -> tuple[int, in
     That is so where stock fairseq's and transformers' group norm averages over padding.
 
     Returns:
-        None where outputs do not depend on the batch, or have no text.
+        None if outputs do not depend on the batch, or have no text.
     """
     if source.encoder.layer_norms or not source.finetuned or len(utterances) == 1:
         return None

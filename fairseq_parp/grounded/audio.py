@@ -133,7 +133,7 @@ class AudioHead(nn.Module):
 
         Args:
             frames: (B, T, inside) of the encoder's inner layer.
-            padding: (B, T) true beyond an utterance; None where none is padded.
+            padding: (B, T) true beyond an utterance; None without padding.
             cls: (B, inside) the encoder's class vector behind that layer, where it has one.
         """
         return self.pool(*self.fine(frames, padding), cls)

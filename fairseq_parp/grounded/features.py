@@ -96,7 +96,7 @@ class Features:
         return features, boxes
 
     def boxes(self, rows: Sequence[int]) -> Tensor | None:
-        """Return the boxes (N, R, 4) of the pictures in these rows; None where there are none."""
+        """Return the boxes (N, R, 4) of the pictures in these rows; or None."""
         return torch.stack([box for row in rows if (box := self[row][1]) is not None]) if self.has_boxes else None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class TextBranch(nn.Module):
 
         Args:
             words: (B, T) indices.
-            padding: (B, T) true beyond a caption; None where none is padded.
+            padding: (B, T) true beyond a caption; None without padding.
         """
         lengths = words.new_full((len(words),), words.shape[1]) if padding is None else (~padding).sum(1)
         return self.norm(self.words(words)), lengths

@@ -22,7 +22,7 @@ class CodeFields:
 
 
 def code_settings(cfg: Any) -> Optional[CodeSettings]:  # noqa: UP045
-    """Return a model's codebook; None where it has none.
+    """Return a model's codebook, or None.
 
     Raises:
         ConfigError: a key has a value that is not allowed.

@@ -44,7 +44,7 @@ class TappedEncoder(TransformerEncoder):
 
         Args:
             x: (B, T, width).
-            padding_mask: (B, T) true beyond an utterance; None where none is padded.
+            padding_mask: (B, T) true beyond an utterance; None without padding.
             tgt_layer: index of the last layer that runs; None for all.
             min_layer: index of the first layer whose result is returned.
         """

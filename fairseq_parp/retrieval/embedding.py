@@ -44,7 +44,7 @@ class Embedded(NamedTuple):
         texts: texts of the captions, from ``SPLIT.wrd``; None without such a file.
         ids: ids of the pictures.
         lengths: length of the part of each caption that the model reads: seconds of audio, or words.
-        boxes: (M, R, 4) places of each picture's regions; None where they have none.
+        boxes: (M, R, 4) places of each picture's regions; or None.
         caption_codes: codes of each caption; empty without a codebook.
         image_codes: codes of each picture.
     """
@@ -156,7 +156,7 @@ def _joined(batches: Iterable[tuple[Tensor, list[Used]]]) -> tuple[Tensor, list[
 
 
 def _texts(file: Path, dataset: Any) -> list[str] | None:
-    """Return the texts of the utterances that fairseq keeps; None where the folder has none."""
+    """Return the texts of the utterances that fairseq keeps; or None."""
     if not file.is_file():
         return None
     lines, problems = read_lines(file)

@@ -132,7 +132,7 @@ def object_labels(embedded: Embedded, objects: Mapping[str, Sequence[Shown]], wh
 
 
 def labels_of(boxes: Tensor, objects: Sequence[Shown]) -> list[str | None]:
-    """Return the object that each region (R, 4) shows; None where it shows none."""
+    """Return the object that each region (R, 4) shows, or None."""
     labels: list[str | None] = [None] * len(boxes)
     for shown in sorted(objects, key=_area, reverse=True):
         for region in within_box(boxes, shown.box).nonzero()[:, 0].tolist():

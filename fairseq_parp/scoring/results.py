@@ -32,7 +32,7 @@ class Utterance:
     Attributes:
         reference: the units of its reference.
         units: errors in units; the total may be 0.
-        words: errors in words; None where the symbols of the file have no word boundaries.
+        words: errors in words; None if the symbols of the file have no word boundaries.
         empty: whether the hypothesis is.
     """
 

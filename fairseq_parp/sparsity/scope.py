@@ -51,7 +51,7 @@ def find_names(names: Iterable[str], scope: str | Iterable[str] = "paper") -> li
 
 
 def in_paper_scope(names: Iterable[str]) -> list[str]:
-    """Return the names that the default scope finds; empty where there are none.
+    """Return the names that the default scope finds, or an empty list.
 
     >>> in_paper_scope(["encoder.layers.0.fc1.bias", "encoder.layers.0.final_layer_norm.bias", "proj.weight"])
     ['encoder.layers.0.fc1.bias']

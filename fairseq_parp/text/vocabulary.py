@@ -38,7 +38,7 @@ class Vocabulary:
     Attributes:
         tokens: fairseq's dictionary of the tokens, with ``<mask>`` as the last.
         labels: fairseq's dictionary of the labels, likewise; None for a folder of pretraining.
-        tokenizer: None where the folder has none.
+        tokenizer: the folder's tokenizer, or None.
         pairs: whether an example has two texts.
         where: the folder or file, for messages.
     """
@@ -70,7 +70,7 @@ class Vocabulary:
 
     @classmethod
     def of_pretraining(cls, folder: Path) -> Vocabulary | None:
-        """Read those of the folder that a ``masked_lm`` was trained on; None where it is not there any more."""
+        """Read those of the folder that a ``masked_lm`` was trained on; None if the folder no longer exists."""
         if not (folder / DICTIONARY).is_file():
             return None
         tokens = read_dictionary(folder / DICTIONARY, mask=True)
@@ -78,7 +78,7 @@ class Vocabulary:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any], path: str) -> Vocabulary | None:
-        """Return the vocabulary that a checkpoint keeps; None where it keeps none, as a pretrained one.
+        """Return the vocabulary that a checkpoint keeps; or None, as for a pretrained one.
 
         Args:
             state: the checkpoint.

@@ -40,7 +40,7 @@ def require_same_encoder(path: str, state: Mapping[str, Any], encoder: str | Non
     Args:
         path: path of the checkpoint.
         state: its content.
-        encoder: name of the image encoder of the run's features; None where the run has no pictures.
+        encoder: name of the image encoder of the run's features; None if the run has no pictures.
 
     Raises:
         CheckpointError: another encoder made the features that the checkpoint was trained with.

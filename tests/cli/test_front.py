@@ -95,6 +95,6 @@ def test_the_benchmarks_come_with_a_checkout(tmp_path: Path) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line == (
-        f"fairseq-parp bench: the benchmarks come with a checkout of the project, and {tmp_path} is none; "
+        f"fairseq-parp bench: the benchmarks come with a checkout of the project, and {tmp_path} is not one; "
         "clone the project and run fairseq-parp bench there"
     )

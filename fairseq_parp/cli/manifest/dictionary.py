@@ -21,7 +21,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 
 def read_option(file: Path | None) -> dict[str, int] | None:
-    """Return the symbols of ``--dictionary`` with their counts, in their order; None where it is not given.
+    """Return the symbols of ``--dictionary`` with their counts, in their order; None if it is not given.
 
     Raises:
         ManifestError: the file is no dictionary, or one that places fairseq's own symbols.

@@ -57,7 +57,7 @@ def figures(rows: Sequence[ResultRow], folder: Path) -> Iterator[tuple[str, Figu
 def pretrained_cut(mask: Path) -> float | None:
     """Return the smallest magnitude that an MPI mask keeps of the pretrained weights that it was made from.
 
-    None where either file is not there.
+    None if a file is missing.
 
     Raises:
         MaskError: the mask file is damaged.

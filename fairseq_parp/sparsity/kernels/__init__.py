@@ -189,7 +189,7 @@ def choose(tensors: Collection[Tensor]) -> Kernel:
 
 @functools.cache
 def load_compiled() -> Kernel | None:
-    """Return the compiled kernel, None where it was not compiled: the numpy kernel does the same."""
+    """Return the compiled kernel, None if it was not compiled: the numpy kernel does the same."""
     from fairseq_parp.sparsity.kernels.compiled import Compiled
 
     library = native.load("sparsity.kernels.passes")

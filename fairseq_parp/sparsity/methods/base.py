@@ -84,7 +84,7 @@ class Method:
         """Return the parameters that the method prunes, by name: all of the scope, unless a method prunes fewer.
 
         Raises:
-            ScopeError: there are none.
+            ScopeError: no parameter is left.
         """
         return find_parameters(model, scope)
 
