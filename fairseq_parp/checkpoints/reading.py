@@ -132,7 +132,7 @@ def rebuilt(tensors: dict[str, Tensor], content: Mapping[str, Any], *, with_fair
 
     Args:
         tensors: the model's tensors by name.
-        content: mapping with ``cfg``, ``history``, ``pruning``, ``pruned`` and ``symbols``; of a text encoder, ``text``.
+        content: has ``cfg``, ``history``, ``pruning``, ``pruned`` and ``symbols``; of a text encoder, ``text``.
         with_fairseq: False makes a stand-in of the dictionary, without importing fairseq.
     """
     state = {
