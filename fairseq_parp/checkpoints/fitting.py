@@ -42,9 +42,9 @@ def require_alike(asked: Trained, where: str, saved: Trained, path: str, way_out
 
     Args:
         asked: the dictionary and the settings to be used.
-        where: the file or the folder that they come from, for messages.
-        saved: those of a checkpoint.
-        path: its file.
+        where: file or folder of these, for messages.
+        saved: the dictionary and the settings of a checkpoint.
+        path: path of the checkpoint.
         way_out: remedy for another dictionary, for the message.
 
     Raises:

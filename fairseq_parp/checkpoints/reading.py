@@ -21,7 +21,7 @@ _DICTIONARY = "fairseq.data.dictionary.Dictionary"
 
 
 class DictionaryStandIn:
-    """Takes the place of fairseq's ``Dictionary`` where only the tensors of a checkpoint are of interest."""
+    """Replaces fairseq's ``Dictionary`` if only the tensors of a checkpoint are read."""
 
 
 def read(source: str | Path | IO[bytes], name: str | None = None, *, with_fairseq: bool = True) -> dict[str, Any]:

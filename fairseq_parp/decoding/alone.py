@@ -35,10 +35,9 @@ computed; pieces of single utterances would cost a new setup of every convolutio
 def each_alone(model: nn.Module, net_input: Mapping[str, Any]) -> Iterator[None]:
     """Let ``model`` give each utterance of ``net_input`` the output that it has alone, until the context ends.
 
-    Any model with a module ``feature_extractor`` is taken: audio (B, samples) in, features (B, C, T) out, by
-    convolutions without padding. Beside it there may be an ``encoder``, which is called with features (B, T, C) and a
-    ``padding_mask``; its ``front``, where it has one, is the number of vectors that it puts before the frames. Other
-    models run as they are.
+    The model needs a module ``feature_extractor``: audio (B, samples) in, features (B, C, T) out, by convolutions
+    without padding. It may also have an ``encoder``, which is called with features (B, T, C) and a ``padding_mask``. An
+    encoder's optional ``front`` is the number of vectors that it puts before the frames. Other models run unchanged.
 
     Args:
         model: a model in evaluation mode; its output is a mapping with ``padding_mask``.

@@ -21,9 +21,9 @@ class Hypothesis:
 
     Attributes:
         tokens: (N,) int64, the labels, blanks and repetitions removed.
-        score: total log-probability that the decoder claims for the labels, not normalised by length.
-        positional_scores: (N,) float64, one per label, summing to ``score``. Without labels there
-            is nothing to hang the score on: empty, while ``score`` still holds the whole of it.
+        score: total log-probability of the labels by this decoder, not normalised by length.
+        positional_scores: (N,) float64, one per label, summing to ``score``. Without labels it is
+            empty, and ``score`` still has its value.
         frames: (N,) int64, the encoder frame at which each label starts, increasing.
     """
 

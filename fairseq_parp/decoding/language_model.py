@@ -37,7 +37,7 @@ class Dictionary(Labels, Protocol):
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A word n-gram language model and how much it counts.
+    """A word n-gram language model and its weights.
 
     Attributes:
         path: ARPA file (plain or gzip), or a binary of KenLM's ``build_binary``, which needs ``lexicon``.

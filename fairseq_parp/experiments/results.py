@@ -26,7 +26,7 @@ class ResultRow:
         method: pruning method.
         data: name of the training set.
         config: name of the training recipe.
-        protocol: ``matched`` (every method freezes and trains alike) or ``paper`` (as the released scripts have it).
+        protocol: ``matched`` (every method freezes and trains alike) or ``paper`` (as in the released scripts).
         sparsity: the requested sparsity.
         measured: fraction of zeros among the prunable weights of the checkpoint.
         interval: updates between two re-prunes; None for never, or if the method has no interval.
@@ -88,7 +88,7 @@ _LATER = ("variant", "trained", "parameters")
 
 
 def write_results(path: str | Path, rows: Iterable[ResultRow]) -> None:
-    """Write a results file, whole or not at all; None is an empty cell, a number reads back as the same number."""
+    """Write a results file, completely or not at all; None is an empty cell, a number reads back as the same number."""
     text = io.StringIO(newline="")
     text.write(f"{TITLE}{VERSION}\n")
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")

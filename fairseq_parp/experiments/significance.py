@@ -80,8 +80,8 @@ def t_test(first: Sequence[float], second: Sequence[float], *, paired: bool) -> 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p values for their number (S. Holm, "A simple sequentially rejective multiple test procedure", 1979).
 
-    Whatever is true of the systems, the chance of any false call among all is at most the level that the results are
-    compared with.
+    For any true differences of the systems, the probability of a false verdict among all is at most the level with
+    which the results are compared.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]

@@ -49,9 +49,9 @@ def build(
 ) -> Built:
     """Make utterances with labels of ``kind``, and open every audio file for its length.
 
-    ``label`` makes labels of a text, where it is not the usual way of the kind.
+    ``label`` makes labels of a text; by default the function of the kind.
 
-    An utterance that CTC cannot align is among ``utterances`` too: whether it may stay is the caller's question.
+    ``utterances`` also has those that CTC cannot align: the caller decides about them.
     """
     headers = read_headers([locate(root, source.path) for source in sources], title)
     built = Built([], [], [])

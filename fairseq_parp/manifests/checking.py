@@ -56,7 +56,7 @@ def require(
         symbols: the label symbols to allow instead of those of ``dict.<labels>.txt``, such as a checkpoint's own.
 
     Raises:
-        ManifestError: anything is missing or does not fit together; holds every problem found.
+        ManifestError: files or lines are missing or do not fit together; the error has every problem.
     """
     if problems := check_split(folder, split, labels, full=False, symbols=symbols):
         raise ManifestError(problems)
@@ -65,7 +65,7 @@ def require(
 def unalignable(
     folder: str | PathLike[str], split: str, labels: str, convolutions: Sequence[tuple[int, int]]
 ) -> list[str]:
-    """Return a line for every utterance whose labels are more than CTC can align to it; no audio is opened."""
+    """Return a line for every utterance with more labels than CTC can align; no audio is opened."""
     manifest = read_manifest(Path(folder) / f"{split}.tsv")
     return shown(manifest.file, _ctc_faults(manifest, read_labels(Path(folder) / f"{split}.{labels}"), convolutions))
 
@@ -124,8 +124,8 @@ def check_split(
     """Return the problems of one split, one line each; arguments as for :func:`require`.
 
     Args:
-        full: also open every audio file, ask whether CTC can align its labels, and look at ``SPLIT.wrd``.
-        convolutions: (kernel, stride) of each layer of the feature encoder, for the CTC question.
+        full: also open every audio file, check that CTC can align its labels, and check ``SPLIT.wrd``.
+        convolutions: (kernel, stride) of each layer of the feature encoder, for the check of CTC.
     """
     if not Path(folder).is_dir():
         return [f"{absolute(folder)}: no such data folder"]

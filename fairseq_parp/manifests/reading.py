@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 class Location(NamedTuple):
-    """Where audio lies: a file, or ``length`` bytes from ``offset`` on in a stored (uncompressed) zip."""
+    """The place of audio: a file, or ``length`` bytes from ``offset`` on in a stored (uncompressed) zip."""
 
     file: str
     offset: int | None = None

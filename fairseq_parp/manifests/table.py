@@ -68,7 +68,7 @@ def write_table(
         out: folder for the files; manifests of the same names are replaced.
         labels: ``ltr`` (text becomes letters, and ``.wrd`` is written too) or ``phn`` (text is phones already).
         label: column of a table that holds a label for each whole utterance, such as ``speaker``; in place of text.
-        root: folder that the corpus' paths are relative to; by default its own.
+        root: folder to which the corpus' paths are relative; by default its own.
         valid_speakers: move all utterances of these, or of this number of random ones, from train to ``valid``.
         test_speakers: likewise, to ``test``.
         valid_minutes: move random utterances of at most this duration from train to ``valid``.
@@ -77,13 +77,13 @@ def write_table(
         seed: seed of the random choices.
         symbols: the dictionary to keep, with counts; None makes one of the corpus.
         together: whether a combining mark and its letter are one label.
-        audio: folder for clips: every utterance is cut out and converted to 16 kHz mono; None takes the files as
-            they are.
-        processes: how many convert at a time; None means one per core.
+        audio: folder for clips: every utterance is cut out and converted to 16 kHz mono; None uses the files
+            unchanged.
+        processes: number of converting processes; None means one per core.
 
     Raises:
-        ManifestError: utterances that cannot be used, all of them, or symbols that ``symbols`` lacks; no manifest
-            was written.
+        ManifestError: utterances cannot be used, or ``symbols`` lacks symbols; the error names all of them, and no
+            manifest was written.
         ConfigError: more speakers or minutes are requested than exist.
     """
     labels = labels if label is None else CLASS

@@ -23,7 +23,7 @@ class MaskComparison:
     Attributes:
         sparsities: sparsity by the mask's name, in the order in which they were given.
         pairs: overlaps of each two masks, the earlier one first.
-        baselines: overlaps of each mask with the baseline; empty where none was given.
+        baselines: overlaps of each mask with the baseline; empty without a baseline.
     """
 
     sparsities: Mapping[str, float]
@@ -60,7 +60,7 @@ def compare(masks: Mapping[str, MaskSet], baseline: MaskSet | None = None) -> Ma
 
     Args:
         masks: two to 52 masks.
-        baseline: a mask to hold each of them against, such as MPI, from which a run started.
+        baseline: a mask with which each of them is compared, such as MPI, from which a run started.
 
     Raises:
         MaskError: they are masks of different models; the message names both.

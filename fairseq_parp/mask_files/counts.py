@@ -34,7 +34,7 @@ class Count:
 
     @property
     def sparsity(self) -> float:
-        """Fraction of zeros; 0 where there are no weights."""
+        """Fraction of zeros; 0 without weights."""
         return self.zeros / max(1, self.size)
 
     def to_json(self) -> dict[str, float]:
@@ -47,7 +47,7 @@ class Zeros:
     """The zeros among the prunable weights.
 
     Attributes:
-        overall: all of them.
+        overall: count of all prunable weights.
         layers: counts by layer.
         kinds: counts by kind of module (``q_proj``, ``fc1``, ...).
     """

@@ -32,13 +32,13 @@ def make_mask(
         sparsity: fraction of zeros within the scope, in [0, 1).
         by: ``magnitude`` of its weights (MPI for a pretrained model, OMP's mask for a finetuned one); ``random``, all
             weights alike; ``random-init``, magnitude of a freshly initialised model of the same shape (RP).
-        scope: which parameters, as ``task.pruning.scope``.
-        allocation: how the zeros are divided: ``global``, ``layer``, ``tensor`` or ``erk``.
+        scope: the prunable parameters, as ``task.pruning.scope``.
+        allocation: division of the zeros: ``global``, ``layer``, ``tensor`` or ``erk``.
         seed: seed of ``random`` and ``random-init``.
 
     Raises:
         CheckpointError: the file cannot be read safely.
-        ScopeError: the scope finds nothing in it.
+        ScopeError: the scope finds no parameter.
         WeightsError: a weight is NaN or infinite.
     """
     state = checkpoints.read(checkpoint, with_fairseq=by == "random-init")

@@ -27,7 +27,7 @@ class ErrorRate:
 
     @property
     def percent(self) -> float:
-        """100 errors / total; above 100 when much is inserted."""
+        """100 errors / total; above 100 with many insertions."""
         return self.percent_of(self.errors)
 
     def percent_of(self, errors: int) -> float:
@@ -41,7 +41,7 @@ class ErrorRate:
 def error_rate(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorRate:
     """Align a hypothesis with its reference, unit by unit; either may be empty.
 
-    Several alignments can have the fewest errors. The types are those of the one that jiwer takes.
+    Several alignments can have the fewest errors. The types are those of jiwer's alignment.
     """
     from jiwer import process_words  # here, as it takes 0.2 s that no other command needs
 

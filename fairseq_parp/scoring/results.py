@@ -33,7 +33,7 @@ class Utterance:
         reference: the units of its reference.
         units: errors in units; the total may be 0.
         words: errors in words; None if the symbols of the file have no word boundaries.
-        empty: whether the hypothesis is.
+        empty: whether the hypothesis is empty.
     """
 
     reference: tuple[str, ...]

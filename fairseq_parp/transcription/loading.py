@@ -50,7 +50,7 @@ def load_finetuned(
 ) -> Finetuned:
     """Load a finetuned checkpoint for decoding. Nothing is pruned.
 
-    The pretrained file is needed only where the checkpoint does not hold its config (``model.w2v_args``).
+    The pretrained file is needed only if the checkpoint lacks its config (``model.w2v_args``).
 
     Args:
         path: the checkpoint, of this plugin's task or of another one's.
@@ -59,7 +59,7 @@ def load_finetuned(
         classifier: the checkpoint is to hold a classifier of utterances; by default a CTC model.
 
     Raises:
-        CheckpointError: the file cannot be read, holds another kind of model or lacks a part that is named.
+        CheckpointError: the file cannot be read, holds another kind of model, or lacks an entry, which the error names.
         ConfigError, ManifestError: an override or the dictionary cannot be used.
     """
     from fairseq import checkpoint_utils
@@ -78,7 +78,7 @@ def finetuned_of(state: dict[str, Any], path: str | Path) -> Finetuned:
 
     Args:
         state: the checkpoint, its ``cfg`` plain values.
-        path: a file that is there, for messages.
+        path: an existing file, for messages.
 
     Raises:
         CheckpointError: it holds no CTC model.

@@ -104,7 +104,7 @@ class Transcriber:
 
     @property
     def seconds(self) -> float:
-        """From one encoder frame to the next."""
+        """Duration of one encoder frame, in seconds."""
         return self._stride / self._finetuned.sample_rate
 
     @property
@@ -114,7 +114,7 @@ class Transcriber:
 
     @torch.no_grad()
     def log_probs(self, path: str | Path) -> Tensor:
-        """Return (T, C) natural log-probabilities of one file, in main memory, for a decoder of one's own.
+        """Return (T, C) natural log-probabilities of one file, in main memory, for the user's own decoder.
 
         Raises:
             AudioError: as calling.
