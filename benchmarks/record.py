@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from benchmarks.rows import Row
 from fairseq_parp.errors import ConfigError
+from fairseq_parp.kinds import unreadable
 
 UNKNOWN = "-"
 """What stands where a date or a commit was not written down, and for the bar of a row that has none."""
@@ -53,7 +54,7 @@ def read(path: Path) -> list[Record]:
     try:
         lines = list(csv.reader(path.read_text().splitlines(), delimiter="\t"))
     except (OSError, UnicodeError) as error:
-        raise ConfigError("--table", str(path), f"cannot be read: {error}") from error
+        raise ConfigError("--table", str(path), unreadable(path, error)) from error
     if lines[:1] != [list(Record._fields)]:
         raise ConfigError("--table", f"{path}:1", f"must be the names of the fields: {' '.join(Record._fields)}")
     for number, line in enumerate(lines[1:], 2):

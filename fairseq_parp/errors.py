@@ -30,7 +30,8 @@ class ConfigError(ParpError):
     """A configuration key has a value that is not allowed, or does not exist."""
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
-        super().__init__(f"{key}={value!r}: {allowed}")
+        shown = fspath(value) if isinstance(value, PathLike) else value
+        super().__init__(f"{key}={shown!r}: {allowed}")
         self.key, self.value, self.allowed = key, value, allowed
 
 
@@ -113,7 +114,7 @@ class ExperimentInputError(ParpError):
 
     def __init__(self, file: str, step: str, then: str, now: str, folder: str | PathLike[str]) -> None:
         super().__init__(
-            f"{file} is not what step {step!r} has read: its SHA-256 was {then}, it is {now}; "
+            f"{file} has changed since step {step!r} read it: its SHA-256 was {then}, it is {now}; "
             f"put the file back as it was, name another --out, or remove the whole folder {absolute(folder)}"
         )
         self.file, self.step, self.then, self.now = file, step, then, now

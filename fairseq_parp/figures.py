@@ -13,17 +13,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+def require_matplotlib() -> None:
+    """Import matplotlib.
+
+    Raises:
+        MissingToolError: it is not installed.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs its search for fonts where fairseq logs
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingToolError(f"pictures need matplotlib: pip install matplotlib ({error})") from None
+
+
 def blank(width: float, height: float) -> Figure:
     """Return an empty picture of this size in inches.
 
     Raises:
         MissingToolError: matplotlib is not installed.
     """
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs its search for fonts where fairseq logs
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingToolError(f"pictures need matplotlib: pip install matplotlib ({error})") from None
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -42,6 +42,29 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
+def writing_to(target: Path) -> Iterator[None]:
+    """Let an error of the operating system name ``target``, and that it cannot be written, whatever failed inside."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, f"cannot be written ({_obstacle(target, error)})", str(target)) from error
+
+
+def _obstacle(target: Path, error: OSError) -> str:
+    with contextlib.suppress(OSError):
+        nearest = next(folder for folder in target.absolute().parents if folder.exists())
+        if not nearest.is_dir():
+            return f"{nearest} is not a folder"
+        if isinstance(error, IsADirectoryError):
+            return "it is a folder; name a file"
+        if isinstance(error, (NotADirectoryError, FileExistsError)):
+            return "it is a file; name a folder"
+    return os.strerror(error.errno or 0)
+
+
+@contextlib.contextmanager
 def writing_whole(path: str | Path, ending: str = "") -> Iterator[IO[bytes]]:
     """Open a file that takes the name ``path`` at once, when the block ends without an error.
 
@@ -54,15 +77,19 @@ def writing_whole(path: str | Path, ending: str = "") -> Iterator[IO[bytes]]:
         ending: ending of the temporary name, by which remaining files can be found.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     written = target.with_name(f".{target.name}.{secrets.token_hex(8)}{ending}")
+    with writing_to(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        opened = _Outgoing(written, target)
     try:
-        with io.BufferedWriter(_Outgoing(written, "x")) as file:
+        with io.BufferedWriter(opened) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        written.replace(target)
-        _sync_folder(target.parent)
+            with writing_to(target):
+                file.flush()
+                os.fsync(file.fileno())
+        with writing_to(target):
+            written.replace(target)
+            _sync_folder(target.parent)
     finally:
         written.unlink(missing_ok=True)
 
@@ -72,9 +99,14 @@ class _Outgoing(io.FileIO):
 
     _written = _sent = 0
 
+    def __init__(self, path: Path, target: Path) -> None:
+        super().__init__(path, "x")
+        self._target = target
+
     def write(self, data: Any) -> int:
         """Write, and start the writeback of the data so far, without waiting for it."""
-        count = super().write(data)
+        with writing_to(self._target):
+            count = super().write(data)
         self._written += count or 0
         if self._written - self._sent >= SENT_TOGETHER and hasattr(os, "posix_fadvise"):
             # Linux starts the writeback of pages that may leave the cache, and keeps unwritten ones.

@@ -80,11 +80,11 @@ def verify(path: str | Path) -> Iterator[tuple[str, str]]:
     shape = Shape(str(name), cfg.model.encoder_layers, cfg.model.encoder_embed_dim, normalize)
     yield "file", f"{absolute(path)}, SHA-256 {sha256(path)}"
     yield "family", f"{name}, {shape.layers} layers x {shape.width}; trained by model._name={model}"
-    yield "release", f"{RELEASES.get(shape, 'none that is known')} by its shape; no checksum is published"
+    yield "release", f"{RELEASES.get(shape, 'no known release')} by its shape; no checksum is published"
     tensors = tensors_of(state)
     size = _require_counts(path, cfg.model, tensors)
     zeros = sum(int((tensors[name] == 0).sum()) for name in find_names(tensors))
-    yield "weights", f"{size:,} prunable, as the table of architectures has it"
+    yield "weights", f"{size:,} prunable, as in the table of architectures"
     del state, tensors
     with tempfile.TemporaryDirectory() as place:
         further = [f"++model.layer_type={CONFORMER.name}"] if _layer_type(cfg.model) == CONFORMER.name else []

@@ -24,7 +24,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "lexicon": ("AN\tA N |\nA\n", lambda path: read_lexicon(path, Speller(Labels()))),
     "items": (f"{HEAD}\na 0 1 b c d e\n", read_items),
     "objects": ("image\tobject\tleft\ttop\tright\tbottom\n1\tcat\t0\t0\t1\t1\n", lambda path: str(read_objects(path))),
-    "ids": ("first\nsecond\n", read_ids),
+    "ids": ("first\nsecond\n", lambda path: read_ids([path])),
     "sentences": ('{"sentences": [{"video_id": "v", "caption": "a cat"}]}', lambda path: read_sentences(path, [])),
 }
 

@@ -98,7 +98,9 @@ def _starts(log_probs: Tensor, targets: Tensor, blank: int) -> Tensor | None:
 def _speaker(expression: str, entry: Entry, file: Path) -> str:
     found = re.search(expression, entry.path)
     if found is None or not found.groups() or not found[1]:
-        raise ItemError(f"{absolute(file)}, line {entry.line}: --speaker {expression!r} finds none in {entry.path!r}")
+        raise ItemError(
+            f"{absolute(file)}, line {entry.line}: --speaker {expression!r} matches no speaker in {entry.path!r}"
+        )
     return found[1]
 
 

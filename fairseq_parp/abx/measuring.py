@@ -48,7 +48,7 @@ def measure(checkpoint: str | Path, items: str | Path, audio: str | Path, progre
         CheckpointError, AudioError: a file cannot be read.
     """
     tokens = read_items(items)
-    files = by_file(tokens, dict(audio_files(audio)), items)
+    files = by_file(tokens, dict(audio_files(audio)), items, audio)
     for file, numbers in files.items():
         _require_within(tokens, numbers, file, items)
     needed = {n for group in groups_of(tokens) for phones in group.values() for each in phones.values() for n in each}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
 
 
@@ -14,12 +16,15 @@ def convolutions(model: nn.Module) -> list[tuple[int, int]]:
     ]
 
 
-def shortest_input(model: nn.Module) -> int:
-    """Return the smallest number of samples that a model accepts: one encoder frame, usually 400 samples.
+def shortest_input(model: nn.Module, frames: int = 1) -> int:
+    """Return the smallest number of samples that gives a model its frames: usually 400 for one encoder frame.
 
-    With ``crop_seq_to_multiple`` it is that number of frames.
+    Args:
+        model: with a feature extractor; its ``crop_seq_to_multiple`` may need more frames.
+        frames: encoder frames that are needed.
     """
     samples = max((getattr(module, "crop_seq_to_multiple", 1) for module in model.modules()), default=1)
+    samples *= math.ceil(frames / samples)
     for kernel, stride in reversed(convolutions(model)):
         samples = (samples - 1) * stride + kernel
     return samples

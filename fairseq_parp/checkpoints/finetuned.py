@@ -14,6 +14,7 @@ from omegaconf import OmegaConf, open_dict
 from fairseq_parp.checkpoints.fitting import kind_of
 from fairseq_parp.checkpoints.known_keys import keep_known
 from fairseq_parp.errors import CheckpointError, ManifestError, absolute, unknown_key
+from fairseq_parp.kinds import unreadable
 
 CTC_HEAD = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")
 POOLED_HEAD = "pooling_layer.projection.weight"
@@ -79,7 +80,7 @@ def require_known(cfg: Any, path: str | Path) -> None:
     for key, known in (("model", {**MODEL_REGISTRY, **ARCH_MODEL_REGISTRY}), ("task", TASK_REGISTRY)):
         name = cfg[key].get("_name") if hasattr(cfg[key], "get") else None
         if name is not None and name not in known:
-            reason = f"its {key} {name!r} is of code that is not imported here; one of fairseq's may do: --override"
+            reason = f"its {key} {name!r} is not registered here; fairseq's own class may load it: --override"
             raise CheckpointError(absolute(path), f"{reason} {key}._name=NAME")
 
 
@@ -188,5 +189,6 @@ def _read(dictionary: str | Path) -> Any:
 
     try:
         return Dictionary.load(str(dictionary))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ManifestError([f"{absolute(dictionary)}: {error}"]) from None
+    except Exception as error:  # fairseq raises a plain one where a file is not UTF-8
+        reason = unreadable(dictionary, error) if isinstance(error, (OSError, UnicodeError)) else error
+        raise ManifestError([f"{absolute(dictionary)}: {reason}"]) from None

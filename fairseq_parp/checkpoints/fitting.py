@@ -53,7 +53,7 @@ def require_alike(asked: Trained, where: str, saved: Trained, path: str, way_out
     """
     for key, value in saved.settings.items():
         if key in asked.settings and asked.settings[key] != value:
-            allowed = f"{absolute(path)} was trained with {value!r}; what goes together has one value"
+            allowed = f"{absolute(path)} was trained with {value!r}; files that go together have the same value"
             raise ConfigError(f"task.{key}", asked.settings[key], allowed)
     if asked.symbols is None or saved.symbols is None:
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import keyword
 import logging
@@ -19,7 +20,9 @@ from types import ModuleType
 
 from fairseq_parp import __version__
 from fairseq_parp.cli.examples import example
+from fairseq_parp.cli.outputs import require_writable
 from fairseq_parp.errors import ParpError, absolute
+from fairseq_parp.kinds import absent
 
 VERBS = {
     "abx": "measure the separation of phones in each layer of an encoder: errors within and across speakers",
@@ -105,10 +108,20 @@ def _own_words_only() -> Iterator[None]:
                 logger.setLevel(level)
 
 
+def _shown(error: OSError) -> str:
+    """Return the path that an error of the operating system names, and the reason."""
+    named = error.filename2 or error.filename
+    if not isinstance(named, str):
+        return str(error.strerror or error)
+    reads = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR) and error.strerror == os.strerror(error.errno)
+    return f"{absolute(named)}: {absent(named) if reads else error.strerror}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; a user's mistake ends in one line on standard error and status 2."""
     verb, arguments = parse(sys.argv[1:] if argv is None else list(argv))
     try:
+        require_writable(arguments)
         with _own_words_only():
             return int(_module(verb).run(arguments))
     except ParpError as error:
@@ -124,9 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        named = error.filename2 or error.filename
-        where = f"{absolute(named)}: " if isinstance(named, str) else ""
-        print(f"fairseq-parp {verb}: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"fairseq-parp {verb}: {_shown(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"fairseq-parp {verb}: interrupted", file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from fairseq_parp.cli.outputs import OutputPicture
 from fairseq_parp.tables import table
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", help="any checkpoint of a wav2vec 2.0-like model")
     parser.add_argument("items", metavar="ITEMS", help="item file of a ZeroSpeech challenge, or of fairseq-parp align")
     parser.add_argument("--audio", metavar="FOLDER", required=True, help="folder of the audio files, or one above it")
-    parser.add_argument("--plot", metavar="PNG", help="also draw the errors over the layers")
+    parser.add_argument("--plot", metavar="PNG", type=OutputPicture, help="also draw the errors over the layers")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 

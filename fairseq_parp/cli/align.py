@@ -7,6 +7,8 @@ from functools import partial
 
 from tqdm import tqdm
 
+from fairseq_parp.cli.outputs import OutputFile
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -18,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--speaker", metavar="REGEX", required=True,
         help="expression whose group is the speaker in a path of the tsv: '^([0-9]+)/' for LibriSpeech's folders",
     )  # fmt: skip
-    parser.add_argument("-o", "--out", metavar="FILE", required=True, help="the item file to write")
+    parser.add_argument("-o", "--out", metavar="FILE", type=OutputFile, required=True, help="the item file to write")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairseq_parp.cli.outputs import OutputFile
 from fairseq_parp.environment.paths import PLUGIN
 from fairseq_parp.errors import ConfigError, MissingToolError, absolute
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="NAME", help="only the rows whose name contains this")
     parser.add_argument(
         "--json",
-        type=Path,
+        type=OutputFile,
         default=Path("outputs/bench.json"),
         metavar="FILE",
         help="file for the rows; records (.tsv) and a picture (.png) are written beside it (default: %(default)s)",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from fairseq_parp.cli.outputs import OutputFile, OutputPicture
 from fairseq_parp.cli.transcribe import add_override
 from fairseq_parp.errors import ConfigError, ParpError
 from fairseq_parp.files import write_whole
@@ -27,8 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="DIR", help="data folder: print the accuracy over one of its splits")
     parser.add_argument("--split", metavar="NAME", default="test", help="split of --data (default: test)")
-    parser.add_argument("--plot", metavar="PNG", help="with --data: also draw the confusion matrix")
-    parser.add_argument("--results", metavar="FILE", help="with --data: also write a file for fairseq-parp score")
+    parser.add_argument("--plot", metavar="PNG", type=OutputPicture, help="with --data: also draw the confusion matrix")
+    parser.add_argument(
+        "--results", metavar="FILE", type=OutputFile, help="with --data: also write it for fairseq-parp score"
+    )
     add_override(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of input, label and probability")
 

@@ -7,13 +7,14 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from fairseq_parp.cli.outputs import OutputPicture
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.tables import table
 
 if TYPE_CHECKING:
     from fairseq_parp.grounded.purity import CodeLabels
     from fairseq_parp.retrieval.codes import CodesFound
-    from fairseq_parp.retrieval.embedding import Embedded
+    from fairseq_parp.retrieval.loading import Grounded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alignment", metavar="FILE", help="times of spoken words (item or CTM): also print words")
     parser.add_argument("--objects", metavar="TSV", help="image, object, left, top, right, bottom: also print objects")
     parser.add_argument("--code", metavar="N", type=int, help="list the words and objects of one code instead")
-    parser.add_argument("--plot", metavar="PNG", help="also draw the uses of codes; with --code, words and pictures")
+    parser.add_argument(
+        "--plot", metavar="PNG", type=OutputPicture, help="also draw the uses, or with --code words and pictures"
+    )
     parser.add_argument("--pictures", metavar="DIR", help="for --code with --plot: folder with a file at each id")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
@@ -34,16 +37,23 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the use of the codes, and recall by codes alone; or one code's words and objects."""
     if bool(arguments.pictures) != (arguments.code is not None and bool(arguments.plot)):
         raise ConfigError("--pictures", arguments.pictures, "goes with --code N and --plot PNG, and these with it")
+    from fairseq_parp.manifests.alignments import read_alignment
     from fairseq_parp.retrieval.codes import draw, measure_codes
     from fairseq_parp.retrieval.embedding import embed_split
+    from fairseq_parp.retrieval.labels import object_labels, read_objects, word_labels, written_words
     from fairseq_parp.retrieval.loading import load_grounded
     from fairseq_parp.retrieval.one_code import draw_code
 
+    alignment = read_alignment(arguments.alignment) if arguments.alignment else None
+    objects = read_objects(arguments.objects) if arguments.objects else None
     grounded = load_grounded(arguments.checkpoint)
-    embedded = embed_split(grounded, arguments.data, arguments.split, arguments.images)
-    found = measure_codes(embedded, grounded.path)
-    words, objects = _labels(arguments, embedded, grounded.model.modality == "text")
-    found = found._replace(words=words, objects=objects)
+    _require_fit(arguments, grounded)
+    embedded = embed_split(grounded, arguments.data, arguments.split, arguments.images, arguments.pictures)
+    found = measure_codes(embedded)
+    if spoken := written_words(embedded) if grounded.written else alignment:
+        found = found._replace(words=word_labels(embedded, spoken, arguments.alignment or arguments.data))
+    if objects:
+        found = found._replace(objects=object_labels(embedded, objects, arguments.objects))
     if arguments.code is None:
         if arguments.plot:
             draw(found, arguments.plot, grounded.model.shown)
@@ -59,31 +69,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _labels(
-    arguments: argparse.Namespace, embedded: Embedded, written: bool
-) -> tuple[CodeLabels | None, CodeLabels | None]:
-    """Return the words and the objects of the codes, as far as they are known."""
-    from fairseq_parp.manifests.alignments import read_alignment
-    from fairseq_parp.retrieval.labels import object_labels, read_objects, word_labels, written_words
+def _require_fit(arguments: argparse.Namespace, grounded: Grounded) -> None:
+    """Check that the checkpoint has codes, and that the arguments fit it.
 
-    if written and arguments.alignment:
+    Raises:
+        CheckpointError, ConfigError: they do not.
+    """
+    codes, code = len(grounded.require_codes().book.embedding), arguments.code
+    if grounded.written and arguments.alignment:
         raise ConfigError("--alignment", arguments.alignment, "is for spoken captions alone")
-    words = objects = None
-    if written:
-        words = word_labels(embedded, written_words(embedded), arguments.data)
-    elif arguments.alignment:
-        words = word_labels(embedded, read_alignment(arguments.alignment), arguments.alignment)
-    if arguments.objects:
-        objects = object_labels(embedded, read_objects(arguments.objects), arguments.objects)
-    return words, objects
+    if code is not None and not 0 <= code < codes:
+        raise ConfigError("--code", code, f"must be 0 to {codes - 1}: the codes of the checkpoint")
+    if code is not None and not (grounded.written or arguments.alignment or arguments.objects):
+        raise ConfigError("--code", code, "needs --alignment or --objects, which name words and objects")
 
 
 def _one(found: CodesFound, code: int) -> list[Counter[str]]:
     """Return the counts of a code's words and objects."""
-    if not 0 <= code < len(found.audio):
-        raise ConfigError("--code", code, f"must be 0 to {len(found.audio) - 1}: the codes of the checkpoint")
-    if found.words is None and found.objects is None:
-        raise ConfigError("--code", code, "needs --alignment or --objects: without them nothing has a name")
     sides = (found.words, found.objects)
     return [Counter() if side is None else side.counts.get(code, Counter()) for side in sides]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="output folder (default: outputs/demo; outputs/demo_grounded)"
+        "--out", type=OutputFolder, metavar="DIR", help="output folder (default: outputs/demo; outputs/demo_grounded)"
     )
     parser.add_argument(
         "--seed", metavar="S", type=int, help="seed of the scenes and the training of --grounded (default: 1)"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.errors import ConfigError, absolute
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("file", metavar="FILE.yaml", type=Path, help="experiment file (docs/experiments.md)")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="other values for keys of the file")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="output folder (default: outputs/NAME for NAME.yaml)")
+    parser.add_argument(
+        "--out", metavar="DIR", type=OutputFolder, help="output folder (default: outputs/NAME for NAME.yaml)"
+    )
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="number of commands at once")
     parser.add_argument("--dry-run", action="store_true", help="print the remaining commands, and run none")
 

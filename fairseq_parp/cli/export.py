@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.export.targets import TARGETS
 
 
@@ -14,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", help="fairseq checkpoint, finetuned or pretrained")
     targets = "; ".join(f"{name}: {target.summary}" for name, target in TARGETS.items())
     parser.add_argument("--to", metavar="TARGET", required=True, help=targets)
-    parser.add_argument("-o", "--out", metavar="FOLDER", required=True, help="folder to write")
+    parser.add_argument("-o", "--out", metavar="FOLDER", type=OutputFolder, required=True, help="folder to write")
     parser.add_argument(
         "--audio", metavar="FILE", nargs="+", default=[],
         help="recordings to compare export and checkpoint on (default: three sentences of the demo's voice)",

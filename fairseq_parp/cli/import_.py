@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from fairseq_parp.cli.outputs import OutputFile
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
         "folder", metavar="FOLDER", help="wav2vec 2.0, HuBERT or data2vec audio, as save_pretrained writes it"
     )
-    parser.add_argument("-o", "--out", metavar="CKPT", required=True, help="checkpoint to write")
+    parser.add_argument("-o", "--out", metavar="CKPT", type=OutputFile, required=True, help="checkpoint to write")
     parser.add_argument(
         "--normalize", choices=("true", "false"),
         help="zero mean and unit variance of the audio (default: as the folder's feature extractor)",

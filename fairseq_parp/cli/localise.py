@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from fairseq_parp.cli.outputs import OutputPicture
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.tables import table
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--word", metavar="WORD", help="the word to find; --alignment has its times")
     parser.add_argument("--start", metavar="S", type=float, help="instead of --word: second at which a word starts")
     parser.add_argument("--end", metavar="S", type=float, help="second at which the word ends")
-    parser.add_argument("--plot", metavar="PNG", help="also draw the heat map")
+    parser.add_argument("--plot", metavar="PNG", type=OutputPicture, help="also draw the heat map")
     parser.add_argument("--picture", metavar="FILE", help="for --plot: draw over this picture")
     parser.add_argument("--alignment", metavar="FILE", help="times of spoken words: an item file or a CTM file")
     parser.add_argument("--data", metavar="DIR", help="play the pointing game over this data folder's captions instead")

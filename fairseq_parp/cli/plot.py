@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.errors import absolute
 
 
@@ -12,7 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("results", metavar="RESULTS", type=Path, help="results table of an experiment (NAME.tsv)")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="folder for pictures and summary.md (default: RESULTS without .tsv)"
+        "--out",
+        type=OutputFolder,
+        metavar="FOLDER",
+        help="folder of the pictures (default: RESULTS without .tsv)",
     )
 
 

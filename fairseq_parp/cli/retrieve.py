@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from fairseq_parp.cli.outputs import OutputFile, OutputPicture
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.files import write_whole
 from fairseq_parp.tables import table
@@ -21,8 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", required=True, help="data folder with SPLIT.tsv and SPLIT.img")
     parser.add_argument("--split", metavar="NAME", default="test", help="split of --data (default: test)")
     parser.add_argument("--images", metavar="FILE", help="features of the pictures (default: DIR/images.safetensors)")
-    parser.add_argument("--rankings", metavar="TSV", help="also write rank and first five items of every query")
-    parser.add_argument("--sheet", metavar="PNG", help="also draw captions beside the pictures ranked first")
+    parser.add_argument(
+        "--rankings", metavar="TSV", type=OutputFile, help="also write rank and first five items of queries"
+    )
+    parser.add_argument(
+        "--sheet", metavar="PNG", type=OutputPicture, help="also draw captions and the pictures ranked first"
+    )
     parser.add_argument("--pictures", metavar="DIR", help="for --sheet: folder with a picture file at each id")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
@@ -37,15 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
     from fairseq_parp.retrieval.results import as_table, measure, rankings
 
     grounded = load_grounded(arguments.checkpoint)
-    embedded = embed_split(grounded, arguments.data, arguments.split, arguments.images)
+    embedded = embed_split(grounded, arguments.data, arguments.split, arguments.images, arguments.pictures)
     found, measured = measure(embedded)
+    print(_as_json(embedded, measured) if arguments.json else _render(embedded, measured, grounded.model.shown))
     if arguments.rankings:
         write_whole(arguments.rankings, as_table(rankings(embedded, found)).encode())
     if arguments.sheet:
         from fairseq_parp.retrieval.sheet import draw_sheet
 
         draw_sheet(embedded, found, arguments.pictures, arguments.sheet)
-    print(_as_json(embedded, measured) if arguments.json else _render(embedded, measured, grounded.model.shown))
     for written in filter(None, (arguments.rankings, arguments.sheet) if not arguments.json else ()):
         print(f"written: {absolute(written)}")
     return 0

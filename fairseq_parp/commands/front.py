@@ -12,6 +12,7 @@ import yaml
 from fairseq_parp.commands.arguments import quoted
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute, listing
+from fairseq_parp.kinds import no_folder
 
 ONLY_CTC = "only CTC is supported: parp_wav2vec_ctc or parp_hubert_ctc"
 
@@ -54,7 +55,7 @@ def recipe(name: str | None, folder: Path, key: str = "--config-name") -> Path:
         ConfigError: there is no such folder, or no such file in it; with the name that it resembles.
     """
     if not folder.is_dir():
-        raise ConfigError("--config-dir", absolute(folder), "no such folder")
+        raise ConfigError("--config-dir", absolute(folder), no_folder(folder))
     written = (name or "").removesuffix(".yaml")
     if written and (folder / f"{written}.yaml").is_file():
         return folder / f"{written}.yaml"

@@ -12,6 +12,7 @@ import yaml
 
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute, first_line
+from fairseq_parp.kinds import unreadable
 
 TASKS = ("audio_finetuning", "audio_pretraining", "parp_finetuning")
 HUBERT_TASK = "hubert_pretraining"
@@ -59,7 +60,9 @@ def convert(file: Path, save_dir: str) -> tuple[str, list[Change]]:
     try:
         text = file.read_text(encoding="utf-8")
         recipe = yaml.load(text, Loader=yaml.BaseLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("recipe", absolute(file), unreadable(file, error)) from None
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: {getattr(error, 'problem', error)}" if mark else first_line(error)
         raise ConfigError("recipe", absolute(file), f"cannot be read as YAML ({where})") from None
@@ -101,7 +104,7 @@ def _changes(recipe: Mapping[str, Any], save_dir: str) -> list[Change]:
     frozen = value("model.freeze_finetune_updates")
     wanted: list[tuple[str, str | None, str]] = [
         ("task._name", "parp_finetuning", "fairseq's audio_finetuning, which also prunes"),
-        ("task.pruning", value("task.pruning") or PRUNING, "what to prune, when, and how much"),
+        ("task.pruning", value("task.pruning") or PRUNING, "scope, interval and sparsity of the pruning"),
         ("model._name", MODELS[recipe["model"]["_name"]], "the same model; its checkpoints load into the stock one"),
         ("common.user_dir", json.dumps(str(PLUGIN)), "where fairseq finds the plugin, from any folder"),
         ("model.freeze_finetune_updates", "0", "PARP has nothing to adjust while the Transformer is frozen"),
@@ -114,7 +117,7 @@ def _changes(recipe: Mapping[str, Any], save_dir: str) -> list[Change]:
         wanted.append(("dataset.validate_after_updates", "0", "nothing is frozen, so there is something to validate"))
     for leaf in recipe.get("criterion") or {}:
         if leaf.startswith("wer_"):
-            reason = "a language model of other people's disk in validation; fairseq-generate decodes with one"
+            reason = "a language model on its author's disk, for validation; fairseq-generate takes one"
             wanted.append((f"criterion.{leaf}", None, reason))
     return [Change(key, value(key), after, reason) for key, after, reason in wanted if value(key) != after]
 

@@ -45,7 +45,7 @@ def install() -> None:
             ids = [number for sample in samples if sample and "id" in sample for number in sample["id"].tolist()]
             with one_line_errors():
                 update = self.get_num_updates() + 1
-                raise LossError(f"update {update} cannot be made: {error}; its utterances: {where(ids)}") from error
+                raise LossError(f"update {update} failed: {error}; its utterances: {where(ids)}") from error
 
     _aggregate_logging_outputs.mended_by_parp = True  # type: ignore[attr-defined]
     Trainer._aggregate_logging_outputs, Trainer.train_step = _aggregate_logging_outputs, train_step

@@ -68,4 +68,4 @@ def _lines(cfg: Mapping[str, Any]) -> list[str]:
         for name, part in sections.items()
     }
     lines = [f"  {name}: {text}" for name, text in named.items() if text]
-    return ["config, without what is off:", *(x if len(x) <= _MOST else f"{x[:_MOST]}..." for x in lines)]
+    return ["config, without options that are off:", *(x if len(x) <= _MOST else f"{x[:_MOST]}..." for x in lines)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from fairseq_parp.errors import ConfigError, LanguageModelError, absolute, listing
+from fairseq_parp.kinds import unreadable
 
 BOUNDARY = "|"
 """The label that ends each word; fairseq's ltr files write it so."""
@@ -122,8 +123,7 @@ def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise LanguageModelError(path, f"cannot be read ({reason})") from error
+        raise LanguageModelError(path, unreadable(path, error)) from error
     return ((number, line.split()) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fairseq_parp.errors import LanguageModelError, absolute, listing
+from fairseq_parp.kinds import unreadable
 
 SPECIAL = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})
 """Entries among a language model's words that are no words."""
@@ -34,7 +35,7 @@ def is_binary(path: str | Path) -> bool:
         with Path(path).open("rb") as file:
             return file.read(len(_BINARY)) == _BINARY
     except OSError as error:
-        raise LanguageModelError(path, f"cannot be read ({error.strerror})") from error
+        raise LanguageModelError(path, unreadable(path, error)) from error
 
 
 def words_of(path: str | Path) -> list[str]:

@@ -81,7 +81,7 @@ def write_digits(
     read = read_corpus(Path(corpus), None)
     if read.problems:
         raise ManifestError(read.problems)
-    rows = _kept(read.rows, unseen, count)
+    rows = _kept(read.rows, absolute(corpus), unseen, count)
     pictures = Path(out, "pictures")
     if pictures.exists() and any(pictures.iterdir()):
         raise ConfigError("--out", absolute(out), "has pictures in it; name another folder, or remove it first")
@@ -99,11 +99,11 @@ def write_digits(
     return dict(Counter(row.split for row in rows))
 
 
-def _kept(rows: Sequence[TranscriptRow], unseen: str, count: int | None) -> list[TranscriptRow]:
+def _kept(rows: Sequence[TranscriptRow], corpus: str, unseen: str, count: int | None) -> list[TranscriptRow]:
     """Return the strings of digits, without those of the other splits that the unseen one has."""
     splits = dict.fromkeys(row.split for row in rows)
     if unseen not in splits:
-        raise ConfigError("--unseen", unseen, f"must be a split of the corpus: {listing(splits)}")
+        raise ConfigError("--unseen", unseen, f"must be a split of {corpus}: {listing(splits)}")
     strings = {row.place: digits_of(row.text) for row in rows}
     held = {strings[row.place] for row in rows if row.split == unseen}
     kept = [row for row in rows if strings[row.place] and (row.split == unseen or strings[row.place] not in held)]
@@ -114,10 +114,10 @@ def _kept(rows: Sequence[TranscriptRow], unseen: str, count: int | None) -> list
         numbers = sorted({len(strings[row.place]) for row in kept})
         kept = [row for row in kept if len(strings[row.place]) == count]
         if not kept:
-            raise ConfigError("--digits", count, f"must be a number of digits in the corpus: {listing(numbers)}")
+            raise ConfigError("--digits", count, f"must be a number of digits in {corpus}: {listing(numbers)}")
     if not kept:
         raise ManifestError(
-            [f"no utterance is a string of digits, which has no other words than {listing(VALUES, 11)}"]
+            [f"{corpus}: no utterance is a string of digits; the words of one are {listing(VALUES, 11)}"]
         )
     return kept
 

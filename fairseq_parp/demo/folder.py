@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fairseq_parp.commands.arguments import quoted
 from fairseq_parp.errors import ConfigError, absolute
+from fairseq_parp.files import writing_to
 
 _MARK = ".fairseq-parp-demo"
 
@@ -21,8 +22,9 @@ def prepare(out: Path) -> None:
     if out.exists() and not (out / _MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError("--out", absolute(out), "holds something that no demo made; name a new or empty folder")
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    (out / _MARK).touch()
+    with writing_to(out):
+        out.mkdir(parents=True)
+        (out / _MARK).touch()
 
 
 def short(path: Path) -> str:

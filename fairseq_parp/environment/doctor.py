@@ -101,7 +101,7 @@ def check_torch(facts: Facts) -> Iterator[Problem]:
         yield Problem(f"torch {torch.version} does not import ({torch.error})", "reinstall torch")
     elif torch.release < SAFE_TORCH:
         yield Problem(
-            f"torch {torch.version} does not restrict what a checkpoint may run when it is loaded",
+            f"torch {torch.version} lets a checkpoint run any code when it is loaded",
             "upgrade to torch 2.6 or newer; until then load only checkpoints that you trust",
         )
     elif torch.detail == "CPU build" and has_gpu():
@@ -127,7 +127,7 @@ def check_companions(facts: Facts) -> Iterator[Problem]:
     for name, (low, high) in WRITTEN_FOR.get(fairseq.detail.removeprefix("from "), {}).items():
         other = facts.library[name]
         if other.version and not numbers(low) <= other.release < numbers(high):
-            what = f"{name} {other.version} is not what fairseq {fairseq.version} {fairseq.detail} was written for"
+            what = f"{name} {other.version} does not fit fairseq {fairseq.version} {fairseq.detail}"
             yield Problem(what, f"pip install '{name}>={low},<{high}'", harmless=fairseq.works)
 
 

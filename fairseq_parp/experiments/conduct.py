@@ -13,6 +13,7 @@ from fairseq_parp.experiments.launching import launched, require_launcher
 from fairseq_parp.experiments.plan import Plan
 from fairseq_parp.experiments.progress import Progress
 from fairseq_parp.experiments.steps import Step
+from fairseq_parp.kinds import absent, no_folder
 
 
 def require_inputs(plan: Plan) -> None:
@@ -24,9 +25,9 @@ def require_inputs(plan: Plan) -> None:
     """
     for data in plan.experiment.sets.values():
         if not data.folder.is_dir():
-            raise ConfigError(f"data.{data.name}.folder", str(data.folder.absolute()), "no such folder")
+            raise ConfigError(f"data.{data.name}.folder", str(data.folder.absolute()), no_folder(data.folder))
         if data.checkpoint is not None and not data.checkpoint.is_file():
-            raise ConfigError("checkpoint", str(data.checkpoint.absolute()), "no such file")
+            raise ConfigError("checkpoint", str(data.checkpoint.absolute()), absent(data.checkpoint))
     require_launcher(plan.experiment.launcher)
 
 

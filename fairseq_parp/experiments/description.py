@@ -14,7 +14,7 @@ from fairseq_parp.errors import ConfigError, absolute, first_line, listing, unkn
 from fairseq_parp.experiments.base import BaseConfig, read_base
 from fairseq_parp.experiments.procedures import BASELINE, HOLDER, PROCEDURES, facts_of, known, takes
 from fairseq_parp.experiments.runs import PROTOCOLS, Run
-from fairseq_parp.kinds import absent
+from fairseq_parp.kinds import unreadable
 from fairseq_parp.sparsity import read_config
 from fairseq_parp.sparsity.counting import exact
 
@@ -140,17 +140,20 @@ def read_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
 
 
 def _load(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    if not file.is_file():
-        raise ConfigError("FILE", absolute(file), absent(file))
     try:
-        merged = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("FILE", absolute(file), unreadable(file, error)) from None
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(text), OmegaConf.from_dotlist(list(overrides)))
         content = OmegaConf.to_container(merged, resolve=True)
     except Exception as error:  # yaml and omegaconf have many
         raise ConfigError("FILE", absolute(file), f"cannot be read ({first_line(error)})") from None
     if not isinstance(content, dict):
         raise ConfigError("FILE", absolute(file), "must be a mapping of keys to values")
-    if content and not {"config", "data", "runs", "method", "sparsity"} & set(content):
-        reason = f"is not an experiment, it has {listing(content)}; an experiment has config, data, method and others"
+    if not {"config", "data", "runs", "method", "sparsity"} & set(content):
+        keys = listing(f"{key:.40}" for key in map(str, content)) or "no keys"
+        reason = f"is not an experiment, it has {keys}; an experiment has config, data, method and others"
         raise ConfigError("FILE", absolute(file), reason)
     return {str(key): value for key, value in content.items()}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from fairseq_parp.errors import ExperimentFileError, listing
 from fairseq_parp.files import write_whole
+from fairseq_parp.kinds import unreadable
 
 TITLE = "# fairseq-parp experiment results, version "
 VERSION = "1"
@@ -119,8 +120,7 @@ def _text(path: str | Path) -> str:
     try:
         return Path(path).read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ExperimentFileError(path, f"cannot be read ({reason})") from error
+        raise ExperimentFileError(path, unreadable(path, error)) from error
 
 
 def _rows(path: str | Path, cells: Sequence[tuple[int, list[str]]]) -> list[ResultRow]:

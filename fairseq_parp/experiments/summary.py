@@ -117,7 +117,7 @@ def _verdicts(systems: Sequence[System], decodings: Decodings) -> Iterator[str]:
         yield from judged([(_across(pair, names), decodings.compare(*pair)) for pair in pairs])
     missing = sorted({row.run for system in systems if system not in here for row in system.rows})
     if missing:
-        yield from ("", f"Not compared, as what they decoded is not here: {listing(missing)}.")
+        yield from ("", f"Not compared, because their decoded text is missing: {listing(missing)}.")
 
 
 def _across(pair: Pair, names: Names) -> str:

@@ -62,7 +62,7 @@ def _score(row: ResultRow, path: Path) -> dict[int, Utterance]:
     errors, total = (sum(getattr(each.units, what) for each in found.values()) for what in ("errors", "total"))
     if not math.isclose(100 * errors / total, row.uer, abs_tol=1e-6):
         message = f"its UER is {100 * errors / total:.4f}, that of run {row.run} is {row.uer:.4f}"
-        raise ExperimentFileError(path, f"{message}: it is not what the results were made of")
+        raise ExperimentFileError(path, f"{message}: the file has changed since the results were computed")
     return found
 
 

@@ -19,6 +19,7 @@ from fairseq_parp.export.card import card
 from fairseq_parp.export.provenance import scored
 from fairseq_parp.export.source import Source
 from fairseq_parp.export.targets import TARGETS, Target
+from fairseq_parp.files import writing_to
 
 HALF_TOLERANCE = 2e-2
 """Outputs of a file in half precision differ by at most so much, relative to outputs above 1."""
@@ -109,9 +110,10 @@ def _require_no_classifier(source: Source) -> None:
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """Give an empty folder that takes the name ``folder`` when the block ends without an error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     place = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
-    place.mkdir()
+    with writing_to(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir()
     try:
         yield place
         if folder.exists():

@@ -19,6 +19,7 @@ from fairseq_parp.export.encoders import Encoder
 from fairseq_parp.export.names import PROJECTION, encoder_names
 from fairseq_parp.export.source import BENEATH, build_encoder
 from fairseq_parp.files import writing_whole
+from fairseq_parp.kinds import unreadable
 from fairseq_parp.mask_files.fresh import encoder_config
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -74,7 +75,7 @@ def import_folder(
     """
     place, file = Path(folder), Path(out)
     if file.exists() and not (force and file.is_file()):
-        raise ConfigError("--out", str(out), f"{absolute(file)} is there already; name another, or use --force")
+        raise ConfigError("--out", out, f"{absolute(file)} is there already; name another, or use --force")
     config = read_json(place / "config.json")
     encoder = _named(place, lambda: Encoder.from_transformers(config))
     tensors = _weights(place)
@@ -112,9 +113,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ExportError(f"{absolute(path)}: no such file; name a folder of save_pretrained") from None
-    except (ValueError, RecursionError, NotADirectoryError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"{absolute(path)}: {unreadable(path, error)}; name a folder of save_pretrained") from None
+    except (ValueError, RecursionError) as error:
         raise ExportError(f"{absolute(path)}: not JSON ({error})") from None
     if not isinstance(found, dict):
         raise ExportError(f"{absolute(path)}: holds a {type(found).__name__}, not an object")
@@ -193,9 +194,7 @@ def _spellings(name: str) -> tuple[str, ...]:
 def _require_identity(place: Path, name: str, tensors: Mapping[str, Tensor]) -> set[str]:
     weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
     if weight is None or bias is None or not weight.equal(torch.eye(len(weight))) or bias.any():
-        reason = (
-            "fairseq has no projection where the convolutions are as wide as the encoder, and this one is no identity"
-        )
+        reason = "fairseq has no projection between convolutions and encoder of one width; this one is not the identity"
         raise ExportError(f"{absolute(place)}: {name}: {reason}")
     return {f"{name}.weight", f"{name}.bias"}
 

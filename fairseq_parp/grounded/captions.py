@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fairseq_parp.errors import ImagesError, first_line, listing
+from fairseq_parp.errors import ImagesError, listing
 from fairseq_parp.grounded.features import Features
+from fairseq_parp.kinds import unreadable
 
 
 def rows_of(captions: Path, utterances: int, features: Features, skipped: Collection[int] = ()) -> NDArray[np.int64]:
@@ -33,7 +34,7 @@ def rows_of(captions: Path, utterances: int, features: Features, skipped: Collec
     try:
         ids = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ImagesError(file, f"cannot be read ({first_line(error)})") from None
+        raise ImagesError(file, unreadable(file, error)) from None
     if len(ids) != utterances:
         raise ImagesError(file, f"has {len(ids)} lines; {captions.name} has {utterances} captions")
     kept = [(line, name.strip()) for line, name in enumerate(ids) if line not in skipped]

@@ -12,6 +12,7 @@ from fairseq_parp.errors import ConfigError, ImagesError
 from fairseq_parp.grounded.efficientnet import CELLS, NAME, SIDE, WIDTH, cells, load_encoder
 from fairseq_parp.grounded.features import spans, write_in_parts
 from fairseq_parp.grounded.pictures import ENDINGS, read_picture
+from fairseq_parp.kinds import no_folder
 
 BATCH = 16
 """Pictures that the encoder takes at a time."""
@@ -68,7 +69,7 @@ def embed_folder(
 def _files(base: Path) -> list[Path]:
     """Return the pictures in and below a folder, by name."""
     if not base.is_dir():
-        raise ImagesError(base, "is no folder of pictures")
+        raise ImagesError(base, f"{no_folder(base)}; name a folder of pictures")
     files = sorted(
         file
         for file in base.rglob("*")

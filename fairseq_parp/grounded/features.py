@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairseq_parp.errors import ImagesError, listing
+from fairseq_parp.errors import ImagesError, first_line, listing
 from fairseq_parp.files import writing_whole
+from fairseq_parp.kinds import kind_of, unreadable
 
 FILE = "images.safetensors"
 
@@ -48,19 +49,22 @@ class Features:
         from safetensors import SafetensorError, safe_open  # here: without pictures the plugin does without it
 
         self.path = Path(path)
-        if not self.path.is_file():
-            raise ImagesError(self.path, f"is {'a folder' if self.path.is_dir() else 'not there'}; {_MAKE}")
         try:
+            self.path.open("rb").close()  # safetensors calls a file without rights one that does not exist
             with safe_open(self.path, "pt") as file:
                 metadata, names = file.metadata() or {}, set(file.keys())
                 shapes = {name: file.get_slice(name).get_shape() for name in names}
             self.ids: list[str] = json.loads(metadata["ids"])
             if not isinstance(self.ids, list) or not all(isinstance(each, str) for each in self.ids):
-                raise ValueError("ids are no list of texts")
+                raise ValueError("ids are not a list of texts")
             self.encoder = str(metadata["encoder"])
             count, self.regions, self.width = shapes["features"]
+        except OSError as error:
+            raise ImagesError(self.path, f"{unreadable(self.path, error)}; {_MAKE}") from None
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise ImagesError(self.path, f"has no features of pictures ({error}); {_MAKE}") from None
+            other = kind_of(self.path)
+            known = f", it is {other}" if other else f" ({first_line(error)})"
+            raise ImagesError(self.path, f"has no features of pictures{known}; {_MAKE}") from None
         self.has_boxes = "boxes" in shapes
         if len(set(self.ids)) != len(self.ids):
             raise ImagesError(self.path, "has a picture's id twice")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fairseq_parp.errors import ConfigError, ImagesError, first_line, listing
 from fairseq_parp.grounded.features import spans, write_in_parts
+from fairseq_parp.kinds import misread, unreadable
 
 _PART = 256
 
@@ -59,11 +60,12 @@ def import_features(
         shape = f"shape {features.shape} and type {features.dtype}"
         raise ImagesError(source, f"features have {shape}; they must be numbers (pictures, regions, width)")
     own = [str(name) for name in arrays.get("ids", np.array([])).tolist()]
-    names = [name for file in ids for name in read_ids(file)] if ids else own
+    names = read_ids(ids) if ids else own
     if not names:
         raise ConfigError("--ids", None, "name the file with each row's id; the array has none")
     if len(names) != len(features):
-        raise ImagesError(source, f"has {len(features)} rows; there are {len(names)} ids")
+        there = f"{listing([str(file) for file in ids])} has" if ids else "there are"
+        raise ImagesError(source, f"has {len(features)} rows; {there} {len(names)} ids")
     placed = _boxes(arrays.get("boxes"), features.shape, boxes or source)
     if frames:
         placed = spans(features.shape[1]).expand(len(features), -1, -1)
@@ -72,20 +74,29 @@ def import_features(
     return features.shape
 
 
-def read_ids(path: str | Path) -> list[str]:
+def read_ids(paths: Sequence[str | Path]) -> list[str]:
     """Read the ids of pictures, in the order of the rows.
 
     Args:
-        path: a text file with one id a line; or ``.json``: SpokenCOCO's list of captions, whose pictures count once,
-            in their order; or an object with the row of each id.
+        paths: files, each a text file with one id a line; or ``.json``: SpokenCOCO's list of captions, whose pictures
+            count once, in their order; or an object with the row of each id.
 
     Raises:
-        ImagesError: the file cannot be read, or has none of these forms.
+        ImagesError: a file cannot be read, or has none of these forms; or all files are empty.
     """
+    names = [name for path in paths for name in _ids(path)]
+    if not names:
+        raise ImagesError(paths[0], "has no ids; name a file with each row's id")
+    return names
+
+
+def _ids(path: str | Path) -> list[str]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         given = json.loads(text) if Path(path).suffix.lower() == ".json" else text.splitlines()
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImagesError(path, unreadable(path, error)) from None
+    except (ValueError, RecursionError) as error:
         raise ImagesError(path, f"cannot be read as ids ({first_line(error)})") from None
     if isinstance(given, Mapping) and isinstance(given.get("data"), list):
         for number, each in enumerate(given["data"]):
@@ -108,8 +119,8 @@ def _arrays(path: Path) -> dict[str, Array]:
         read = np.load(path, mmap_mode="r", allow_pickle=False)
         return {"features": read} if isinstance(read, np.ndarray) else {name: read[name] for name in read.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        reason = f"cannot be read as .npy or .npz without pickled objects ({first_line(error)})"
-        raise ImagesError(path, reason) from None
+        reason = misread("a NumPy array", path, error)
+        raise ImagesError(path, f"{reason}; an array is .npy or .npz, without pickled objects") from None
 
 
 def _boxes(boxes: Array | None, shape: Sequence[int], path: str | Path) -> torch.Tensor | None:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairseq_parp.errors import ImagesError, MissingToolError, first_line
+from fairseq_parp.errors import ImagesError, MissingToolError, listing
+from fairseq_parp.kinds import misread, no_folder
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Of picture files, in small letters."""
+
+
+def require_pictures(folder: Path, ids: Iterable[str]) -> None:
+    """Check that a folder has a file at the id of each picture.
+
+    Raises:
+        ImagesError: it has not; some of the missing ones are named.
+    """
+    if not folder.is_dir():
+        raise ImagesError(folder, f"{no_folder(folder)}; name a folder of pictures")
+    if missing := [name for name in dict.fromkeys(ids) if not (folder / name).is_file()]:
+        raise ImagesError(folder, f"has no file for {len(missing)} picture(s): {listing(missing)}")
 
 
 def read_picture(path: Path, side: int | None = None) -> NDArray[np.uint8]:
@@ -44,4 +58,4 @@ def read_picture(path: Path, side: int | None = None) -> NDArray[np.uint8]:
             over.alpha_composite(coloured)
             return np.asarray(over.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImagesError(path, f"cannot be read as a picture ({first_line(error)})") from None
+        raise ImagesError(path, misread("a picture", path, error)) from None

@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fairseq_parp.errors import ImagesError, first_line, listing
+from fairseq_parp.errors import ImagesError, listing
 from fairseq_parp.grounded.features import write_in_parts
 from fairseq_parp.grounded.importing import read_ids
+from fairseq_parp.kinds import unreadable
 
 FIELDS = 10
 _HEIGHT, _WIDTH, _COUNT, _BOXES, _FEATURES = 1, 2, 7, 8, 9
@@ -57,11 +58,11 @@ def import_regions(
     """
     files = [Path(source) for source in sources]
     lines = _lines(files)
-    wanted = [name for file in ids for name in read_ids(file)] if ids else list(lines)
+    wanted = read_ids(ids) if ids else list(lines)
     chosen = _chosen(lines, wanted, files[-1])
     names = sorted(chosen, key=chosen.__getitem__)
     if not names:
-        raise ImagesError(files[0], "gives no picture: it, or the file of --ids, is empty")
+        raise ImagesError(files[0], "gives no picture: it is empty")
     regions, width = _read(files, chosen[names[0]])[0].shape
     boxes = torch.empty(len(names), regions, 4)
 
@@ -88,7 +89,7 @@ def _lines(files: Sequence[Path]) -> dict[str, Line]:
                     found[name] = Line(number, offset, line)
                     offset += len(content)
         except (OSError, UnicodeDecodeError) as error:
-            raise ImagesError(file, f"cannot be read ({first_line(error)})") from None
+            raise ImagesError(file, unreadable(file, error)) from None
     return found
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fairseq_parp.errors import AudioError, ConfigError, ManifestError, absolute, first_line
+from fairseq_parp.kinds import unreadable
 from fairseq_parp.manifests import clips
 from fairseq_parp.manifests.audio import read_headers
 from fairseq_parp.manifests.building import refuse_leftovers
@@ -67,9 +68,9 @@ def write_captions(
             written captions.
     """
     if wrong := [split for split in lists if not SPLIT_NAME.fullmatch(split)]:
-        raise ConfigError("SPLIT=LIST", wrong[0], "is no name for files; letters, digits, '_', '-' and '.' make one")
+        raise ConfigError("SPLIT=LIST", wrong[0], "must be a file name of letters, digits, '_', '-' and '.'")
     if text is not None and all(file.suffix.lower() == ".json" for file in lists.values()):
-        raise ConfigError("--text", str(text), "is for Flickr8k and tables; JSON lists have their texts")
+        raise ConfigError("--text", text, "is for Flickr8k and tables; JSON lists have their texts")
     base = os.path.normpath(absolute(root if root is not None else next(iter(lists.values())).parent))
     problems: list[str] = []
     rows: list[TranscriptRow] = []
@@ -110,7 +111,7 @@ def _rows(file: Path, split: str, base: str, text: Path | None, problems: list[s
 def _write_texts(rows: Sequence[TranscriptRow], out: Path, audio: str | PathLike[str] | None) -> WrittenCaptions:
     """Write ``SPLIT.wrd`` and ``SPLIT.img`` of written captions."""
     if audio is not None:
-        raise ConfigError("--audio", str(audio), "is for spoken captions; these are written")
+        raise ConfigError("--audio", audio, "is for spoken captions; these are written")
     splits: dict[str, list[Utterance]] = {}
     for row in rows:
         splits.setdefault(row.split, []).append(Utterance("", 0, "", row.text, row.image))
@@ -132,7 +133,10 @@ def _json(file: Path, split: str, base: str, problems: list[str]) -> Iterator[Tr
         entries: Any = given["data"] if isinstance(given, Mapping) and not written else None
         if not written and (not isinstance(entries, list) or not entries):
             raise ValueError('a list has the form {"data": [{"image": ..., "captions": [...]}, ...]}')
-    except (OSError, ValueError, KeyError, RecursionError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{absolute(file)}: {unreadable(file, error)}")
+        return
+    except (ValueError, KeyError, RecursionError) as error:
         problems.append(f"{absolute(file)}: no list of captions ({first_line(error)})")
         return
     if written:
@@ -168,7 +172,8 @@ def _flickr(
 ) -> Iterator[TranscriptRow]:
     """Yield the captions of the pictures that a list names; the text of each is its ``IMAGE#NUMBER``."""
     names, faults = read_lines(file)
-    captions, more = read_lines(base / WAV2CAPT)
+    captions, found = read_lines(base / WAV2CAPT)
+    more = [f"{fault} (a list that is neither .json nor .csv, as {file}, has Flickr8k's form)" for fault in found]
     problems += [problem for problem in (*faults, *more) if problem not in problems]
     wanted = {name.strip() for name in names if name.strip()}
     seen: set[str] = set()

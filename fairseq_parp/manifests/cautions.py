@@ -62,8 +62,8 @@ def _of_splits(splits: Collection[str]) -> Iterator[str]:
 def _of_letters(letters: Collection[str]) -> Iterator[str]:
     kinds: Mapping[str, tuple[str, str]] = {
         "M": ("combining marks are labels of their own", "--graphemes keeps each with its letter"),
-        "N": ("digits are labels", "where they are read as words, write the words"),
-        "PS": ("punctuation is among the labels", "remove what is not heard"),
+        "N": ("digits are labels", "write spoken digits as words"),
+        "PS": ("punctuation is among the labels", "remove it unless it is spoken"),
         "Cf": ("invisible characters are labels", "remove them: zero-width spaces and joiners, soft hyphens"),
     }
     for kind, (what, way_out) in kinds.items():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fairseq_parp.errors import AudioError, ManifestError, absolute, listing
+from fairseq_parp.kinds import no_folder
 from fairseq_parp.manifests.audio import read_headers
 from fairseq_parp.manifests.ctc import CONVOLUTIONS, ctc_fault
 from fairseq_parp.manifests.labelling import CLASS
@@ -96,17 +97,26 @@ def _several(labels: Labels) -> Iterator[tuple[int, str]]:
             yield number, f"{len(line.split())} labels in {line!r}; an utterance has one, without spaces"
 
 
-def require_long_enough(folder: str | PathLike[str], split: str, shortest: int) -> None:
+def require_long_enough(
+    folder: str | PathLike[str], split: str, shortest: int, min_sample_size: int | None = None
+) -> None:
     """Check by the manifest that a model can take every utterance; no audio is opened.
 
+    Args:
+        folder: of the data.
+        split: name of the manifest.
+        shortest: samples that the model needs.
+        min_sample_size: samples below which the task leaves utterances out; None if it leaves out none.
+
     Raises:
-        ManifestError: an utterance has fewer than ``shortest`` samples.
+        ManifestError: an utterance has fewer than ``shortest`` samples, and is not left out.
     """
     manifest = read_manifest(Path(folder) / f"{split}.tsv")
-    short = ((entry.line, entry) for entry in manifest.entries if entry.frames < shortest)
+    way_out = "leave it out" if min_sample_size is None else f"task.min_sample_size={shortest} leaves out such"
     faults = [
-        (line, f"{e.path}: too short: {e.frames} samples, the model needs {shortest}; leave it out")
-        for line, e in short
+        (each.line, f"{each.path}: too short: {each.frames} samples, the model needs {shortest}; {way_out}")
+        for each in manifest.entries
+        if (min_sample_size or 0) <= each.frames < shortest
     ]
     if faults:
         raise ManifestError(shown(manifest.file, faults))
@@ -128,7 +138,7 @@ def check_split(
         convolutions: (kernel, stride) of each layer of the feature encoder, for the check of CTC.
     """
     if not Path(folder).is_dir():
-        return [f"{absolute(folder)}: no such data folder"]
+        return [f"{absolute(folder)}: {no_folder(folder)}"]
     kinds = [labels] if labels else []
     return _inspect(Path(folder), split, kinds, full, symbols, convolutions).problems
 
@@ -147,7 +157,7 @@ def check_folder(
     """
     path = Path(folder)
     if not path.is_dir():
-        raise ManifestError([f"{absolute(path)}: {'not a' if path.exists() else 'no such data'} folder"])
+        raise ManifestError([f"{absolute(path)}: {no_folder(path)}"])
     names = splits_in(path) if splits is None else list(splits)
     if not names:
         raise ManifestError([f"{absolute(path)}: no manifest in this folder, such as train.tsv"])

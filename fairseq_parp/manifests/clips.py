@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fairseq_parp.errors import absolute, first_line
+from fairseq_parp.kinds import unreadable
 from fairseq_parp.manifests.reading import read_lines
 from fairseq_parp.manifests.transcripts import TranscriptRow
 
@@ -51,7 +52,10 @@ def read_sentences(file: Path, problems: list[str]) -> dict[str, list[str]]:
     try:
         given = json.loads(file.read_text(encoding="utf-8-sig"))
         return sentences_of(given if isinstance(given["sentences"], list) else {}, file, problems)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{absolute(file)}: {unreadable(file, error)}")
+        return {}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         problems.append(f"{absolute(file)}: no sentences of MSR-VTT ({first_line(error)})")
         return {}
 
@@ -77,7 +81,7 @@ def of_table(
     for number, row in enumerate(rows, 1):
         clip = PurePosixPath(row[0].strip())
         if not clip.suffix:
-            problems.append(f"{file}:{number}: {row[0]!r} is no CLASS/NAME.mp4, and line 1 has no column video_id")
+            problems.append(f"{file}:{number}: {row[0]!r} is not CLASS/NAME.mp4, and line 1 has no column video_id")
             continue
         there = [ending for ending in _SPOKEN if (root / clip.with_suffix(ending)).is_file()]
         path = str(clip.with_suffix((there or _SPOKEN)[0]))

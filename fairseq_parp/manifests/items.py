@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fairseq_parp.errors import ItemError, absolute
 from fairseq_parp.files import write_whole
-from fairseq_parp.kinds import absent
+from fairseq_parp.kinds import unreadable
 
 HEAD = "#file onset offset #phone prev-phone next-phone speaker"
 
@@ -50,8 +50,7 @@ def read_items(path: str | Path) -> list[Item]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = absent(file) if isinstance(error, FileNotFoundError) else "not UTF-8 text"
-        raise ItemError(f"{absolute(file)}: {reason}") from None
+        raise ItemError(f"{absolute(file)}: {unreadable(file, error)}") from None
     if not lines or not lines[0].startswith("#file"):
         first = lines[0][:60] if lines else ""
         raise ItemError(f"{absolute(file)}, line 1: {first!r} is not the head of an item file: {HEAD}")
@@ -80,13 +79,16 @@ def write_items(path: str | Path, items: Iterable[Item]) -> None:
     write_whole(path, "\n".join([HEAD, *lines, ""]).encode())
 
 
-def by_file(items: Sequence[Item], files: Mapping[str, Path], where: str | Path) -> dict[Path, list[int]]:
+def by_file(
+    items: Sequence[Item], files: Mapping[str, Path], where: str | Path, folder: str | Path
+) -> dict[Path, list[int]]:
     """Return the numbers of the items of each audio file.
 
     Args:
         items: items of the file ``where``.
         files: audio files by name without ending.
         where: name of the file in messages.
+        folder: folder of the audio files, for messages.
 
     Raises:
         ItemError: an item's file is not there.
@@ -96,8 +98,8 @@ def by_file(items: Sequence[Item], files: Mapping[str, Path], where: str | Path)
         if item.file not in files:
             missing = len({each.file for each in items} - files.keys())
             raise ItemError(
-                f"{absolute(where)}, line {number + 2}: no audio file {item.file} ({missing} files of it are missing); "
-                "--audio names the folder"
+                f"{absolute(where)}, line {number + 2}: no audio file {item.file} in or below {absolute(folder)} "
+                f"({missing} files of it are missing); --audio names the folder"
             )
         found.setdefault(files[item.file], []).append(number)
     return found

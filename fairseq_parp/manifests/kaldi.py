@@ -79,9 +79,7 @@ def _audio(key: str, recordings: dict[str, _Line]) -> str:
     if key not in recordings:
         raise ValueError(f"{key} has no line in wav.scp")
     if recordings[key].value.endswith("|"):
-        raise ValueError(
-            f"wav.scp:{recordings[key].line} is a command, and none is run here; write its output to a file"
-        )
+        raise ValueError(f"wav.scp:{recordings[key].line} is a command, which is not run; write its output to a file")
     return recordings[key].value
 
 

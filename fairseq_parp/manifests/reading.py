@@ -14,6 +14,7 @@ from reprlib import repr as short
 from typing import NamedTuple, TypeVar
 
 from fairseq_parp.errors import absolute
+from fairseq_parp.kinds import unreadable
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 """Symbols that fairseq puts in front of every dictionary; ``<s>`` is the CTC blank."""
@@ -109,9 +110,9 @@ def read_lines(file: Path) -> tuple[list[str], list[str]]:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        return [], [f"{file}:{line}: byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"]
+        return [], [f"{file}:{line}: byte {data[error.start]:#04x} is {unreadable(file, error)}"]
     except OSError as error:
-        return [], [f"{absolute(file)}: {error.strerror or error}"]
+        return [], [f"{absolute(file)}: {unreadable(file, error)}"]
     if not text:
         return [], [f"{file}:1: the file is empty"]
     faults = []

@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 
 from fairseq_parp.errors import ConfigError, ManifestError, absolute
+from fairseq_parp.kinds import no_folder
 from fairseq_parp.manifests.building import Source, Written, build, dictionary_for, write_folder
 from fairseq_parp.manifests.cautions import cautions
 from fairseq_parp.manifests.choosing import Speakers, Wanted, choose
@@ -89,7 +90,7 @@ def write_table(
     labels = labels if label is None else CLASS
     source, base = Path(transcripts), None if root is None else os.path.normpath(absolute(root))
     if base is not None and not Path(base).is_dir():
-        raise ManifestError([f"{base}: no such root folder"])
+        raise ManifestError([f"{base}: {no_folder(base)}; --root names the folder of the audio"])
     if together and labels != "ltr":
         raise ConfigError("--graphemes", labels, "is for letters (--labels ltr)")
     table = read_corpus(source, base, label)

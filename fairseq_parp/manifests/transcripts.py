@@ -195,7 +195,7 @@ def _row(
         raise ValueError(f"{text} is empty")
     image = cell.get("image", "")
     if "image" in cell and (not image or "\n" in image):
-        raise ValueError(f"image {image!r} is no id: it is empty or has a line break")
+        raise ValueError(f"image {image!r} is not an id: it is empty or has a line break")
     row = TranscriptRow(
         path,
         " ".join(cell[text].split("\n")),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fairseq_parp.errors import ManifestError, absolute
+from fairseq_parp.files import writing_to
 
 
 class Utterance(NamedTuple):
@@ -54,14 +55,15 @@ def write_together(folder: Path, files: Mapping[str, str]) -> None:
         ManifestError: the folder cannot be written to, or the disk is full; its old files are as they were.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as staging:
-            for name, text in files.items():
-                _write(Path(staging, name), text)
-            for name in files:
-                Path(staging, name).replace(folder / name)
+        with writing_to(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as staging:
+                for name, text in files.items():
+                    _write(Path(staging, name), text)
+                for name in files:
+                    Path(staging, name).replace(folder / name)
     except OSError as error:
-        raise ManifestError([f"{absolute(folder)}: cannot write there ({error.strerror or error})"]) from error
+        raise ManifestError([f"{absolute(folder)}: {error.strerror or error}"]) from error
 
 
 def _write(file: Path, text: str) -> None:

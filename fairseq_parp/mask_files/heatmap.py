@@ -50,7 +50,7 @@ def heat_map(comparison: MaskComparison, baseline: str = "", measure: str = "iou
     figure = blank(sum(widths) + 2.4, high + 1.2 + 0.2 * (len(letters) + 2))
     legend = [f"{letters[name]}: {name}, sparsity {sparsity:.4g}" for name, sparsity in comparison.sparsities.items()]
     legend += [f"baseline: {baseline}"] if comparison.baselines and baseline else []
-    legend += ["small: what independent masks of the same densities would have"]
+    legend += ["small: value of independent masks of the same densities"]
     figure.suptitle("\n".join(legend), fontsize=9, x=0.02, ha="left")
     axes = figure.subplots(1, 3, width_ratios=widths)
     every = [

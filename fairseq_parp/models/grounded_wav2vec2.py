@@ -62,6 +62,15 @@ class GroundedWav2Vec2(Grounding, Wav2Vec2Model):
             self.quantizer = self.project_q = self.target_glu = self.final_proj = None
         self._freeze_untrained()
 
+    @property
+    def fewest_frames(self) -> int:
+        """Frames of the shortest utterance that the model takes.
+
+        The loss of wav2vec 2.0 needs masked frames. fairseq draws two spans at least, which start at different frames
+        and may cover every frame of a shorter utterance; a batch with such an utterance has no spans at all.
+        """
+        return int(self.cfg.mask_length) + 3 if self.ssl and self.cfg.mask_prob else 1
+
     def _freeze_untrained(self) -> None:
         """Freeze the parameters that no weighted loss reaches: an optimizer may decay parameters without a gradient."""
         alpha = read_alpha(self.cfg.alpha)

@@ -74,8 +74,10 @@ class Base:
             found = self.tensor(name)
             if found is None or tuple(found.shape) != shape:
                 has = "has no such tensor" if found is None else f"has {tuple(found.shape)}"
-                reason = f"is over another architecture: it needs {name} of shape {shape}, {absolute(self.path)} {has}"
+                reason = f"fits another architecture: it needs {name} of shape {shape}, {absolute(self.path)} {has}"
                 raise PartError(path, reason)
         if part.content["base"] != self.sha256:
-            reason = f"is over the base of SHA-256 {part.content['base']}; {absolute(self.path)} has {self.sha256}"
+            reason = (
+                f"was extracted over a base of SHA-256 {part.content['base']}; {absolute(self.path)} has {self.sha256}"
+            )
             raise PartError(path, f"{reason}; name the file that the part was extracted with")

@@ -53,9 +53,8 @@ def extract(
 def _base_of(checkpoint: str | Path, state: Mapping[str, Any]) -> str:
     path = config_of(state).model.get("w2v_path")
     if not path or not Path(path).is_file():
-        raise PartError(
-            checkpoint, f"its pretrained file, {path or 'which it does not name,'} is not there; name --base FILE"
-        )
+        lacks = f"its pretrained file {path} is not there" if path else "it does not name its pretrained file"
+        raise PartError(checkpoint, f"{lacks}; name it by --base FILE")
     return str(path)
 
 
@@ -120,10 +119,8 @@ def _differences(
         else:
             changed.append(name)
     if changed:
-        reason = (
-            f"is not a part: {len(changed)} matrices of its base {absolute(base.path)} were trained, as {changed[0]}"
-        )
-        raise PartError(checkpoint, f"{reason}; export --to compact keeps the whole model")
+        trained = f"{len(changed)} matrices of its base {absolute(base.path)} were trained, such as {changed[0]}"
+        raise PartError(checkpoint, f"cannot become a part: {trained}; export --to compact keeps the whole model")
     return whole, bits
 
 

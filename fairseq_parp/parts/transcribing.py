@@ -11,6 +11,7 @@ import torch
 
 from fairseq_parp.checkpoints.finetuned import POOLED_HEAD
 from fairseq_parp.errors import ConfigError, ManifestError, PartError, absolute
+from fairseq_parp.kinds import unreadable
 from fairseq_parp.parts.loading import Parts
 from fairseq_parp.transcription.timing import Transcript
 from fairseq_parp.transcription.transcriber import Transcriber
@@ -78,8 +79,7 @@ def read_table(path: str | Path, languages: Mapping[str, object]) -> list[Record
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise ManifestError([f"{shown}: {reason}"]) from None
+        raise ManifestError([f"{shown}: {unreadable(path, error)}"]) from None
     rows = csv.DictReader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     if lacking := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
         header = " ".join(rows.fieldnames or ())

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fairseq_parp.errors import CheckpointError, absolute
 from fairseq_parp.figures import blank, write
 from fairseq_parp.grounded.code_matching import keys, queries
 from fairseq_parp.grounded.code_use import CodeUse, code_use
@@ -55,34 +54,18 @@ class CodesFound(NamedTuple):
         return [code for code in order if shares[code] > 0][:LISTED]
 
 
-def measure_codes(embedded: Embedded, path: Path) -> CodesFound:
+def measure_codes(embedded: Embedded) -> CodesFound:
     """Count the uses of each code, and rank captions and pictures by code matching alone.
 
     Args:
-        embedded: a split.
-        path: path of the checkpoint.
-
-    Raises:
-        CheckpointError: the model has no codebook, or its codes are not seeded yet.
+        embedded: a split, by a model with seeded codes.
     """
-    require_codes(embedded, path)
     audio, image = _uses(embedded.caption_codes), _uses(embedded.image_codes)
     spoken, seen = (
         torch.stack([each.usage for each in side]).double() for side in (embedded.caption_codes, embedded.image_codes)
     )
     _, recall = measure(embedded._replace(captions=queries(spoken), images=keys(seen)))
     return CodesFound(audio, image, code_use(audio, image), recall)
-
-
-def require_codes(embedded: Embedded, path: Path) -> None:
-    """Check that a split was embedded with codes.
-
-    Raises:
-        CheckpointError: the model has no codebook, or its codes are not seeded yet.
-    """
-    if not embedded.caption_codes:
-        reason = "has no codes: train with model.codes above 0 for more updates than model.code_warm_up"
-        raise CheckpointError(absolute(path), reason)
 
 
 def draw(found: CodesFound, path: str | Path, captions: str = "speech") -> None:

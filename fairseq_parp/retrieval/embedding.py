@@ -13,6 +13,7 @@ from tqdm import tqdm
 from fairseq_parp.decoding.alone import each_alone
 from fairseq_parp.errors import ConfigError, ManifestError, OneLineExit, ParpError, absolute
 from fairseq_parp.grounded.features import FILE, Features
+from fairseq_parp.grounded.pictures import require_pictures
 from fairseq_parp.manifests.reading import read_lines
 from fairseq_parp.retrieval.loading import Grounded
 from fairseq_parp.training.utterances import require_readable
@@ -61,7 +62,13 @@ class Embedded(NamedTuple):
     image_codes: Sequence[Used] = ()
 
 
-def embed_split(grounded: Grounded, data: str | Path, split: str, images: str | Path | None = None) -> Embedded:
+def embed_split(
+    grounded: Grounded,
+    data: str | Path,
+    split: str,
+    images: str | Path | None = None,
+    pictures: str | Path | None = None,
+) -> Embedded:
     """Embed the captions and pictures of a split.
 
     Args:
@@ -69,45 +76,52 @@ def embed_split(grounded: Grounded, data: str | Path, split: str, images: str | 
         data: folder with ``SPLIT.tsv`` (or, of written captions, ``SPLIT.wrd``) and ``SPLIT.img``.
         split: its name.
         images: features of the pictures; by default ``images.safetensors`` in the data folder.
+        pictures: folder that has to have a file at the id of each picture, as it is drawn from afterwards.
 
     Raises:
-        ImagesError: captions and pictures do not line up, a picture has no features, or there is one picture alone.
+        ImagesError: captions and pictures do not line up, a picture has no features or file, or there is one alone.
         ConfigError: the features are of another encoder or size than the model was trained on.
         ManifestError, AudioError: the split's audio cannot be used.
         ParpError: the model's output is NaN.
     """
-    task = grounded.task
-    task.cfg.data, task.cfg.images = str(data), str(images or Path(data, FILE))
-    features = Features(task.cfg.images)
+    features = Features(images or Path(data, FILE))
     require_same(grounded, features)
     try:
-        task.load_dataset(split)
-        dataset = task.datasets[split]
+        dataset = _dataset(grounded, data, split, features)
         rows: Sequence[int] = dataset.dataset.rows.tolist()
         shown = list(dict.fromkeys(rows))
+        texts, ids = _texts(Path(data, f"{split}.wrd"), dataset), [features.ids[row] for row in shown]
+        if pictures is not None:
+            require_pictures(Path(pictures), ids)
         order = sorted(range(len(dataset)), key=dataset.num_tokens)
         back = torch.tensor(order).argsort()
         captions, spoken = _joined(_captions(grounded, dataset, order))
     except OneLineExit as stop:
         raise stop.error from None
-    pictures, seen = _joined(
-        _pictures(grounded, features, shown[at : at + BATCH]) for at in range(0, len(shown), BATCH)
-    )
-    if captions.isnan().any() or pictures.isnan().any():
+    shows, seen = _joined(_pictures(grounded, features, shown[at : at + BATCH]) for at in range(0, len(shown), BATCH))
+    if captions.isnan().any() or shows.isnan().any():
         raise ParpError(f"{grounded.path}: the model's output is NaN")
     place = {row: number for number, row in enumerate(shown)}
     return Embedded(
         captions[back],
-        pictures,
+        shows,
         torch.tensor([place[row] for row in rows]),
         [dataset.path(index) for index in range(len(rows))],
-        _texts(Path(data, f"{split}.wrd"), dataset),
-        [features.ids[row] for row in shown],
+        texts,
+        ids,
         [dataset.num_tokens(index) / grounded.rate for index in range(len(rows))],
         features.boxes(shown),
         [spoken[index] for index in back.tolist()] if spoken else [],
         seen,
     )
+
+
+def _dataset(grounded: Grounded, data: str | Path, split: str, features: Features) -> Any:
+    """Load a split of the captions with the checkpoint's task."""
+    task = grounded.task
+    task.cfg.data, task.cfg.images = str(data), str(features.path)
+    task.load_dataset(split)
+    return task.datasets[split]
 
 
 def require_same(grounded: Grounded, features: Features) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fairseq_parp.errors import ImagesError, first_line
+from fairseq_parp.errors import ImagesError
 from fairseq_parp.figures import blank, write
+from fairseq_parp.kinds import misread
 
 
 def draw(found: Tensor, boxes: Tensor, path: str | Path, picture: str | Path | None = None) -> None:
@@ -33,7 +34,7 @@ def draw(found: Tensor, boxes: Tensor, path: str | Path, picture: str | Path | N
         try:
             axes.imshow(image.imread(picture), extent=(0, 1, 1, 0), aspect="auto")
         except (OSError, ValueError, SyntaxError) as error:
-            raise ImagesError(picture, f"cannot be read as a picture ({first_line(error)})") from None
+            raise ImagesError(picture, misread("a picture", picture, error)) from None
     scale = Normalize(float(found.min()), float(found.max()))
     for row in found.argsort().tolist():
         left, top, right, bottom = boxes[row].tolist()

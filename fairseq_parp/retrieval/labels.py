@@ -12,10 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fairseq_parp.errors import ConfigError, ImagesError, ItemError, absolute, first_line, listing
+from fairseq_parp.errors import ConfigError, ImagesError, ItemError, absolute, listing
 from fairseq_parp.grounded.localising import within_box
 from fairseq_parp.grounded.purity import CodeLabels, code_labels
 from fairseq_parp.grounded.words import words_of
+from fairseq_parp.kinds import unreadable
 from fairseq_parp.manifests.alignments import Spoken
 from fairseq_parp.retrieval.embedding import Embedded
 
@@ -45,16 +46,16 @@ def read_objects(path: str | Path) -> dict[str, list[Shown]]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("--objects", str(path), f"cannot be read ({first_line(error)})") from None
+        raise ConfigError("--objects", path, unreadable(path, error)) from None
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t")
     missing = [name for name in ("image", "object", *SIDES) if name not in (rows.fieldnames or ())]
     if missing:
-        raise ConfigError("--objects", str(path), f"lacks the column(s) {', '.join(missing)} in its first line")
+        raise ConfigError("--objects", path, f"lacks the column(s) {', '.join(missing)} in its first line")
     found: dict[str, list[Shown]] = {}
     for number, row in enumerate(rows, 2):
         found.setdefault(row["image"], []).append(Shown(row["object"], _box(row, f"{absolute(path)}:{number}")))
     if not found:
-        raise ConfigError("--objects", str(path), "has no object")
+        raise ConfigError("--objects", path, "has no object")
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.errors import CheckpointError, absolute
 from fairseq_parp.plugin import load_plugin
 from fairseq_parp.transcription.loading import one_file
@@ -35,6 +36,23 @@ class Grounded(NamedTuple):
         """How many inputs of the model make a unit of a caption's length: samples a second of speech, 1 of words."""
         return int(self.task.cfg.sample_rate) if self.model.modality == "audio" else 1
 
+    @property
+    def written(self) -> bool:
+        """Whether captions are texts; else they are paths of audio."""
+        return bool(self.model.modality == "text")
+
+    def require_codes(self) -> Any:
+        """Return the part of the model that holds the codes.
+
+        Raises:
+            CheckpointError: the model has no codebook, or its codes are not seeded yet.
+        """
+        parts = self.model.grounded
+        if "codes" not in parts or not parts["codes"].book.seeded:
+            reason = "has no codes: train with model.codes above 0 for more updates than model.code_warm_up"
+            raise CheckpointError(absolute(self.path), reason)
+        return parts["codes"]
+
 
 def load_grounded(path: str | Path) -> Grounded:
     """Load a checkpoint of the task ``grounded_pretraining`` whose training used pictures. Nothing is pruned.
@@ -60,5 +78,6 @@ def load_grounded(path: str | Path) -> Grounded:
             reason = "was trained with criterion.alpha=0, without pictures; name one with alpha above 0"
             raise CheckpointError(absolute(path), reason)
         (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
+    task.shortest = shortest_input(model)  # nothing is masked here
     model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     return Grounded(model, task, Path(path))

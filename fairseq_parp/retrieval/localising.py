@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fairseq_parp.architectures.convolutions import shortest_input
-from fairseq_parp.errors import AudioError, CheckpointError, ConfigError, ImagesError, absolute, listing
+from fairseq_parp.errors import AudioError, ConfigError, ImagesError, absolute, listing
 from fairseq_parp.grounded.features import Features
 from fairseq_parp.grounded.localising import relevance
 from fairseq_parp.grounded.words import Words, words_of
@@ -41,15 +41,12 @@ class Localiser:
     """
 
     def __init__(self, grounded: Grounded, features: Features) -> None:
-        parts: Any = grounded.model.grounded
-        if "codes" not in parts or not parts["codes"].book.seeded:
-            reason = "has no codes: train with model.codes above 0 for more updates than model.code_warm_up"
-            raise CheckpointError(absolute(grounded.path), reason)
+        codes = grounded.require_codes()
         if not features.has_boxes:
-            raise ImagesError(features.path, "has no boxes: the places of regions are not known; write them beside")
+            raise ImagesError(features.path, "has no boxes of the regions; fairseq-parp images import takes --boxes")
         require_same(grounded, features)
-        self.grounded, self.features, self._codes = grounded, features, parts["codes"]
-        self.written = grounded.model.modality == "text"
+        self.grounded, self.features, self._codes = grounded, features, codes
+        self.written = grounded.written
 
     @torch.no_grad()
     def find(self, caption: str | Path, image: str, segments: Segments) -> tuple[Tensor, Tensor]:

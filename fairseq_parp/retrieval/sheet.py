@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairseq_parp.errors import ImagesError, listing
 from fairseq_parp.figures import blank, write
+from fairseq_parp.grounded.pictures import read_picture, require_pictures
 from fairseq_parp.grounded.recall import Ranks, first
 from fairseq_parp.retrieval.embedding import Embedded
 
@@ -78,11 +78,5 @@ def read_pictures(folder: Path, ids: list[str]) -> dict[str, Any]:
     Raises:
         ImagesError: a picture is not there or cannot be read; all of these are named.
     """
-    from fairseq_parp.grounded.pictures import read_picture
-
-    if not folder.is_dir():
-        raise ImagesError(folder, "is no folder of pictures")
-    names = list(dict.fromkeys(ids))
-    if missing := [name for name in names if not (folder / name).is_file()]:
-        raise ImagesError(folder, f"has no file for {len(missing)} picture(s): {listing(missing)}")
-    return {name: read_picture(folder / name, 224) for name in names}
+    require_pictures(folder, ids)
+    return {name: read_picture(folder / name, 224) for name in dict.fromkeys(ids)}

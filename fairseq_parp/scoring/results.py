@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairseq_parp.errors import ConfigError, ParpError, absolute, listing
+from fairseq_parp.kinds import unreadable
 from fairseq_parp.manifests.labelling import with_marks
 from fairseq_parp.scoring.rates import ErrorRate, error_rate
 
@@ -105,7 +106,7 @@ def score_utterances(path: str | Path, units: str | None = None, *, fold_case: b
         ConfigError: ``units`` has another value, or is not given and the file fits several.
     """
     results = _parse(path, _read(path))
-    cut = _splitter(units or _units_of(results))
+    cut = _splitter(units or _units_of(results, path))
 
     def split(line: str) -> list[str]:
         return cut(line.casefold() if fold_case else line)
@@ -131,8 +132,7 @@ def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ResultsError(path, f"cannot be read ({reason})") from error
+        raise ResultsError(path, unreadable(path, error)) from error
 
 
 def _parse(path: str | Path, text: str) -> _Results:
@@ -153,7 +153,7 @@ def _parse(path: str | Path, text: str) -> _Results:
     return _Results(references, hypotheses, {key: len(line.split()) for key, line in found["P"].items()})
 
 
-def _units_of(results: _Results) -> str:
+def _units_of(results: _Results, path: str | Path) -> str:
     """Return whether the units are letters, graphemes or symbols; an error if the file fits several."""
     if any("|" in line.split() for line in results.references.values()):
         return "symbols"
@@ -166,7 +166,8 @@ def _units_of(results: _Results) -> str:
     graphemes = all(len(with_marks(_LETTER.findall(line))) <= tokens for line, tokens in both)
     symbols = all(len(line.split()) == tokens for line, tokens in both)
     if graphemes == symbols:  # a file that fits as letters fits as graphemes
-        raise ConfigError("--units", None, "the file fits letters and symbols alike, or neither; give --units")
+        reason = f"{absolute(path)} fits letters and symbols alike, or neither; fairseq-parp score takes --units"
+        raise ConfigError("--units", None, reason)
     return "symbols" if symbols else "letters" if letters else "graphemes"
 
 

@@ -27,7 +27,7 @@ class Spoken:
         enough = most is None or most >= shortest
         require_allowed("task", cfg, {"max_sample_size": (enough, f"must be {shortest} or more: the model needs them")})
         require(cfg.data, split, None)
-        require_long_enough(cfg.data, split, shortest if not cfg.min_sample_size else 1)
+        require_long_enough(cfg.data, split, shortest, cfg.min_sample_size or 0)
         options = {key: getattr(cfg, key) for key in ("sample_rate", "min_sample_size", "normalize")}
         audio = FromStart(str(manifest), most, **options)
         return EveryCaption(with_pictures(audio, manifest, features), absolute(manifest))

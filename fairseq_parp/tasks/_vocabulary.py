@@ -16,6 +16,7 @@ from fairseq_parp.checkpoints.finetuned import dictionary_in, require_outputs
 from fairseq_parp.checkpoints.fitting import SETTINGS, Trained, kind_of, require_alike
 from fairseq_parp.checkpoints.pickles import DICTIONARY_LIMIT
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
+from fairseq_parp.kinds import unreadable
 from fairseq_parp.manifests.checking import kinds_in
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,8 @@ def read_dictionary(read: Callable[[], Any], folder: str, labels: str | None) ->
     except (OSError, ValueError, RuntimeError) as error:
         there = kinds_in(Path(folder))
         others = f"; there are labels {listing(there)}: task.labels names one" if there and labels not in there else ""
-        raise ManifestError([f"{file}: {error}{others}"]) from None
+        reason = unreadable(file, error) if isinstance(error, (OSError, UnicodeError)) else error
+        raise ManifestError([f"{file}: {reason}{others}"]) from None
     size = len(pickle.dumps(dictionary, protocol=2))  # as torch.save writes it
     if size > DICTIONARY_LIMIT:
         allowed = f"{DICTIONARY_LIMIT:,} of the {size:,} bytes that it takes in a checkpoint are read again"

@@ -93,7 +93,8 @@ class GroundedPretrainingTask(TrainingSet, PruningLifeCycle, AudioPretrainingTas
                 self._require(model_cfg)
         model = super().build_model(model_cfg, from_checkpoint)
         self._pictures = getattr(model, "grounded", None) is not None
-        self.shortest, self.longest = shortest_input(model), getattr(model_cfg, "text_longest", 1)
+        self.shortest = shortest_input(model, getattr(model, "fewest_frames", 1))
+        self.longest = getattr(model_cfg, "text_longest", 1)
         self._captions = CAPTIONS[model_cfg._name]
         self._codes = CodeUpdates(model, self.cfg.seed)
         self._tensors = frozenset(model.state_dict())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fairseq_parp.errors import ConfigError, ManifestError, absolute, listing
-from fairseq_parp.kinds import absent
+from fairseq_parp.kinds import unreadable
 from fairseq_parp.text.vocabulary import is_own
 
 TEXTS, LABEL = ("text", "text2"), "label"
@@ -95,13 +95,11 @@ def lines_of(file: Path) -> list[str]:
     Raises:
         ManifestError: it cannot be read.
     """
-    if not file.is_file():
-        raise ManifestError([f"{absolute(file)}: {absent(file)}"])
     try:
         # Not splitlines: texts may hold the other ends of lines that it knows.
         lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ManifestError([f"{absolute(file)}: is not UTF-8 text (byte {error.start}); convert it first"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError([f"{absolute(file)}: {unreadable(file, error)}"]) from None
     return lines[:-1] if lines[-1] == "" else lines
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fairseq_parp.errors import MissingToolError, TokenizerError, absolute, first_line
+from fairseq_parp.kinds import unreadable
 
 ENCODER, MERGES, DICTIONARY = "encoder.json", "vocab.bpe", "dict.txt"
 """Files of a tokenizer's folder; the dictionary is fairseq's, of the ids in ``encoder.json`` as text."""
@@ -146,9 +147,8 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         needs = f"a tokenizer's folder has GPT-2's {ENCODER} and {MERGES}, and {DICTIONARY}"
-        raise TokenizerError(absolute(file), f"cannot be read ({reason}); {needs}") from None
+        raise TokenizerError(absolute(file), f"{unreadable(file, error)}; {needs}") from None
 
 
 def counted(tokenizer: Tokenizer, encoded: Iterable[str]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from fairseq_parp.checkpoints.contents import TEXT
 from fairseq_parp.checkpoints.fitting import difference
 from fairseq_parp.checkpoints.pickles import DICTIONARY_LIMIT
 from fairseq_parp.errors import CheckpointError, DictionaryError, ManifestError, TokenizerError, absolute, first_line
+from fairseq_parp.kinds import no_folder
 from fairseq_parp.text.tokenizer import DICTIONARY, ENCODER, MERGES, Tokenizer
 
 TOKENIZER, LABEL = "tokenizer", "label"
@@ -58,7 +59,7 @@ class Vocabulary:
             TokenizerError: the tokenizer cannot be read, or is too large for a checkpoint.
         """
         if not folder.is_dir():
-            raise ManifestError([f"{absolute(folder)}: no such folder; {BUILD}"])
+            raise ManifestError([f"{absolute(folder)}: {no_folder(folder)}; {BUILD}"])
         tokens, labels = (read_dictionary(folder / part / DICTIONARY, mask=True) for part in ("input0", LABEL))
         found = cls(tokens, labels, _tokenizer_beside(folder), (folder / "input1").is_dir(), absolute(folder))
         if len(found.names) < 2:

@@ -79,7 +79,7 @@ def _lock(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         opened = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise ConfigError("checkpoint.save_dir", str(folder), f"cannot be written ({error.strerror})") from error
+        raise ConfigError("checkpoint.save_dir", folder, f"cannot be written ({error.strerror})") from error
     mine = {
         "process": os.getpid(),
         "host": socket.gethostname(),
@@ -139,4 +139,4 @@ def _require_other_folder_per_job(folder: Path, before: dict[str, Any], mine: di
             f"job {before.get('job')} of this sweep saved there, with other settings; give each job its own folder: "
             f"'checkpoint.save_dir={absolute(folder)}/${{hydra:job.num}}'"
         )
-        raise ConfigError("checkpoint.save_dir", str(folder), allowed)
+        raise ConfigError("checkpoint.save_dir", folder, allowed)

@@ -33,7 +33,7 @@ def require_options(task_cfg: Any) -> None:
     if run.optimization.use_bmuf:
         raise ConfigError("optimization.use_bmuf", True, _APART)
     if run.checkpoint.write_checkpoints_asynchronously:
-        allowed = "must be false: fairseq then writes no checkpoint_last.pt, and what it writes may be half a file"
+        allowed = "must be false: fairseq then writes no checkpoint_last.pt, and may leave files half-written"
         raise ConfigError("checkpoint.write_checkpoints_asynchronously", True, allowed)
     _require_schedule(run)
 

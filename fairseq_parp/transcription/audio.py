@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq_parp.errors import AudioError, absolute
-from fairseq_parp.kinds import absent, kind_of
+from fairseq_parp.kinds import absent, misread
 
 BLOCK = 1 << 19
 """Samples per channel that are read at a time: an hour of audio takes no more memory than half a minute."""
@@ -77,13 +77,6 @@ def _resampled(path: str | Path, sample_rate: int) -> Iterator[NDArray[np.float3
     yield from (part for part in found if len(part))
 
 
-def _unreadable(path: str | Path, error: Exception) -> str:
-    other = kind_of(path)
-    if other and other != "an audio file":
-        return f"cannot be read as audio, it is {other}"
-    return f"cannot be read as audio ({getattr(error, 'error_string', error)})"
-
-
 def _read(path: str | Path) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield the rate in Hz and the mean of the channels, (samples,), for each block of a file."""
     if not Path(path).is_file():
@@ -99,6 +92,6 @@ def _read(path: str | Path) -> Iterator[tuple[int, NDArray[np.float32]]]:
                 yield int(sound.samplerate), wave.mean(axis=1)
                 empty = False
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise AudioError(absolute(path), _unreadable(path, error)) from error
+        raise AudioError(absolute(path), misread("audio", path, error)) from error
     if empty:
         raise AudioError(absolute(path), "has no samples")

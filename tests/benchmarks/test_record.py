@@ -47,7 +47,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        (None, r"runs\.tsv'?: cannot be read"),
+        (None, r"runs\.tsv'?: no such file"),
         ("date\tcommit\n", r"runs\.tsv:1'?: must be the names of the fields: date commit machine"),
         (text_of([record("fast", "≤ 2")]), r"runs\.tsv:2'?: must have 9 fields, the ratio a finite number"),
         (text_of([record("nan", "≤ 2")]), r"runs\.tsv:2'?: must have 9 fields, the ratio a finite number"),

@@ -58,7 +58,7 @@ def test_a_split_whose_files_do_not_agree(recordings: Recordings, tmp_path: Path
     with pytest.raises(ManifestError, match=r"test\.ltr:2: .*C"):
         recordings.read()
     (tmp_path / "test.ltr").unlink()
-    with pytest.raises(ManifestError, match=r"test\.ltr: No such file"):
+    with pytest.raises(ManifestError, match=r"test\.ltr: no such file"):
         recordings.read()
 
 

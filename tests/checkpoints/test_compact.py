@@ -217,5 +217,5 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a compact checkpoint"):
         load_into({}, tmp_path / "g")
     np.save(tmp_path / "h.npy", np.zeros(3))
-    with pytest.raises(CheckpointError, match="not a compact checkpoint"):
+    with pytest.raises(CheckpointError, match="not a checkpoint, but a NumPy array"):
         load_into({}, tmp_path / "h.npy")

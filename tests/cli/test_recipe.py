@@ -120,5 +120,5 @@ def test_what_cannot_be_converted(tmp_path: Path, text: str, message: str) -> No
     assert message in str(raised.value)
     with pytest.raises(ConfigError, match=r"vox_1h_aws\.yaml': cannot be read as YAML \(line 41: mapping"):
         convert(BROKEN, "outputs/own")
-    with pytest.raises(ConfigError, match=r"none\.yaml': cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.yaml': no such file"):
         convert(tmp_path / "none.yaml", "outputs/own")

@@ -1,117 +1,140 @@
-"""Every verb with every file argument replaced by every kind of file that is not due there: one clear line each."""
+"""Every command with every file argument replaced by every kind of file that is not due there: one clear line each."""
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import in_process
-import labelled
-import ngram_oracle as ngram
+import file_kinds
 import pytest
-import texts
-import torch
-from safetensors.torch import save_file
-from torch.nn.utils import prune
+from rights import as_any_user
 
 from fairseq_parp.cli import main
-from fairseq_parp.environment.paths import configs
+from fairseq_parp.cli.examples import EXAMPLES
 
 INPUT, OUTPUT = object(), object()
 
-VERBS: dict[str, list[str | tuple[object, str]]] = {
-    "report": ["report", (INPUT, "finetuned")],
-    "mask show": ["mask", "show", (INPUT, "mask")],
+COMMANDS: dict[str, list[str | tuple[object, str]]] = {
+    "abx": ["abx", (INPUT, "pretrained"), (INPUT, "item"), "--audio", (INPUT, "data"), "--plot", (OUTPUT, ".png")],
+    "align": ["align", (INPUT, "finetuned"), (INPUT, "data"), "--split", "train", "--speaker", r"([0-9])\.flac$",
+              "-o", (OUTPUT, ".item")],
+    "bench table": ["bench", "--table", (INPUT, "record")],
+    "classify": ["classify", (INPUT, "classifier"), (INPUT, "audio")],
+    "classify split": ["classify", (INPUT, "classifier"), "--data", (INPUT, "labelled"), "--split", "valid",
+                       "--plot", (OUTPUT, ".png"), "--results", (OUTPUT, ".txt")],
+    "classify texts": ["classify", (INPUT, "text classifier"), "--data", (INPUT, "binarised"), "--split", "valid"],
+    "codes": ["codes", (INPUT, "grounded"), "--data", (INPUT, "captioned"), "--images", (INPUT, "features"), "--split",
+              "valid", "--alignment", (INPUT, "words"), "--objects", (INPUT, "objects"), "--plot", (OUTPUT, ".png")],
+    "codes of one": ["codes", (INPUT, "grounded"), "--data", (INPUT, "captioned"), "--split", "valid", "--code", "0",
+                     "--objects", (INPUT, "objects"), "--pictures", (INPUT, "pictures"), "--plot", (OUTPUT, ".png")],
+    "configs copy": ["configs", "copy", "base_10m", "-o", (OUTPUT, ".yaml")],
+    "demo": ["demo", "--out", (OUTPUT, "")],
+    "experiment": ["experiment", (INPUT, "experiment"), "--dry-run"],
+    "export": ["export", (INPUT, "finetuned"), "--to", "compact", "--audio", (INPUT, "audio"),
+               "--results", (INPUT, "results"), "-o", (OUTPUT, "")],
+    "images digits": ["images", "digits", (INPUT, "digits"), "--out", (OUTPUT, "")],
+    "images embed": ["images", "embed", (INPUT, "photos"), "-o", (OUTPUT, ".safetensors")],
+    "images import": ["images", "import", (INPUT, "array"), "--ids", (INPUT, "ids"), "--boxes", (INPUT, "boxes"),
+                      "--encoder", "made up", "-o", (OUTPUT, ".safetensors")],
+    "import": ["import", (INPUT, "of transformers"), "-o", (OUTPUT, ".pt")],
+    "localise": ["localise", (INPUT, "grounded"), (INPUT, "audio"), "picture0", "--images", (INPUT, "features"),
+                 "--start", "0.1", "--end", "0.3", "--plot", (OUTPUT, ".png"), "--picture", (INPUT, "picture")],
+    "localise words": ["localise", (INPUT, "grounded"), "--data", (INPUT, "captioned"), "--split", "valid",
+                       "--images", (INPUT, "features"), "--alignment", (INPUT, "words"),
+                       "--objects", (INPUT, "objects")],
+    "manifest captions": ["manifest", "captions", "train=", (INPUT, "captions"), "--root", (INPUT, "data"),
+                          "--audio", (OUTPUT, "-audio"), "--out", (OUTPUT, "")],
+    "manifest check": ["manifest", "check", (INPUT, "data")],
+    "manifest commonvoice": ["manifest", "commonvoice", (INPUT, "corpus"), "--splits", (INPUT, "corpus"),
+                             "--language", "nl", "--out", (OUTPUT, "")],
+    "manifest librilight": ["manifest", "librilight", (INPUT, "corpus"), "--out", (OUTPUT, "")],
+    "manifest librispeech": ["manifest", "librispeech", (INPUT, "corpus"), "--dictionary", (INPUT, "dictionary"),
+                             "--out", (OUTPUT, "")],
+    "manifest table": ["manifest", "table", (INPUT, "table"), "--root", (INPUT, "data"), "--audio", (OUTPUT, "-audio"),
+                       "--dictionary", (INPUT, "dictionary"), "--out", (OUTPUT, "")],
+    "manifest text": ["manifest", "text", (INPUT, "sentences"), "--valid", (INPUT, "sentences"),
+                      "--test", (INPUT, "sentences"), "--tokenizer", (INPUT, "tokenizer"), "--out", (OUTPUT, "")],
+    "manifest union": ["manifest", "union", (INPUT, "data"), "--out", (OUTPUT, "")],
+    "mask apply": ["mask", "apply", (INPUT, "pretrained"), (INPUT, "mask"), "-o", (OUTPUT, ".pt")],
+    "mask make": ["mask", "make", (INPUT, "pretrained"), "--sparsity", "0.5", "-o", (OUTPUT, ".safetensors")],
     "mask overlap": ["mask", "overlap", (INPUT, "mask"), (INPUT, "mask"), "--baseline", (INPUT, "mask"),
                      "--plot", (OUTPUT, ".png")],
-    "mask make": ["mask", "make", (INPUT, "pretrained"), "--sparsity", "0.5", "-o", (OUTPUT, ".safetensors")],
-    "mask apply": ["mask", "apply", (INPUT, "pretrained"), (INPUT, "mask"), "-o", (OUTPUT, ".pt")],
-    "classify": ["classify", (INPUT, "classifier"), (INPUT, "audio")],
-    "classify split": ["classify", (INPUT, "classifier"), "--data", (INPUT, "labelled"), "--plot", (OUTPUT, ".png"),
-                       "--results", (OUTPUT, ".txt")],
-    "classify texts": ["classify", (INPUT, "text classifier"), "--data", (INPUT, "binarised")],
-    "score": ["score", (INPUT, "results")],
-    "transcribe": ["transcribe", (INPUT, "finetuned"), (INPUT, "audio")],
-    "manifest check": ["manifest", "check", (INPUT, "data")],
-    "manifest table": ["manifest", "table", (INPUT, "table"), "--root", (INPUT, "data"),
-                       "--dictionary", (INPUT, "dictionary"), "--out", (OUTPUT, "")],
-    "manifest text": ["manifest", "text", (INPUT, "texts"), "--valid", (INPUT, "texts"), "--tokenizer",
-                      (INPUT, "tokenizer"), "--out", (OUTPUT, "")],
-    "manifest union": ["manifest", "union", (INPUT, "data"), "--out", (OUTPUT, "")],
-    "experiment": ["experiment", (INPUT, "experiment"), "--dry-run"],
+    "mask show": ["mask", "show", (INPUT, "mask")],
+    "part apply": ["part", "apply", (INPUT, "pretrained"), (INPUT, "part"), "-o", (OUTPUT, ".pt")],
+    "part export": ["part", "export", (INPUT, "mms part"), "-o", (OUTPUT, "")],
+    "part extract": ["part", "extract", (INPUT, "of a part"), "--base", (INPUT, "pretrained"),
+                     "-o", (OUTPUT, ".safetensors")],
+    "part import": ["part", "import", (INPUT, "mms"), (INPUT, "adapter"), "--vocab", (INPUT, "vocabulary"),
+                    "--language", "nld", "-o", (OUTPUT, ".safetensors")],
+    "part show": ["part", "show", (INPUT, "part")],
+    "plot": ["plot", (INPUT, "experiment results"), "--out", (OUTPUT, "")],
     "recipe convert": ["recipe", "convert", (INPUT, "recipe"), "-o", (OUTPUT, ".yaml")],
-    "configs copy": ["configs", "copy", "base_10m", "-o", (OUTPUT, ".yaml")],
+    "report": ["report", (INPUT, "finetuned")],
+    "retrieve": ["retrieve", (INPUT, "grounded"), "--data", (INPUT, "captioned"), "--images", (INPUT, "features"),
+                 "--split", "valid", "--rankings", (OUTPUT, ".tsv"), "--sheet", (OUTPUT, ".png"),
+                 "--pictures", (INPUT, "pictures")],
+    "score": ["score", (INPUT, "results")],
     "train": ["train", "--config-dir", (INPUT, "folder"), "--config-name", "none"],
-    "demo": ["demo", "--out", (OUTPUT, "")],
+    "transcribe": ["transcribe", (INPUT, "finetuned"), (INPUT, "audio")],
+    "transcribe words": ["transcribe", (INPUT, "finetuned"), (INPUT, "audio"), "--lm", (INPUT, "lm"),
+                         "--lexicon", (INPUT, "lexicon"), "--dictionary", (INPUT, "dictionary")],
+    "transcribe parts": ["transcribe", "--base", (INPUT, "pretrained"), "--part", "nl=", (INPUT, "part"),
+                         "--table", (INPUT, "languages")],
+    "verify": ["verify", (INPUT, "pretrained")],
 }  # fmt: skip
 """Words; an argument that is a file is (input, the kind that is due) or (output, its ending)."""
 
-FIT = {
-    ("report", "pretrained"), ("mask show", "finetuned"), ("mask show", "pretrained"), ("mask show", "torch prune"),
-    ("mask overlap", "finetuned"), ("mask overlap", "pretrained"), ("mask make", "finetuned"),
-    ("mask apply", "finetuned"), ("manifest table", "finetuned"), ("mask apply", "pretrained"),
-}  # fmt: skip
-"""Other kinds that a verb takes as well."""
+WITHOUT_FILES = {"completion", "configs list", "configs show", "doctor"}
 
 KINDS = [
-    "missing", "folder", "empty", "text", "audio", "finetuned", "pretrained", "mask", "transformers", "foreign",
-    "torch prune", "table", "results", "experiment", "recipe", "lm", "data",
+    "missing", "text", "folder", "without rights", "audio", "empty", "folder without rights",
+    "picture", "array", "lm", "table", "recipe", "experiment", "experiment results", "results", "item",
+    "finetuned", "pretrained", "grounded", "classifier", "compact", "foreign", "torch prune", "transformers",
+    "mask", "part", "features", "data", "captioned", "binarised", "of transformers",
 ]  # fmt: skip
+"""What is put in an argument's place."""
 
-FOLDERS = ("data", "folder", "labelled", "binarised", "tokenizer")
-"""What is a folder where it is due."""
+LONG = {"codes", "codes of one", "localise", "localise words", "retrieve", "transcribe words", "verify"}
+"""Commands that load a model before they read other files, or train."""
 
-SLOTS = [(verb, at) for verb, words in VERBS.items() for at, word in enumerate(words) if isinstance(word, tuple)]
-INPUTS = [(verb, at, kind) for (verb, at), kind in itertools.product(SLOTS, KINDS) if VERBS[verb][at][0] is INPUT]
-WRONG = [case for case in INPUTS if VERBS[case[0]][case[1]][1] != case[2] and (case[0], case[2]) not in FIT]
-UNWRITABLE = [
-    (verb, at, place) for verb, at in SLOTS if VERBS[verb][at][0] is OUTPUT for place in ("/proc/none", "a file")
-]
+FEW, FEWER = 5, 2
+"""Of the first kinds, all cases run in ``make test``, fewer of a long command; the others are slow."""
+
+UNABLE = {"demo", "manifest commonvoice", "manifest librilight", "manifest librispeech", "train"}
+"""Commands that take minutes, or corpora that are not here."""
+
+TAKEN: dict[tuple[str, int], set[str]] = {}
+"""Kinds that are due in an argument, where there are several."""
+
+REASONS = {
+    "missing": ["no such", "is not there", "is no folder", "no folder", "no audio file", "looked", "no manifest"],
+    "folder": ["folder", "no such file"],
+    "without rights": ["ermission denied", "no such", "folder", "looked", "no manifest", "no audio file"],
+}
+"""What the line has to have, one of them."""
+
+SLOTS = [(name, at) for name, words in COMMANDS.items() for at, word in enumerate(words) if isinstance(word, tuple)]
+INPUTS = [slot for slot in SLOTS if COMMANDS[slot[0]][slot[1]][0] is INPUT]
+OUTPUTS = [slot for slot in SLOTS if COMMANDS[slot[0]][slot[1]][0] is OUTPUT]
+PLACES = ["/proc/none", "text", "folder without rights"]
+"""Folders in which nothing can be written; one of them is a file."""
+
+
+def test_every_command_that_takes_files_is_here() -> None:
+    here = {name for name in EXAMPLES if any(f"{command} ".startswith(f"{name} ") for command in COMMANDS)}
+    assert here == set(EXAMPLES) - WITHOUT_FILES
 
 
 @pytest.fixture(scope="module")
-def files(finetuned: Path, pretrained: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A file of each kind, and what each verb is due."""
-    folder = tmp_path_factory.mktemp("kinds")
-    found = {"finetuned": finetuned / "checkpoint_last.pt", "pretrained": pretrained, "data": data}
-    found |= {
-        "audio": data / "train-0.flac",
-        "dictionary": data / "dict.ltr.txt",
-        "recipe": configs() / "base_10m.yaml",
-    }
-    found |= {"experiment": configs() / "experiments/sweep_base.yaml", "missing": folder / "missing"}
-    for name, content in (("empty", ""), ("text", "hello world\nhello\n"), ("results", "T-0\tA B\nD-0\t-1\tA B\n")):
-        found[name] = folder / name
-        found[name].write_text(content)
-    found["table"] = folder / "table.tsv"
-    found["table"].write_text("path\ttext\ntrain-0.flac\tAB\n")
-    found["lm"] = ngram.write_arpa(folder / "lm.arpa")
-    found["folder"] = folder / "folder"
-    found["folder"].mkdir()
-    tones = labelled.make_data(folder / "labelled", {"train": 3, "valid": 3, "test": 3})
-    in_process.train(labelled.recipe(tones, pretrained, 1), folder / "classifier", method="dense")
-    found["labelled"] = tones
-    found["classifier"] = folder / "classifier/checkpoint_last.pt"
-    found["binarised"] = texts.make_data(folder / "texts", {"train": 9, "valid": 4, "test": 3})
-    found["texts"], found["tokenizer"] = folder / "texts/valid.tsv", found["binarised"] / "tokenizer"
-    recipe = in_process.common() | {"task": texts.task(found["binarised"]), "model": texts.MODEL}
-    recipe |= {"dataset": {"num_workers": 0, "batch_size": 3}, "criterion": {"_name": "sentence_prediction"}}
-    recipe["optimization"]["max_update"] = 1
-    in_process.train(recipe, folder / "text classifier", method="dense")
-    found["text classifier"] = folder / "text classifier/checkpoint_last.pt"
-    found["mask"] = folder / "mask.safetensors"
-    assert main(["mask", "make", str(pretrained), "--sparsity", "0.5", "-o", str(found["mask"])]) == 0
-    found["transformers"] = folder / "model.safetensors"
-    save_file({"wav2vec2.encoder.layers.0.attention.q_proj.weight": torch.ones(4, 4)}, found["transformers"])
-    found["foreign"] = folder / "foreign.pt"
-    torch.save({"weights": torch.nn.Linear(2, 2).state_dict()}, found["foreign"])
-    pruned = torch.nn.Sequential(torch.nn.Linear(3, 3))
-    prune.l1_unstructured(pruned[0], "weight", 0.5)
-    found["torch prune"] = folder / "pruned.pt"
-    torch.save(pruned.state_dict(), found["torch prune"])
-    return found
+def files(
+    finetuned: Path, pretrained: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Path]]:
+    """A file of each kind."""
+    made = file_kinds.make(tmp_path_factory.mktemp("kinds"), data, pretrained, finetuned / "checkpoint_last.pt")
+    yield made
+    for name in ("without rights", "folder without rights"):
+        made[name].chmod(0o700)
 
 
 @pytest.fixture
@@ -121,49 +144,76 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
-def words_of(verb: str, files: dict[str, Path], place: Path, replaced: int, by: Path) -> list[str]:
-    words = []
-    for at, word in enumerate(VERBS[verb]):
+def argv(command: str, files: dict[str, Path], place: Path, at: int | None = None, by: Path | None = None) -> list[str]:
+    """Return a command's words; the argument ``at`` is replaced."""
+    words: list[str] = []
+    for number, word in enumerate(COMMANDS[command]):
         if isinstance(word, str):
             words.append(word)
-        elif at == replaced:
-            words.append(str(by))
-        else:
-            words.append(str(files[word[1]] if word[0] is INPUT else place / f"new{word[1]}"))
+            continue
+        named = by if number == at else files[word[1]] if word[0] is INPUT else place / f"new{word[1]}"
+        before = words.pop() if words[-1].endswith("=") else ""
+        words.append(f"{before}{named}")
     return words
 
 
-def one_line(verb: str, named: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Check what was printed, and return the line that stands alone at the end."""
-    *before, last = capsys.readouterr().err.splitlines()
-    assert last.startswith(f"fairseq-parp {verb.split()[0]}: ")
-    shown = "\n".join([*before[-25:], last])
-    assert named.name in shown or str(named.parent) in shown, shown
+def refused(command: str, words: list[str], named: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that cannot succeed; check that it names the file, and left nothing."""
+    with as_any_user():
+        status = main(words)
+    shown = capsys.readouterr().err
+    assert status in (1, 2), shown
+    assert shown.splitlines()[-1].startswith(f"fairseq-parp {command.split()[0]}: ")
+    assert str(named) in shown
     assert "Traceback" not in shown
-    assert not shown.rstrip().endswith(":")
+    assert [file for file in place.rglob("*") if file.is_file()] == []
     return shown
 
 
-@pytest.mark.parametrize(("verb", "at", "kind"), WRONG)
+def case_of(*case: str | int, quick: bool) -> object:
+    return pytest.param(*case, marks=[] if quick else [pytest.mark.slow])
+
+
+def wrong() -> Iterator[object]:
+    """Every input with every kind that is not due there."""
+    for command, at in INPUTS:
+        due = TAKEN.get((command, at), {COMMANDS[command][at][1]})
+        for kind in KINDS:
+            if kind not in due:
+                quick = kind in KINDS[: FEWER if command in LONG else FEW]
+                yield case_of(command, at, kind, quick=quick)
+
+
+@pytest.mark.parametrize("command", [case_of(name, quick=name not in LONG) for name in COMMANDS if name not in UNABLE])
+def test_the_right_files_are_taken(command: str, files: dict[str, Path], place: Path) -> None:
+    assert main(argv(command, files, place)) == 0
+
+
+@pytest.mark.parametrize(("command", "at", "kind"), wrong())
 def test_a_file_of_another_kind(
-    verb: str, at: int, kind: str, files: dict[str, Path], place: Path, capsys: pytest.CaptureFixture[str]
+    command: str, at: int, kind: str, files: dict[str, Path], place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(words_of(verb, files, place, at, files[kind])) in (1, 2)
-    shown = one_line(verb, files[kind], capsys)
-    if kind in ("folder", "data") and VERBS[verb][at][1] not in FOLDERS:
-        assert "no such file" not in shown.lower()
-    if VERBS[verb][at][1] in ("finetuned", "classifier", "text classifier", "pretrained", "mask"):
-        due = {"transformers": "safetensors", "audio": "an audio file", "lm": "an n-gram language model"}
-        assert due.get(kind, "") in shown
-        assert kind in ("empty", "foreign", "torch prune") or "damaged" not in shown
+    shown = refused(command, argv(command, files, place, at, files[kind]), files[kind], place, capsys)
+    assert any(word in shown for word in REASONS.get(kind, [""])), shown
 
 
-@pytest.mark.parametrize(("verb", "at", "where"), UNWRITABLE)
+@pytest.mark.parametrize(("command", "at", "where"), [(*slot, where) for slot in OUTPUTS for where in PLACES])
 def test_an_output_that_cannot_be_written(
-    verb: str, at: int, where: str, files: dict[str, Path], place: Path, capsys: pytest.CaptureFixture[str]
+    command: str, at: int, where: str, files: dict[str, Path], place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = Path("/proc/none/out") if where == "/proc/none" else files["text"] / "out"
-    out = out.with_suffix(VERBS[verb][at][1])
-    assert main(words_of(verb, files, place, at, out)) in (1, 2)
-    one_line(verb, out.parent, capsys)
-    assert files["text"].read_text() == "hello world\nhello\n"
+    out = (Path(where) if where.startswith("/") else files[where]) / f"out{COMMANDS[command][at][1]}"
+    shown = refused(command, argv(command, files, place, at, out), out, place, capsys)
+    assert "cannot be written" in shown
+    assert files["text"].read_text() == file_kinds.TEXTS["text"]
+
+
+@pytest.mark.parametrize(("command", "at"), OUTPUTS)
+def test_an_output_that_is_a_folder_or_file_already(
+    command: str, at: int, files: dict[str, Path], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending = COMMANDS[command][at][1]
+    out = files["folder"] / f"taken{ending}" if ending.startswith(".") else files["text"]
+    if ending.startswith("."):
+        out.mkdir(exist_ok=True)
+    shown = refused(command, argv(command, files, place, at, out), out, place, capsys)
+    assert f"cannot be written (it is a {'folder' if ending.startswith('.') else 'file'}; name a " in shown

@@ -27,7 +27,7 @@ def test_decoding_logs_no_long_line(commands: tiny.Commands, finetuned: Path, da
     done = commands.generate(data, finetuned / "checkpoint_last.pt", tmp_path)
     lines = (done.out + done.err).splitlines()
     assert max(map(len, lines)) < 2_100
-    assert any("config, without what is off:" in line for line in lines)
+    assert any("config, without options that are off:" in line for line in lines)
 
 
 def test_an_error_stands_alone_at_the_end(
@@ -54,4 +54,4 @@ def test_other_tasks_log_as_stock_fairseq(name: str, caplog: pytest.LogCaptureFi
         logger.info(ours)
     shown = [record.getMessage() for record in caplog.records]
     stock = "Linear(in_features=1, out_features=1, bias=True)"
-    assert shown == [str(theirs), stock, "config, without what is off:\n  task: _name=parp_finetuning, data=x"]
+    assert shown == [str(theirs), stock, "config, without options that are off:\n  task: _name=parp_finetuning, data=x"]

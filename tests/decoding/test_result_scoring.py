@@ -106,7 +106,7 @@ def test_damaged_files_are_refused(tmp_path: Path, lines: tuple[str, ...], messa
 
 
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match=r"/none\.txt: cannot be read \(No such file"):
+    with pytest.raises(ResultsError, match=r"/none\.txt: no such file"):
         score_file(tmp_path / "none.txt")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(ResultsError, match="not UTF-8 text"):
@@ -115,7 +115,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lines", [("D-0\t-1\tA", "P-0\t-1"), ("D-0\t-1\tA B",)])
 def test_the_kind_of_units_is_never_guessed_from_hypotheses(tmp_path: Path, lines: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="--units=None: the file fits letters and symbols alike, or neither"):
+    with pytest.raises(ConfigError, match=r"--units=None: .* fits letters and symbols alike, or neither"):
         score_file(results(tmp_path, "T-0\tAB CD", *lines))
 
 

@@ -66,10 +66,10 @@ def test_unchanged_files_and_changed_comments_are_the_same_experiment(place: Pat
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_with_another_content_is_refused_by_name(place: Path, name: str) -> None:
     (place / name).write_text(FILES[name].swapcase().replace("\t1600", "\t1700"))
-    with pytest.raises(ExperimentInputError, match=rf"{name} is not what step .* put the file back as it was, name"):
+    with pytest.raises(ExperimentInputError, match=rf"{name} has changed since step .* put the file back"):
         go_on(place)
     (place / name).unlink()
-    with pytest.raises(ExperimentInputError, match=rf"{name} is not .* it is absent"):
+    with pytest.raises(ExperimentInputError, match=rf"{name} has changed since .* it is absent"):
         go_on(place)
 
 
@@ -78,7 +78,7 @@ def test_an_edited_recipe_is_refused_by_name(place: Path) -> None:
     text = recipe.read_text()
     recipe.write_text(text.replace("max_tokens: ", "max_tokens: 1"))
     assert recipe.read_text() != text
-    with pytest.raises(ExperimentInputError, match=r"mine.yaml is not what step 'train dense-seed1' has read"):
+    with pytest.raises(ExperimentInputError, match=r"mine.yaml has changed since step 'train dense-seed1' read it"):
         go_on(place)
 
 
@@ -109,7 +109,7 @@ def test_a_file_that_changes_while_the_experiment_runs_is_refused_at_its_end(pla
     plan = planned(place)
     plan.out = tmp_path / "other"
     plan.steps = {"train x": Step("train x", ("python", "-c", program), product, (), reads=(read,))}
-    with pytest.raises(ExperimentInputError, match=r"read is not what step 'train x' has read"):
+    with pytest.raises(ExperimentInputError, match=r"read has changed since step 'train x' read it"):
         conduct(plan, 1, lambda: None)
     assert Progress(plan.out).finished(plan.steps["train x"])
 
@@ -126,7 +126,7 @@ def test_the_command_compares_before_it_shows_anything(
     assert cli.main(words) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "model.pt is not what step" in shown.err
+    assert "model.pt has changed since step" in shown.err
     assert f"remove the whole folder {place / 'out'}" in shown.err
 
 

@@ -135,7 +135,7 @@ def test_missing_and_damaged_files(theirs: Path, tmp_path: Path) -> None:
     (theirs / "model.safetensors").unlink()
     with pytest.raises(ExportError, match="no weights; one of"):
         import_folder(theirs, tmp_path / "out.pt")
-    with pytest.raises(ExportError, match="no such file; name a folder of save_pretrained"):
+    with pytest.raises(ExportError, match=r"no such file: .*nowhere does not exist; name a folder of save_"):
         import_folder(tmp_path / "nowhere", tmp_path / "out.pt")
 
 
@@ -171,7 +171,7 @@ def test_a_projection_that_fairseq_has_no_place_for(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / "theirs" / "model.safetensors")
     tensors["feature_projection.projection.bias"] += 1
     save_file(tensors, tmp_path / "theirs" / "model.safetensors")
-    with pytest.raises(ExportError, match=r"feature_projection\.projection: .* no identity"):
+    with pytest.raises(ExportError, match=r"feature_projection\.projection: .* not the identity"):
         import_folder(tmp_path / "theirs", tmp_path / "out.pt")
 
 

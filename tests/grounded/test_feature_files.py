@@ -27,7 +27,7 @@ def cut(file: Path) -> None:
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no file": (lambda _: None, "is not there; fairseq-parp images embed, or images import, writes such a file"),
+    "no file": (lambda _: None, "no such file; fairseq-parp images embed, or images import, writes such a file"),
     "text": (lambda file: file.write_text("features"), "has no features of pictures"),
     "a pickle": (lambda file: torch.save({"features": torch.ones(3, 2, 4)}, file), "has no features of pictures"),
     "cut": (cut, "has no features of pictures"),

@@ -204,7 +204,7 @@ def _objects(folder: Path) -> None:
 
 IMPORT = ["import", "f.npy", "--encoder", "e", "-o", "out", "--ids", "ids.txt"]
 BAD: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] = {
-    "no folder": (lambda _: None, ["embed", "none", "-o", "out"], ("none", "no folder of pictures")),
+    "no folder": (lambda _: None, ["embed", "none", "-o", "out"], ("none", "no such folder; name a folder")),
     "no pictures": (lambda d: (d / "e").mkdir(), ["embed", "e", "-o", "out"], ("has no pictures", ".png")),
     "a damaged picture": (
         lambda d: (pictures(d / "p") / "b.png").write_bytes(b"\x89PNG"), ["embed", "p", "-o", "out"],
@@ -212,7 +212,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] = {
     ),
     "pickled objects": (_objects, IMPORT, ("f.npy", "without pickled objects")),
     "no array": (_with_ids("text", "f.npy"), IMPORT, ("f.npy", "cannot be read")),
-    "missing": (lambda d: (d / "f.npy").unlink(), IMPORT, ("f.npy", "No such file")),
+    "missing": (lambda d: (d / "f.npy").unlink(), IMPORT, ("f.npy", "no such file")),
     "other ids": (_with_ids("a\n"), IMPORT, ("has 2 rows", "1 ids")),
     "an empty id": (_with_ids("a\n\n"), IMPORT, ("ids.txt", "one id in every line")),
     "no ids": (lambda _: None, IMPORT[:-2], ("--ids",)),

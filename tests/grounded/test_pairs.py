@@ -122,7 +122,8 @@ def test_a_word_of_a_text_is_found_in_a_clip_by_its_name(
     assert cli.main(["export", at[1], "--to", "fairseq", "-o", str(folder / "exported")]) == 2
     assert "holds the model grounded_text, which has no encoder of speech" in capsys.readouterr().err
     codes = ["codes", at[1], "--data", str(folder / "data"), "--split", "valid"]
-    assert cli.main([*codes, "--alignment", "x.ctm"]) == 2
+    (folder / "x.ctm").write_text("test0 1 0 1 dog\n")
+    assert cli.main([*codes, "--alignment", str(folder / "x.ctm")]) == 2
     assert "is for spoken captions alone" in capsys.readouterr().err
     assert cli.main(codes) == 0
     assert "text to image" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small
+import soundfile
 import tiny
 import torch
 from comparing import differences
@@ -187,6 +188,20 @@ def _not_a_number(data: Path) -> None:
     save_file(tensors, data / "images.safetensors", {"ids": json.dumps(features.ids), "encoder": "made up"})
 
 
+def _of_samples(samples: int) -> Callable[[Path], None]:
+    """Return what cuts every utterance of the training to so many samples."""
+
+    def cut(data: Path) -> None:
+        root, *lines = (data / "train.tsv").read_text().splitlines()
+        names = [line.split("\t")[0] for line in lines]
+        for name in names:
+            waves, rate = soundfile.read(Path(root, name))
+            soundfile.write(Path(root, name), waves[:samples], rate)
+        (data / "train.tsv").write_text("\n".join([root, *(f"{name}\t{samples}" for name in names), ""]))
+
+    return cut
+
+
 def _folder_of_features(data: Path) -> None:
     (data / "images.safetensors").unlink()
     (data / "images.safetensors").mkdir()
@@ -194,7 +209,10 @@ def _folder_of_features(data: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[str, ...]]] = {
     "audio alone": (_without("train.img"), {}, ("train.img", "captions alone", "alpha=0")),
-    "no features": (_without("images.safetensors"), {}, ("images.safetensors", "is not there", "images embed")),
+    "no features": (_without("images.safetensors"), {}, ("images.safetensors", "no such file", "images embed")),
+    "an utterance that mask spans may cover": (
+        _of_samples(1999), {}, ("train.tsv:2", "1999 samples, the model needs 2000", "task.min_sample_size=2000"),
+    ),
     "ids without a picture": (_unknown, {}, ("train.img", "line 3 ('nothing')", "no features")),
     "lines that do not line up": (_shorter, {}, ("train.img", "has 13 lines", "train.tsv has 14")),
     "a gallery with one picture": (_one_picture, {}, ("valid.img", "shows 1 picture")),
@@ -216,7 +234,7 @@ BAD: dict[str, tuple[Callable[[Path], object], dict[str, dict[str, Any]], tuple[
     "a cut that leaves no frame": (
         lambda _: None, {"task": {"max_sample_size": 100}}, ("task.max_sample_size=100", "or more: the model needs"),
     ),
-    "a folder of features": (_folder_of_features, {}, ("images.safetensors: is a folder", "images embed")),
+    "a folder of features": (_folder_of_features, {}, ("images.safetensors: a folder", "images embed")),
     "a schedule that goes back": (
         lambda _: None, {"criterion": {"alpha": [[0, 0], [2, 0.5], [1, 1]]}}, ("criterion.alpha", "update 1 follows 2"),
     ),
@@ -254,6 +272,14 @@ def test_bad_input_ends_in_one_line(case: str, given: dict[str, Any], tmp_path: 
     with pytest.raises(OneLineExit) as stopped:
         train(asked, tmp_path / "run", method="dense")
     assert all(part in str(stopped.value) for part in named), str(stopped.value)
+
+
+def test_utterances_of_the_fewest_samples_are_masked_at_every_update(given: dict[str, Any], tmp_path: Path) -> None:
+    data = small.corpus(tmp_path / "data")
+    _of_samples(2000)(data)
+    train(changed(given, task={"data": str(data)}), tmp_path / "run", method="dense")
+    state = checkpoints.read(tmp_path / "run/checkpoint_last.pt")
+    assert state["optimizer_history"][-1]["num_updates"] == 3
 
 
 @pytest.mark.parametrize(

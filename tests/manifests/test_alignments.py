@@ -22,7 +22,7 @@ def test_both_layouts_give_the_same_words(tmp_path: Path) -> None:
 
 
 BAD = {
-    "no file": (None, "No such file"),
+    "no file": (None, "no such file"),
     "empty": ("", "the file is empty"),
     "comments alone": (";; none\n", "has no word"),
     "too few cells": ("a 1 0.2 0.1 dog\nb 1 0.2 0.1\n", "line 2: 4 cells; a CTM line has FILE CHANNEL"),

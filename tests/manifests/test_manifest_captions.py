@@ -150,12 +150,12 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
     ),
     "no list": (lambda coco: (coco / "SpokenCOCO_train.json").write_text("[1]"), [], ["no list of captions"]),
     "no JSON": (lambda coco: (coco / "SpokenCOCO_train.json").write_text("{"), [], ["no list of captions"]),
-    "missing": (lambda coco: (coco / "SpokenCOCO_train.json").unlink(), [], ["SpokenCOCO_train.json", "No such file"]),
+    "missing": (lambda coco: (coco / "SpokenCOCO_train.json").unlink(), [], ["SpokenCOCO_train.json", "no such file"]),
     "a split's name": (lambda _: None, ["a/b=SpokenCOCO_val.json"], ["SPLIT=LIST='a/b'"]),
     "a split twice": (lambda _: None, ["train=SpokenCOCO_val.json"], ["SPLIT=LIST='train'", "given twice"]),
     "texts of Flickr8k": (lambda _: None, ["--text", "t.txt"], ["--text='t.txt'", "is for Flickr8k"]),
     "captions of Flickr8k": (
-        lambda coco: (coco / "i.txt").write_text("1.jpg\n"), ["valid=i.txt"], ["wav2capt.txt", "No such file"],
+        lambda coco: (coco / "i.txt").write_text("1.jpg\n"), ["valid=i.txt"], ["wav2capt.txt", "no such file"],
     ),
     "a picture without captions": (
         lambda coco: [(coco / "i.txt").write_text("1.jpg\n"), (coco / "wav2capt.txt").write_text("a.wav 2.jpg #0\n")],

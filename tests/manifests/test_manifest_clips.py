@@ -82,7 +82,7 @@ BAD: dict[str, tuple[str, str, list[str], str]] = {
         "train=t.csv", "video_id\nvideo9\n", ["--text", "train_val_videodatainfo.json"], "t.csv:2: 'video9' has no",
     ),
     "an empty sentence": ("train=t.csv", "video_id,sentence\nvideo0,\n", [], "t.csv:2: 'video0' has no sentence"),
-    "no clip": ("train=t.csv", "baking\n", [], "t.csv:1: 'baking' is no CLASS/NAME.mp4"),
+    "no clip": ("train=t.csv", "baking\n", [], "t.csv:1: 'baking' is not CLASS/NAME.mp4"),
     "no audio of a clip": ("train=t.csv", "baking/one.mp4,baking\n", [], "baking/one.wav"),
     "no sentences": ("train=MSRVTT_train.9k.csv", "{}", ["--text", "t.csv"], "t.csv: no sentences of MSR-VTT"),
     "audio of written captions": (

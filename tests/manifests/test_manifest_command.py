@@ -53,7 +53,7 @@ def test_check_shows_every_problem(folder: Path, capsys: pytest.CaptureFixture[s
 def test_a_problem_of_the_dictionary_is_shown_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "dict.ltr.txt").unlink()
     _, _, err = run(capsys, "check", folder, "--splits", "train", "train", "--labels", "ltr")
-    assert err == f"{folder}/dict.ltr.txt: No such file or directory\nfairseq-parp manifest: 1 problem(s)\n"
+    assert err == f"{folder}/dict.ltr.txt: no such file\nfairseq-parp manifest: 1 problem(s)\n"
 
 
 def test_check_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +68,7 @@ def test_check_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_check_of_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(capsys, "check", tmp_path / "none")
-    assert (status, err) == (1, f"{tmp_path}/none: no such data folder\nfairseq-parp manifest: 1 problem(s)\n")
+    assert (status, err) == (1, f"{tmp_path}/none: no such folder\nfairseq-parp manifest: 1 problem(s)\n")
 
 
 def test_check_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,8 +112,8 @@ def test_a_dictionary_may_overwrite_when_it_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [read_manifest, read_labels, read_vocabulary])
 def test_a_missing_file_is_one_problem_with_the_absolute_path(tmp_path: Path, monkeypatch, read) -> None:
     monkeypatch.chdir(tmp_path)
-    assert read(Path("none.txt")).problems == (f"{tmp_path}/none.txt: No such file or directory",)
-    assert read(Path()).problems == (f"{tmp_path}: Is a directory",)
+    assert read(Path("none.txt")).problems == (f"{tmp_path}/none.txt: no such file",)
+    assert read(Path()).problems == (f"{tmp_path}: a folder; name a file in it",)
 
 
 def test_locate_takes_the_root_into_account() -> None:

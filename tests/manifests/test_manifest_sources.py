@@ -142,7 +142,7 @@ def test_faults_of_kaldi(kaldi: Path, tmp_path: Path) -> None:
         write_table(kaldi, tmp_path / "out")
     assert [problem.removeprefix(f"{kaldi}/") for problem in raised.value.problems[:4]] == [
         "wav.scp:3: 'u1' is already on line 2; it may occur once",
-        "text:1: wav.scp:1 is a command, and none is run here; write its output to a file",
+        "text:1: wav.scp:1 is a command, which is not run; write its output to a file",
         "text:2: text is empty",
         "text:3: u9 has no line in wav.scp",
     ]

@@ -75,7 +75,7 @@ def test_every_fault_of_every_folder_is_named(two: list[Path], tmp_path: Path) -
     with pytest.raises(ManifestError) as error:
         write_union([*two, tmp_path / "empty"], tmp_path / "joint")
     assert [problem.partition(": ")[2] for problem in error.value.problems] == [
-        "No such file or directory",
+        "no such file",
         "its utterances, labels, words and images differ in number",
         "no manifest (SPLIT.tsv) there",
     ]

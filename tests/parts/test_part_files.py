@@ -76,14 +76,14 @@ def test_merged_lora_has_changed_the_base_and_is_no_part(
     finetuned: dict[str, Path], base: Path, tmp_path: Path
 ) -> None:
     export(finetuned["lora"], "compact", tmp_path / "out")
-    with pytest.raises(PartError, match=r"9 matrices of its base .* were trained, as .*_proj.weight"):
+    with pytest.raises(PartError, match=r"9 matrices of its base .* were trained, such as .*_proj.weight"):
         extract(tmp_path / "out" / "model.safetensors", tmp_path / "p.safetensors", base)
     assert not (tmp_path / "p.safetensors").exists()
 
 
 def test_what_changes_matrices_of_the_base_is_no_part(base: Path, tmp_path: Path) -> None:
     for name, file in made.checkpoints(tmp_path, made.CHANGED, base).items():
-        with pytest.raises(PartError, match=r"matrices of its base .* were trained, as .*weight.*compact"):
+        with pytest.raises(PartError, match=r"matrices of its base .* were trained, such as .*weight.*compact"):
             extract(file, tmp_path / f"{name[:4]}.safetensors")
         assert not (tmp_path / f"{name[:4]}.safetensors").exists()
 
@@ -225,7 +225,7 @@ def test_extract_needs_the_base_a_head_and_equal_precision(
     moved = checkpoints.read(finetuned["lora"])
     moved["cfg"]["model"]["w2v_path"] = str(tmp_path / "gone.pt")
     torch.save(moved, tmp_path / "moved.pt")
-    with pytest.raises(PartError, match=r"its pretrained file, .*gone.pt is not there; name --base FILE"):
+    with pytest.raises(PartError, match=r"its pretrained file .*gone.pt is not there; name it by --base FILE"):
         extract(tmp_path / "moved.pt", tmp_path / "p.safetensors")
     shutil.copy(base, tmp_path / "copy.pt")
     with pytest.raises(PartError, match="has no head"):

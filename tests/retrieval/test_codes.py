@@ -172,12 +172,12 @@ def test_bad_labels_end_in_one_line(folder: Path, capsys: pytest.CaptureFixture[
     (folder / "short.tsv").write_text("image\tobject\n")
     cases = [
         (["--alignment", str(folder / "other.ctm")], "other.ctm: has no word of a caption of this split"),
-        (["--alignment", str(folder / "missing.ctm")], "missing.ctm: No such file"),
+        (["--alignment", str(folder / "missing.ctm")], "missing.ctm: no such file"),
         (["--objects", str(folder / "pixels.tsv")], "pixels.tsv:2': must have a box within the picture"),
         (["--objects", str(folder / "others.tsv")], "others.tsv: has no object in which a region"),
         (["--objects", str(folder / "none.tsv")], "has no object"),
         (["--objects", str(folder / "short.tsv")], "lacks the column(s) left, top, right, bottom"),
-        (["--objects", str(folder / "missing.tsv")], "cannot be read (FileNotFoundError"),
+        (["--objects", str(folder / "missing.tsv")], "no such file"),
         (["--code", "6", "--objects", objects], "--code=6: must be 0 to 5"),
         (["--code", "2"], "--code=2: needs --alignment or --objects"),
         (["--code", "2", "--alignment", words, "--plot", "x.png"], "--pictures=None: goes with --code N and --plot"),
@@ -189,6 +189,12 @@ def test_bad_labels_end_in_one_line(folder: Path, capsys: pytest.CaptureFixture[
         line = capsys.readouterr().err
         assert named in line
         assert line.count("\n") == 1
+
+
+def test_label_files_are_read_before_the_checkpoint(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--alignment", "--objects"):
+        assert cli.main(["codes", "missing.pt", "--data", str(folder / "data"), option, "missing.labels"]) == 2
+        assert "missing.labels: no such file" in capsys.readouterr().err.replace("'", "")
 
 
 def test_a_checkpoint_without_seeded_codes_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

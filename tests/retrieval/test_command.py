@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str, tuple[str, ...]]]
     "ids without features": (
         _rewrite("valid.img", lambda text: text.replace("picture2", "none")), [], "", ("valid.img", "line 3 ('none')"),
     ),
-    "no features": (lambda data: (data / "images.safetensors").unlink(), [], "", ("images.safetensors", "not there")),
+    "no features": (lambda data: (data / "images.safetensors").unlink(), [], "", ("images.safetensors: no such file",)),
     "another encoder": (lambda data: _other_features(data, "other"), [], "", ("image encoder='made up'", "'other'")),
     "another width": (lambda data: _other_features(data, width=5), [], "", ("image width=6", "width 5")),
     "words that do not line up": (lambda data: (data / "valid.wrd").write_text("a\n"), [], "", ("valid.wrd", "1 line")),
@@ -128,8 +128,14 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str, tuple[str, ...]]]
     "features in place of a checkpoint": (lambda _: None, [], "data/images.safetensors", ("images.safetensors",)),
     "no such split": (lambda _: None, ["--split", "none"], "", ("none.tsv",)),
     "a sheet without pictures": (lambda _: None, ["--sheet", "s.png"], "", ("--sheet", "--pictures DIR")),
-    "no folder of pictures": (lambda _: None, ["--sheet", "s.png", "--pictures", "none"], "", ("none", "no folder")),
+    "no folder of pictures": (
+        lambda _: None, ["--sheet", "s.png", "--pictures", "none"], "", ("none", "no such folder"),
+    ),
     "no picture files": (lambda _: None, ["--sheet", "s.png", "--pictures", "."], "", ("has no file for ",)),
+    "no pictures, and audio that is none": (
+        lambda data: [audio.write_text("no audio") for audio in Path(data).glob("valid-*.flac")],
+        ["--sheet", "s.png", "--pictures", "none"], "", ("none", "no such folder"),
+    ),
     "pictures that are none": (
         lambda _: [Path(f"picture{number}").write_text("no picture") for number in range(small.PICTURES)],
         ["--sheet", "s.png", "--pictures", "."], "", ("picture", "cannot be read as a picture"),

@@ -136,7 +136,7 @@ def test_a_tokenizer_that_is_taken_is_kept_beside_the_data(tmp_path: Path) -> No
             "has no merge for [0-9]+ tokens of encoder.json, such as '.*': it is incomplete",
         ),
         ("vocab.bpe", "#version\na b c\n", "vocab.bpe line 2: 'a b c' must be two tokens"),
-        ("vocab.bpe", None, "vocab.bpe: cannot be read"),
+        ("vocab.bpe", None, "vocab.bpe: no such file"),
         ("dict.txt", "0 3\n1 2\n", "lacks .* ids of the tokenizer, such as 2: the files are of two tokenizers"),
     ],
 )

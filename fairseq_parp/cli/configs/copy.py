@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+from fairseq_parp.cli.outputs import OutputFile
 from fairseq_parp.commands.front import recipe
 from fairseq_parp.environment.paths import PLUGIN, configs
 from fairseq_parp.errors import ConfigError, absolute
@@ -16,7 +17,7 @@ from fairseq_parp.files import write_whole
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("name", metavar="NAME", help="such as base_10m; fairseq-parp configs list shows all")
-    parser.add_argument("-o", "--out", metavar="FILE", type=Path, help="file to write (default: NAME.yaml)")
+    parser.add_argument("-o", "--out", metavar="FILE", type=OutputFile, help="file to write (default: NAME.yaml)")
 
 
 def run(arguments: argparse.Namespace) -> int:

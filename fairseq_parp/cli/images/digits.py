@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.errors import absolute
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("corpus", metavar="CORPUS", help="table or folder, as for manifest table; split test in it")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for pictures and transcripts.tsv")
+    parser.add_argument(
+        "--out", metavar="DIR", type=OutputFolder, required=True, help="folder for pictures and transcripts.tsv"
+    )
     parser.add_argument(
         "--unseen",
         metavar="SPLIT",

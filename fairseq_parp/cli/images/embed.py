@@ -7,13 +7,16 @@ from functools import partial
 
 from tqdm import tqdm
 
+from fairseq_parp.cli.outputs import OutputFile
 from fairseq_parp.errors import absolute
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("folder", metavar="FOLDER", help="pictures in or below it; their relative paths are their ids")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="such as DATA/images.safetensors")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=OutputFile, required=True, help="DATA/images.safetensors"
+    )
     parser.add_argument("--frames", metavar="N", type=int, help="each folder is a clip: take N frames of it")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from fairseq_parp.cli.outputs import OutputFile
 from fairseq_parp.errors import ConfigError, absolute
 
 
@@ -15,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help=".npy, or .npz with features and optionally ids and boxes; or all of LXMERT's .tsv files",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="such as DATA/images.safetensors")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=OutputFile, required=True, help="DATA/images.safetensors"
+    )
     parser.add_argument("--encoder", metavar="NAME", required=True, help="name of the image encoder of the features")
     parser.add_argument(
         "--ids",

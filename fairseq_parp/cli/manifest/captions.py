@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from fairseq_parp.cli.manifest.show import size
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.manifests.captions import write_captions
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="SpokenCOCO's, Places' or MSR-VTT's .json, a .txt of Flickr8k's pictures, a .csv of clips, "
         "such as train=SpokenCOCO_train.json",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--out", metavar="DIR", type=OutputFolder, required=True, help="folder to write to")
     parser.add_argument(
         "--root",
         metavar="DIR",
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text", metavar="FILE", type=Path, help="file with the texts of LIST: Flickr8k.token.txt, MSR-VTT's .json"
     )
     parser.add_argument(
-        "--audio", metavar="DIR", type=Path, help="convert all audio to 16 kHz mono FLACs in this folder"
+        "--audio", metavar="DIR", type=OutputFolder, help="convert all audio to 16 kHz mono FLACs in this folder"
     )
     parser.add_argument("--processes", metavar="N", type=int, help="converting processes (default: one per core)")
 

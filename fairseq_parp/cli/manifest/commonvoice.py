@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell_official
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.manifests.corpora.commonvoice import LANGUAGES, write_commonvoice
 
 
@@ -19,9 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument("--language", metavar="L", help=f"one of {' '.join(LANGUAGES)}")
     chosen.add_argument("--joint", action="store_true", help="all ten languages together, with one dictionary")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--out", metavar="DIR", type=OutputFolder, required=True, help="folder to write to")
     parser.add_argument(
-        "--audio", metavar="DIR", type=Path, help="folder for the FLACs; several commands may share it (OUT/audio)"
+        "--audio",
+        metavar="DIR",
+        type=OutputFolder,
+        help="folder for the FLACs; several commands may share it (OUT/audio)",
     )
     parser.add_argument(
         "--processes", metavar="N", type=int, help="number of processes that convert audio (default: one per core)"

@@ -33,6 +33,8 @@ def read_option(file: Path | None) -> dict[str, int] | None:
         return _of_checkpoint(file)
     vocabulary = read_vocabulary(file)
     problems = list(vocabulary.problems)
+    if len(problems) > 1 + len(vocabulary.symbols):
+        raise ManifestError([f"{problems[0]}; {absolute(file)} is not a dictionary: most of its lines are wrong"])
     if own := sorted(set(SPECIALS) & set(vocabulary.symbols)):
         problems.append(f"{file}: places {own[0]!r}, which is fairseq's own; such a dictionary cannot be kept")
     if problems:

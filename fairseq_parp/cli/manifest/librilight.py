@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell_official
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.manifests.corpora.librilight import FOLDERS, write_librilight
 
 
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "root", metavar="ROOT", type=Path, help="librispeech_finetuning or LibriSpeech, or the folder that holds it"
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--out", metavar="DIR", type=OutputFolder, required=True, help="folder to write to")
     parser.add_argument(
         "--subset",
         choices=FOLDERS,

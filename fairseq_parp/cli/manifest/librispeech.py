@@ -7,13 +7,14 @@ from pathlib import Path
 
 from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell_official
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.manifests.corpora.librispeech import SUBSETS, write_librispeech
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("root", metavar="ROOT", type=Path, help="LibriSpeech, or the folder that holds it")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--out", metavar="DIR", type=OutputFolder, required=True, help="folder to write to")
     parser.add_argument(
         "--subsets", metavar="SUBSET", nargs="+", choices=SUBSETS, help="such as dev-other (default: all in ROOT)"
     )

@@ -17,8 +17,7 @@ OF_A_KIND = 10
 """Problems of a kind that are printed."""
 
 CAUSES = {
-    "no such file": "the audio is elsewhere; --root names the folder that a corpus's paths start from, line 1 of a "
-    "manifest that of the manifest",
+    "no such file": "the audio is elsewhere; --root names its folder for a corpus, line 1 for a manifest",
     "nothing is resampled": "--audio DIR converts them all",
     "not in the dictionary": "labels and dictionary are of two corpora, or case or Unicode form differ",
     "frames here": "the audio was converted or cut after the manifest was written; write the manifest anew",
@@ -86,11 +85,11 @@ def tell_official(written: WrittenOfficial, out: Path) -> None:
     """Print the written splits, and their comparison with the published facts."""
     tell(written, out)
     if written.checked:
-        print(f"as published, ids and length: {' '.join(written.checked)}")
+        print(f"ids and length as published: {' '.join(written.checked)}")
     if written.unconfirmed:
-        print(f"which utterances are in them is unconfirmed: {' '.join(written.unconfirmed)}")
+        print(f"lists of utterances not confirmed: {' '.join(written.unconfirmed)}")
     if written.unchecked:
-        print(f"no fact to compare with: {' '.join(written.unchecked)}")
+        print(f"no published facts for: {' '.join(written.unchecked)}")
     warn(written.warnings)
 
 

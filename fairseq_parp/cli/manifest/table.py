@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fairseq_parp.cli.manifest.dictionary import add_option, read_option
 from fairseq_parp.cli.manifest.show import tell, warn
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.errors import absolute, listing
 from fairseq_parp.manifests.choosing import Speakers
 from fairseq_parp.manifests.labelling import SPELT
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="table (.tsv, .csv) with the columns path and text, optionally split, speaker, start, end, image; or a "
         "folder: Kaldi's, with metadata.csv, or audio and .txt files side by side",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--out", metavar="DIR", type=OutputFolder, required=True, help="folder to write to")
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument("--labels", choices=SPELT, default="ltr", help="letters of the text, or phones")
     labels.add_argument(
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--audio",
         metavar="DIR",
-        type=Path,
+        type=OutputFolder,
         help="cut and convert all audio (any rate, channels, mp3) to 16 kHz mono FLACs in this folder",
     )
     parser.add_argument(

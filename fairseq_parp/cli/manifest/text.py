@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from fairseq_parp.cli.manifest.show import warn
+from fairseq_parp.cli.outputs import OutputFolder
 from fairseq_parp.errors import absolute, listing
 from fairseq_parp.manifests.cautions import of_classes
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--valid", metavar="TABLE", type=Path, required=True, help="table to validate on")
     parser.add_argument("--test", metavar="TABLE", type=Path, help="table to test on; it may lack the labels")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder to write")
+    parser.add_argument("--out", metavar="DIR", type=OutputFolder, required=True, help="new folder to write")
     parser.add_argument("--text", metavar="COLUMN", nargs="+", help="names of the one or two columns of text")
     parser.add_argument("--label", metavar="COLUMN", help="name of the column of labels")
     parser.add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.outputs import OutputFile
 from fairseq_parp.errors import MaskError, absolute
 from fairseq_parp.mask_files import ANY_MASK
 
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="fairseq checkpoint, pretrained or finetuned")
     parser.add_argument("mask", metavar="MASK", type=Path, help=ANY_MASK)
-    parser.add_argument("-o", "--out", metavar="OUT", type=Path, required=True, help="checkpoint to write")
+    parser.add_argument("-o", "--out", metavar="OUT", type=OutputFile, required=True, help="checkpoint to write")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.outputs import OutputFile
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.mask_files import CRITERIA
 
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="fairseq checkpoint, pretrained or finetuned")
     parser.add_argument("--sparsity", metavar="S", type=float, required=True, help="fraction of zeros, in [0, 1)")
-    parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="mask file to write")
+    parser.add_argument("-o", "--out", metavar="FILE", type=OutputFile, required=True, help="mask file to write")
     parser.add_argument("--by", choices=CRITERIA, default="magnitude", help="criterion of pruning (default: magnitude)")
     parser.add_argument(
         "--allocation", metavar="NAME", default="global", help="division of the zeros among tensors (default: global)"

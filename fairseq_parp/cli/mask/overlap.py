@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairseq_parp.cli.outputs import OutputPicture
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.mask_files import ANY_MASK
 from fairseq_parp.tables import table
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure", choices=("iou", "cosine"), default="iou", help="intersection over union of kept weights, or cosine"
     )
-    parser.add_argument("--plot", metavar="PNG", type=Path, help="also draw a heat map")
+    parser.add_argument("--plot", metavar="PNG", type=OutputPicture, help="also draw a heat map")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
@@ -73,7 +74,7 @@ def render(comparison: MaskComparison, measure: str = "iou") -> str:
     overall = {letter[one]: {letter[other]: cell_of(one, other) for other in letter} for one in letter}
     for name, parts in comparison.baselines.items():
         overall[letter[name]]["baseline"] = cell(parts["overall"][""])
-    lines = [f"{MEASURES[measure]}; in brackets, what independent masks of the same densities would have"]
+    lines = [f"{MEASURES[measure]}; in brackets, the value of independent masks of the same densities"]
     for title, rows in (("mask", legend), ("all weights", overall)):
         lines += ["", *_grid(title, rows)]
     columns = comparison.columns

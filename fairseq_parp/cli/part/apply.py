@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.outputs import OutputFile
 from fairseq_parp.errors import absolute
 
 
@@ -12,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("base", metavar="BASE", type=Path, help="pretrained checkpoint of the part")
     parser.add_argument("part", metavar="FILE", type=Path, help="part file")
-    parser.add_argument("-o", "--out", metavar="CKPT", type=Path, required=True, help="checkpoint to write")
+    parser.add_argument("-o", "--out", metavar="CKPT", type=OutputFile, required=True, help="checkpoint to write")
 
 
 def run(arguments: argparse.Namespace) -> int:

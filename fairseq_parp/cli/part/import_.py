@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.outputs import OutputFile
 from fairseq_parp.cli.part.show import render
 from fairseq_parp.errors import absolute
 
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("adapter", metavar="ADAPTER", type=Path, help="adapter.LANGUAGE.safetensors")
     parser.add_argument("--vocab", metavar="JSON", type=Path, required=True, help="the model's vocab.json")
     parser.add_argument("--language", metavar="NAME", required=True, help="name of the language in vocab.json")
-    parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="part to write")
+    parser.add_argument("-o", "--out", metavar="FILE", type=OutputFile, required=True, help="part to write")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fairseq_parp.cli.outputs import OutputFile
 from fairseq_parp.commands.recipes import convert
 from fairseq_parp.errors import ConfigError, absolute
 from fairseq_parp.files import write_whole
@@ -13,7 +14,7 @@ from fairseq_parp.files import write_whole
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("recipe", metavar="THEIRS.yaml", type=Path, help="finetuning recipe for fairseq-hydra-train")
-    parser.add_argument("-o", "--out", metavar="OURS.yaml", type=Path, required=True, help="file to write")
+    parser.add_argument("-o", "--out", metavar="OURS.yaml", type=OutputFile, required=True, help="file to write")
 
 
 def run(arguments: argparse.Namespace) -> int:

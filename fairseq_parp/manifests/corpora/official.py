@@ -64,7 +64,10 @@ def require_complete(parts: Sequence[Part], facts: Facts) -> list[str]:
             (problems if confirmed else warnings).append(f"{part.name}: {fault}")
     if problems:
         raise IncompleteSplitError(problems)
-    return [f"{warning}; those were rebuilt and are unconfirmed, so what is there is taken" for warning in warnings]
+    return [
+        f"{warning}; this list was rebuilt and is unconfirmed, so the utterances that were found are taken"
+        for warning in warnings
+    ]
 
 
 def write_official(

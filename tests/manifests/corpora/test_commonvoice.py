@@ -104,7 +104,7 @@ def test_what_was_looked_for_is_said(tmp_path: Path, language, build, problems_o
     ]
     (splits / "nl/testSeqs_uniform_new_version.txt").unlink()
     assert problems_of(ManifestError, build, tmp_path / "data", languages=["nl"]) == [
-        f"{splits}/nl/testSeqs_uniform_new_version.txt: No such file or directory"
+        f"{splits}/nl/testSeqs_uniform_new_version.txt: no such file"
     ]
 
 
@@ -184,7 +184,7 @@ def test_the_command(tmp_path: Path, language, capsys) -> None:
         *(f"{split}: 1 utterances, 0.0 min" for split in ("train", "valid", "test")),
         "3 symbols: a tʃ ɲ",
         f"written to {data}",
-        "no fact to compare with: tr-train tr-val tr-test",
+        "no published facts for: tr-train tr-val tr-test",
     ]
     assert main([*argv, "--language", "es"]) == 1
     assert "es-train: 817 of 818 utterances are missing" in capsys.readouterr().err

@@ -127,7 +127,9 @@ def test_the_tree_decides_on_the_numbering_of_folds_1_to_5(tree, tmp_path, ids, 
     assert names_in(tmp_path / "data/train.tsv") == ids["10min-2"]
     assert len(written.warnings) == 1
     assert written.warnings[0].startswith("10min-1: its 2 utterances are not those of the published split")
-    assert written.warnings[0].endswith("those were rebuilt and are unconfirmed, so what is there is taken")
+    assert written.warnings[0].endswith(
+        "this list was rebuilt and is unconfirmed, so the utterances that were found are taken"
+    )
     (tree / "1h/0").rename(tree / "1h/x")
     (tree / "1h/1").rename(tree / "1h/0")
     build = partial(write_librilight, tree, subset="10min-0", ids=ids, facts=facts)

@@ -133,7 +133,7 @@ def test_faults_of_a_transcript(tmp_path, facts, folder, problems_of, old: str, 
 def test_a_chapter_without_a_transcript(tmp_path, facts, folder, problems_of) -> None:
     (folder / "116-288045.trans.txt").unlink()
     problems = problems_of(ManifestError, partial(write_librispeech, tmp_path, facts=facts), tmp_path / "data")
-    assert problems == [f"{folder}/116-288045.trans.txt: No such file or directory"]
+    assert problems == [f"{folder}/116-288045.trans.txt: no such file"]
 
 
 def test_text_outside_the_dictionary(tmp_path, facts, folder, problems_of) -> None:
@@ -185,6 +185,6 @@ def test_the_command_compares_with_the_published_facts(librispeech: Path, tmp_pa
         "train_clean_360: 5 utterances, 0.1 min",
         "28 symbols: | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z",
         f"written to {tmp_path}/data",
-        "no fact to compare with: train-clean-360",
+        "no published facts for: train-clean-360",
         "not there: dev-clean dev-other test-clean test-other train-clean-100 train-other-500",
     ]
