@@ -15,7 +15,7 @@ help:  ## list these targets
 
 setup: .venv/.compiled  ## make .venv with everything in it (about 3 minutes on 2 cores)
 
-.venv/.ready: constraints.txt setup.py fairseq_parp/environment/install.py fairseq_parp/environment/choices.py
+.venv/.ready: constraints.txt pyproject.toml setup.py fairseq_parp/environment/install.py fairseq_parp/environment/choices.py
 	@$(PYTHON) -m fairseq_parp.environment.install .venv
 
 .venv/.compiled: .venv/.ready $(wildcard fairseq_parp/*/*.cpp fairseq_parp/*/*/*.cpp)

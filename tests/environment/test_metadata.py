@@ -85,8 +85,8 @@ def test_the_pinned_versions_are_those_that_the_doctor_asks_for(name):
 
 
 def distribution_pythons():
-    """Python versions that setup.py names."""
-    return re.findall(r"Python :: (3\.\d+)", (ROOT / "setup.py").read_text())
+    """Python versions that pyproject.toml names."""
+    return re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
 
 
 def test_a_source_distribution_holds_what_is_compiled(built):
