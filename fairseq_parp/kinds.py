@@ -10,6 +10,7 @@ from fairseq_parp.errors import absolute, first_line
 from fairseq_parp.files import is_torch_saved
 
 EMPTY = "an empty file"
+PART_FILE = "a part, which fairseq-parp part show reads and part apply makes a checkpoint of"
 MASK_FILE = "a mask file, which fairseq-parp mask show reads"
 TEXTS = ("a text file", "an n-gram language model", "fairseq-generate's results")
 _SOUND = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")
@@ -121,7 +122,7 @@ def _safetensors(file: Path, length: int) -> str | None:
     if str(metadata.get("format", "")).startswith("fairseq_parp.mask"):
         return MASK_FILE
     if str(metadata.get("format", "")).startswith("fairseq_parp.part"):
-        return "a part, which fairseq-parp part show reads and part apply makes a checkpoint of"
+        return PART_FILE
     return "a safetensors file, as transformers and others write; fairseq-parp import reads a folder of transformers'"
 
 

@@ -132,7 +132,7 @@ def rebuilt(tensors: dict[str, Tensor], content: Mapping[str, Any], *, with_fair
 
     Args:
         tensors: the model's tensors by name.
-        content: has ``cfg``, ``history``, ``pruning``, ``pruned`` and ``symbols``; of a text encoder, ``text``.
+        content: has ``cfg``, ``history``, ``pruning``, ``pruned`` and ``symbols``; of some, ``adapters`` and ``text``.
         with_fairseq: False makes a stand-in of the dictionary, without importing fairseq.
     """
     state = {
@@ -140,6 +140,8 @@ def rebuilt(tensors: dict[str, Tensor], content: Mapping[str, Any], *, with_fair
         "optimizer_history": [content["history"]], "last_optimizer_state": None,
         "extra_state": compact.pruning_state(tensors, content["pruning"], content["pruned"]),
     }  # fmt: skip
+    if content.get("adapters"):
+        state["extra_state"]["compact"]["adapters"] = dict(content["adapters"])
     if content["symbols"]:
         state["task_state"] = {"target_dictionary": dictionary_of(content["symbols"], with_fairseq)}
     if content.get(TEXT):

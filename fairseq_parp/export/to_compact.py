@@ -16,6 +16,7 @@ from fairseq_parp.export.audio import Batch
 from fairseq_parp.export.source import Source
 from fairseq_parp.files import write_whole
 from fairseq_parp.mask_files.reading import pruned_names, saved_pruning
+from fairseq_parp.sparsity.upgrade import find_state
 
 FILE = "model.safetensors"
 
@@ -43,8 +44,10 @@ def content_of(state: Mapping[str, Any], cfg: Any, tensors: Mapping[str, Tensor]
     task_state = state.get("task_state") or {}
     dictionary, text = task_state.get("target_dictionary"), task_state.get(TEXT)
     last = (state.get("optimizer_history") or [{}])[-1]
+    adapters = (find_state(state.get("extra_state")) or {}).get("adapters") or {}
     symbols = zip(dictionary.symbols, dictionary.count, strict=True) if dictionary else ()
     return {
+        "adapters": OmegaConf.to_container(OmegaConf.create(adapters)),
         "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
         "history": {key: last.get(key) for key in _HISTORY} | {"lr_scheduler_state": {}},
         "pruned": pruned_names(state, tensors),

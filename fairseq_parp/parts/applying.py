@@ -17,7 +17,6 @@ from fairseq_parp.files import writing_whole
 from fairseq_parp.parts.base import Base
 from fairseq_parp.parts.part import Part
 from fairseq_parp.plugin import load_plugin
-from fairseq_parp.sparsity.upgrade import find_state
 
 
 def apply(base: str | Path, file: str | Path, out: str | Path) -> Part:
@@ -67,9 +66,6 @@ def checked(file: str | Path, part: Part, tensors: dict[str, Tensor]) -> dict[st
     """Return a checkpoint of tensors and a part's content; errors as :func:`state_of`."""
     try:
         state = rebuilt(tensors, part.content)
-        if part.content["adapters"]:
-            entry = find_state(state["extra_state"]) or {}
-            state["extra_state"] = {"part": entry | {"adapters": part.content["adapters"]}}
         require_fairseq(state)
     except (ValueError, KeyError, TypeError, RefusedError, MaskError) as error:
         raise PartError(file, f"not a part that can be used ({error})") from None

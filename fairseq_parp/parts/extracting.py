@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 from torch import Tensor
 
 from fairseq_parp import checkpoints
@@ -20,7 +20,6 @@ from fairseq_parp.plugin import load_plugin
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.kernels import INTEGERS
 from fairseq_parp.sparsity.packing import pack
-from fairseq_parp.sparsity.upgrade import find_state
 
 
 def extract(
@@ -80,7 +79,6 @@ def part_of(checkpoint: str | Path, state: Mapping[str, Any], base: Base, langua
         with open_dict(cfg):
             cfg.model.w2v_args = encoder_config(base.state)
     task = cfg.task
-    adapters = (find_state(state.get("extra_state")) or {}).get("adapters") or {}
     content = {
         "base": base.sha256,
         "language": language,
@@ -89,7 +87,6 @@ def part_of(checkpoint: str | Path, state: Mapping[str, Any], base: Base, langua
         "normalize": bool(task.get("normalize", False)),
         "sample_rate": int(task.get("sample_rate", 16000)),
         "shapes": {name: list(value.shape) for name, value in tensors.items()},
-        "adapters": OmegaConf.to_container(OmegaConf.create(adapters)),
         **content_of(state, cfg, tensors),
     }
     return Part(content, whole, MaskSet(bits, {name: tuple(tensors[name].shape) for name in bits}))

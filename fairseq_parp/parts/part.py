@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from torch import Tensor
 from fairseq_parp.checkpoints.finetuned import CTC_HEAD, POOLED_HEAD
 from fairseq_parp.errors import MaskError, PartError, first_line
 from fairseq_parp.files import write_whole
+from fairseq_parp.kinds import EMPTY, PART_FILE, absent, kind_of
 from fairseq_parp.safetensors_files import in_order, opened, require_bits
 from fairseq_parp.sparsity import MaskSet
 
@@ -105,15 +107,15 @@ class Part:
             PartError: the file is missing, no part, damaged or of a newer format; or the part has no head, or its
                 dictionary has another number of symbols.
         """
-        if not Path(path).is_file():
-            raise PartError(path, "no such file" if not Path(path).is_dir() else "is a folder; name a file in it")
+        if reason := _other_kind(path):
+            raise PartError(path, reason)
         try:
             with opened(path) as file:
                 metadata = file.metadata() or {}
-                _require_format(path, metadata.get("format"))
                 stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except MaskError as error:
             raise PartError(path, str(error).removeprefix(f"{Path(path).expanduser().absolute()}: ")) from None
+        _require_format(path, metadata.get("format"))
         text = metadata.get("content", "")
         if checksum(text, stored) != metadata.get("sha256"):
             raise PartError(path, "altered: its SHA-256 is not the one that was written")
@@ -161,6 +163,16 @@ def checksum(text: str, stored: Mapping[str, Tensor]) -> str:
         found.update(name.encode())
         found.update(stored[name].contiguous().view(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
+
+
+def _other_kind(path: str | Path) -> str | None:
+    """Return why a path is no part, by its first bytes; None where it may be one."""
+    if not Path(path).is_file():
+        return absent(path)
+    if zipfile.is_zipfile(path):
+        return "not a part, but a checkpoint, which fairseq-parp part extract makes a part of"
+    kind = kind_of(path)
+    return f"not a part, but {kind}" if kind and kind not in (PART_FILE, EMPTY) else None
 
 
 def _require_format(path: str | Path, form: object) -> None:

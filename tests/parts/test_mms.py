@@ -120,5 +120,5 @@ def test_what_does_not_fit_is_refused(folder: Path, base: Path, tmp_path: Path) 
     refused(r"linear_2.weight is torch.float32 of shape \(2, 2\)", adapter=changed(**{weight: torch.ones(2, 2)}))
     refused("not a safetensors file", adapter=base)
     refused("no such file", adapter=tmp_path / "none")
-    with pytest.raises(PartError, match="no part of this project"):
+    with pytest.raises(PartError, match="not a part, but a safetensors file"):
         export_adapter(good, tmp_path / "out")
