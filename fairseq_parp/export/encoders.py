@@ -23,6 +23,21 @@ ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "swish": "silu", "tanh": "tanh"}
 SAMPLE_RATE = 16_000
 """In Hz, of all released encoders."""
 
+_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_conv_pos_embeddings",
+          "num_conv_pos_embedding_groups", "conv_pos_kernel_size")  # fmt: skip
+_LISTS = ("conv_dim", "conv_kernel", "conv_stride")
+_CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "conv_bias": (True, False),
+    "do_stable_layer_norm": (True, False),
+    "feat_extract_norm": ("group", "layer"),
+    "add_adapter": (False,),
+    "conv_pos_batch_norm": (False,),
+    "feat_extract_activation": ("gelu",),
+    "feat_proj_layer_norm": (True,),
+    "layer_norm_eps": (1e-5,),
+}
+"""Keys of transformers' config, and the values that fairseq's classes have."""
+
 _MIN_KERNEL = 3
 """Kernel of each positional convolution of data2vec, at least."""
 
@@ -65,6 +80,9 @@ class Encoder:
             raise ExportError(
                 "data2vec audio in transformers has layer norms in its convolutions, and post-norm layers"
             )
+        for size, name in ((self.heads, "heads"), (self.positions[1], "groups of the positional convolution")):
+            if size < 1 or self.width % size:
+                raise ExportError(f"a width of {self.width} does not divide into {size} {name}")
         if self.activation not in ACTIVATIONS:
             raise ExportError(f"activation_fn={self.activation!r}: transformers is given {', '.join(ACTIVATIONS)}")
 
@@ -111,6 +129,7 @@ class Encoder:
             known = ", ".join(families)
             raise ExportError(f"model_type={config.get('model_type')!r} is not known; known are {known}")
         data2vec = family == "data2vec_audio"
+        _require_values(config)
         try:
             number = config["num_conv_pos_embeddings"] if data2vec else 1
             kernel = config["conv_pos_kernel_size"] if data2vec else config["num_conv_pos_embeddings"]
@@ -192,3 +211,27 @@ class Encoder:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ExportError(f"the config of the encoder cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _require_values(config: Mapping[str, Any]) -> None:
+    """Check the values of those keys of transformers' config that are there.
+
+    Raises:
+        ExportError: one is no size, or no value that fairseq's classes have.
+    """
+    for key in _SIZES:
+        if key in config and not _is_size(config[key]):
+            raise ExportError(f"{key}={config[key]!r}: must be a whole number above 0")
+    for key in _LISTS:
+        if not isinstance(config.get(key), list) or not config[key] or not all(map(_is_size, config[key])):
+            raise ExportError(f"{key}={config.get(key)!r}: must be a list of whole numbers above 0")
+    if len({len(config[key]) for key in _LISTS}) > 1:
+        raise ExportError(f"{', '.join(_LISTS)} have different lengths")
+    for key, allowed in _CHOICES.items():
+        value = config.get(key, allowed[0])
+        if type(value) is not type(allowed[0]) or value not in allowed:
+            raise ExportError(f"{key}={value!r}: fairseq's class has only {' or '.join(map(repr, allowed))}")
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value > 0

@@ -17,7 +17,7 @@ from fairseq_parp.errors import CheckpointError, ConfigError, ExportError, absol
 from fairseq_parp.export.audio import Batch, batch, check_audio
 from fairseq_parp.export.card import card
 from fairseq_parp.export.provenance import scored
-from fairseq_parp.export.source import Source
+from fairseq_parp.export.source import Source, require_finite
 from fairseq_parp.export.targets import TARGETS, Target
 from fairseq_parp.files import writing_to
 
@@ -87,8 +87,10 @@ def export(
     rates = scored(results)
     source = Source.open(checkpoint)
     _require_no_classifier(source)
+    require_finite(absolute(source.path), source.tensors)
     source = source.halved() if fp16 else source
     utterances = check_audio(audio, source.sample_rate, source.shortest)
+    source.model.eval()  # a checkpoint that no model can be built of is refused under its own name
     with _replacing(folder) as place:
         progress(f"writing for {target}")
         lost = module.write(source, place)

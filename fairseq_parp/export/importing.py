@@ -17,7 +17,7 @@ from fairseq_parp.compat.encoder_defaults import with_defaults
 from fairseq_parp.errors import ConfigError, ExportError, absolute
 from fairseq_parp.export.encoders import Encoder
 from fairseq_parp.export.names import PROJECTION, encoder_names
-from fairseq_parp.export.source import BENEATH, build_encoder
+from fairseq_parp.export.source import BENEATH, build_encoder, require_finite
 from fairseq_parp.files import writing_whole
 from fairseq_parp.kinds import unreadable
 from fairseq_parp.mask_files.fresh import encoder_config
@@ -79,6 +79,7 @@ def import_folder(
     config = read_json(place / "config.json")
     encoder = _named(place, lambda: Encoder.from_transformers(config))
     tensors = _weights(place)
+    require_finite(absolute(place), tensors)
     normalize = _normalize(place) if normalize is None else normalize
     found, left = _renamed(place, encoder, tensors)
     symbols: tuple[str, ...] = ()
@@ -94,8 +95,15 @@ def import_folder(
 
 
 def _has_languages(vocabulary: Path) -> bool:
-    """Return whether a vocabulary has one mapping a language, as MMS's: then the folder's head is one of many."""
-    return any(isinstance(value, dict) for value in read_json(vocabulary).values())
+    """Return whether a vocabulary has one mapping a language, as MMS's: then the folder's head is one of many.
+
+    Raises:
+        ExportError: it has symbols beside languages.
+    """
+    kinds = {isinstance(value, dict) for value in read_json(vocabulary).values()}
+    if len(kinds) > 1:
+        raise ExportError(f"{absolute(vocabulary)}: has languages and symbols side by side")
+    return True in kinds
 
 
 def _named(place: Path, call: Any) -> Any:
@@ -170,6 +178,9 @@ def _normalize(place: Path) -> bool:
 
 def _renamed(place: Path, encoder: Encoder, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return the encoder's tensors under fairseq's names, and the names that were not used."""
+    most = max(encoder.layers, encoder.positions[2])
+    if most > len(tensors):
+        raise ExportError(f"{absolute(place)}: its config has {most} layers, its weights have {len(tensors)} tensors")
     prefix = _PREFIXES[encoder.family]
     beneath = prefix if any(name.startswith(prefix) for name in tensors) else ""
     found, used = {}, set()
@@ -182,9 +193,32 @@ def _renamed(place: Path, encoder: Encoder, tensors: Mapping[str, Tensor]) -> tu
             found[ours] = torch.zeros(encoder.width)
         else:
             raise ExportError(f"{absolute(place)}: has no tensor {beneath + theirs}")
+    _require_sizes(place, encoder, found)
     if not encoder.needs_projection:
         used |= _require_identity(place, beneath + PROJECTION, tensors)
     return found, tuple(sorted(set(tensors) - used))
+
+
+def _require_sizes(place: Path, encoder: Encoder, found: Mapping[str, Tensor]) -> None:
+    """Compare the tensors that have all sizes of the config, before memory is taken for a model of these sizes.
+
+    Raises:
+        ExportError: one has another shape.
+    """
+    kernel, groups, number = encoder.positions
+    position = "encoder.pos_conv.0.weight_v" if number == 1 else "encoder.pos_conv.0.0.weight"
+    wanted = {
+        "encoder.layers.0.fc1.weight": (encoder.hidden, encoder.width),
+        position: (encoder.width, encoder.width // groups, kernel),
+    }
+    before = 1
+    for each, (channels, width, _) in enumerate(encoder.convolutions):
+        wanted[f"feature_extractor.conv_layers.{each}.0.weight"] = (channels, before, width)
+        before = channels
+    for name, shape in wanted.items():
+        if tuple(found[name].shape) != shape:
+            shapes = f"{tuple(found[name].shape)}, its config makes it {shape}"
+            raise ExportError(f"{absolute(place)}: the tensor of {name} has shape {shapes}")
 
 
 def _spellings(name: str) -> tuple[str, ...]:
@@ -203,6 +237,15 @@ def _head(
     place: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     vocabulary, blank = read_json(place / "vocab.json"), config.get("pad_token_id")
+    if config.get("adapter_attn_dim"):
+        raise ExportError(
+            f"{absolute(place)}: adapter_attn_dim: has the adapters of a language, and no vocabulary of it"
+        )
+    if not all(type(index) is int for index in (blank, *vocabulary.values())):
+        raise ExportError(f"{absolute(place / 'vocab.json')}: an index, or pad_token_id={blank!r}, is no whole number")
+    if odd := [symbol for symbol in vocabulary if not symbol or symbol.split() != [symbol]]:
+        reason = f"symbol {odd[0]!r}: fairseq's dictionaries have no white space; the word boundary is '|'"
+        raise ExportError(f"{absolute(place / 'vocab.json')}: {reason}")
     if blank not in vocabulary.values():
         raise ExportError(
             f"{absolute(place / 'config.json')}: pad_token_id={blank!r} is the blank, and is not the index of a symbol"

@@ -191,6 +191,21 @@ def _half(value: Tensor) -> Tensor:
     return torch.where((found == 0) & (value != 0), torch.copysign(smallest, found), found)
 
 
+def require_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
+    """Check that a model has no NaN and no infinite value.
+
+    Args:
+        where: the model's file or folder, for the message.
+        tensors: by name.
+
+    Raises:
+        ExportError: a tensor has one.
+    """
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ExportError(f"{where}: {name} has NaN or infinite values")
+
+
 def build_encoder(encoder_cfg: Any, state: Mapping[str, Any]) -> nn.Module:
     """Build the encoder of a checkpoint in evaluation mode, without the parts for pretraining alone.
 

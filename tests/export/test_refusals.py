@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from fairseq_parp.errors import CheckpointError, ConfigError, ExportError, ParpE
 from fairseq_parp.export import to_transformers
 from fairseq_parp.export.exporting import export
 from fairseq_parp.export.importing import import_folder
+from fairseq_parp.export.targets import TARGETS
 
 
 @pytest.fixture
@@ -110,15 +112,77 @@ def test_audio_too_short(ours: Path, tmp_path: Path) -> None:
     [
         ({"model_type": "whisper"}, "model_type='whisper' is not known; known are wav2vec2, hubert, data2vec-audio"),
         ({"pad_token_id": 99}, "pad_token_id=99 is the blank, and is not the index of a symbol"),
-        ({"hidden_size": 36, "num_conv_pos_embedding_groups": 4}, r"has shape \(32"),
+        (
+            {"hidden_size": 36},
+            r"the tensor of encoder.layers.0.fc1.weight has shape \(48, 32\), its config .* \(48, 36\)",
+        ),
+        ({"hidden_size": 4 * 10**12}, r"its config makes it \(48, 4000000000000\)"),
+        ({"num_conv_pos_embeddings": 10**12}, r"encoder.pos_conv.0.weight_v has shape \(32, 8, 16\), its config"),
+        ({"num_hidden_layers": 10**9}, r"its config has 1000000000 layers, its weights have \d+ tensors"),
+        ({"num_hidden_layers": 2.5}, "num_hidden_layers=2.5: must be a whole number above 0"),
+        ({"hidden_size": "32"}, "hidden_size='32': must be a whole number above 0"),
+        ({"num_attention_heads": 3}, "a width of 32 does not divide into 3 heads"),
+        ({"conv_stride": [5, 0, 4]}, r"conv_stride=\[5, 0, 4\]: must be a list of whole numbers above 0"),
+        ({"conv_kernel": [10, 3]}, "conv_dim, conv_kernel, conv_stride have different lengths"),
+        ({"feat_extract_norm": "batch"}, "feat_extract_norm='batch': fairseq's class has only 'group' or 'layer'"),
+        ({"add_adapter": True}, "add_adapter=True: fairseq's class has only False"),
+        ({"layer_norm_eps": 1e-7}, "layer_norm_eps=1e-07: fairseq's class has only 1e-05"),
+        ({"adapter_attn_dim": 16}, "adapter_attn_dim: has the adapters of a language, and no vocabulary of it"),
+        ({"pad_token_id": True}, "pad_token_id=True, is no whole number"),
         ({"hidden_act": "quick_gelu"}, "activation_fn='quick_gelu'"),
-        ({"conv_dim": None}, "the config cannot be read"),
+        ({"conv_dim": None}, "conv_dim=None: must be a list"),
     ],
 )
 def test_configs_of_other_models(theirs: Path, tmp_path: Path, keys: dict[str, Any], words: str) -> None:
     with pytest.raises(ExportError, match=words):
         import_folder(changed(theirs, **keys), tmp_path / "out.pt")
     assert not (tmp_path / "out.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("symbols", "words"),
+    [
+        ({"C": 7.0}, "an index, or pad_token_id=0, is no whole number"),
+        ({"C": {"A": 0}}, "has languages and symbols side by side"),
+        ({"C": 5, " ": 7}, "symbol ' ': fairseq's dictionaries have no white space; the word boundary is '|'"),
+        ({"C": 5, "": 7}, "symbol ''"),
+        ({"C": 5}, "8 symbols, lm_head has 8 rows"),
+    ],
+)
+def test_vocabularies(theirs: Path, tmp_path: Path, symbols: dict[str, Any], words: str) -> None:
+    vocabulary = json.loads((theirs / "vocab.json").read_text()) | symbols
+    (theirs / "vocab.json").write_text(json.dumps(vocabulary))
+    with pytest.raises(ExportError, match=words) as refused:
+        import_folder(theirs, tmp_path / "out.pt")
+    assert str(refused.value).startswith(f"{theirs / 'vocab.json'}: ")
+    assert not (tmp_path / "out.pt").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_values_that_are_not_finite(value: float, ours: Path, theirs: Path, tmp_path: Path) -> None:
+    state = read(ours)
+    state["model"]["w2v_encoder.w2v_model.encoder.layers.0.fc1.weight"][0, 0] = value
+    torch.save(state, tmp_path / "damaged.pt")
+    with pytest.raises(ExportError, match=r"damaged\.pt: .*layers\.0\.fc1\.weight has NaN or infinite values"):
+        export(tmp_path / "damaged.pt", "compact", tmp_path / "out")
+    tensors = load_file(theirs / "model.safetensors")
+    tensors["lm_head.bias"][0] = value
+    save_file(tensors, theirs / "model.safetensors")
+    with pytest.raises(ExportError, match=r"theirs: lm_head\.bias has NaN or infinite values"):
+        import_folder(theirs, tmp_path / "out.pt")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.pt").exists()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_checkpoint_that_no_model_can_be_built_of_is_named_itself(target: str, ours: Path, tmp_path: Path) -> None:
+    """The check reads the export under a temporary name, which no message has."""
+    state = read(ours)
+    del state["model"]["w2v_encoder.w2v_model.encoder.layers.0.fc1.weight"]
+    torch.save(state, tmp_path / "lacking.pt")
+    with pytest.raises(CheckpointError, match=r"fc1\.weight") as refused:
+        export(tmp_path / "lacking.pt", target, tmp_path / "out")
+    assert str(refused.value).startswith(f"{tmp_path / 'lacking.pt'}: ")
 
 
 def test_missing_and_damaged_files(theirs: Path, tmp_path: Path) -> None:
