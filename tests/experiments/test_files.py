@@ -29,6 +29,7 @@ RUNS = {
     "adapters": (24, 24),
     "classification": (24, 24),
     "an4_methods": (20, 20),
+    "languages": (12, 12),
     "s3_router_finetuning": (15, 15),
     "s3_router_pruning": (21, 21),
     "s3_router_languages": (20, 20),
