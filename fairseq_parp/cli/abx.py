@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from fairseq_parp.cli.outputs import OutputPicture
+from fairseq_parp.cli.outputs import OutputFolder, OutputPicture
 from fairseq_parp.tables import table
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("items", metavar="ITEMS", help="item file of a ZeroSpeech challenge, or of fairseq-parp align")
     parser.add_argument("--audio", metavar="FOLDER", required=True, help="folder of the audio files, or one above it")
     parser.add_argument("--plot", metavar="PNG", type=OutputPicture, help="also draw the errors over the layers")
+    parser.add_argument(
+        "--features", metavar="DIR", type=OutputFolder, help="also write each layer's frames: .npy files"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
@@ -33,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from fairseq_parp.abx.picture import draw
 
     progress = partial(tqdm, unit="file", disable=None)
-    found = measure(arguments.checkpoint, arguments.items, arguments.audio, progress)
+    found = measure(arguments.checkpoint, arguments.items, arguments.audio, progress, arguments.features)
     if arguments.plot:
         draw(found, arguments.plot)
     print(json.dumps(_plain(found), indent=2) if arguments.json else render(found))
@@ -47,6 +50,7 @@ def render(found: Measured) -> str:
     tokens = f"{found.tokens:,} tokens compared, {found.left_out:,} without a partner or a frame left out"
     lines = [
         tokens,
+        f"frames of each layer: {found.rate:g} a second",
         f"pairs of phones: {one.pairs_within:,} within a speaker, {one.pairs_across:,} across speakers; chance is 50 %",
         "",
         *table(["layer", "within, %", "across, %"], rows),
@@ -76,5 +80,5 @@ def _plain(found: Measured) -> dict[str, object]:
         name: {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in each.items()}
         for name, each in asdict(found)["layers"].items()
     }
-    counts = {"tokens": found.tokens, "left_out": found.left_out, "speakers": found.speakers}
+    counts = {"tokens": found.tokens, "left_out": found.left_out, "speakers": found.speakers, "rate": found.rate}
     return {**counts, "layers": layers}

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import encoders
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -62,9 +63,17 @@ def test_every_layer_has_errors(
     alike = [replace(item, before="x", after="x") for item in read_items(items)]  # contexts are rare in so few tokens
     write_items(tmp_path / "x.item", alike)
     arguments = ["abx", str(finetuned), str(tmp_path / "x.item"), "--audio", audio_folder(data)]
-    assert cli.main([*arguments, "--plot", str(tmp_path / "abx.png"), "--json"]) == 0
+    written = ["--plot", str(tmp_path / "abx.png"), "--features", str(tmp_path / "features")]
+    assert cli.main([*arguments, *written, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert len(found["layers"]) == len(Layers(finetuned).names)
+    layers = Layers(finetuned)
+    assert found["rate"] == layers.rate
+    for audio in (
+        Path(audio_folder(data), line.split("\t")[0]) for line in (data / "train.tsv").open() if "\t" in line
+    ):
+        arrays = [np.load(tmp_path / "features" / name / f"{audio.stem}.npy") for name in layers.names]
+        assert all(np.array_equal(one, other) for one, other in zip(arrays, layers.of(audio), strict=True))
+    assert len(found["layers"]) == len(layers.names)
     assert all(0 <= layer[kind] <= 100 for layer in found["layers"].values() for kind in ("within", "across"))
     assert found["tokens"] + found["left_out"] == len(read_items(items))
     assert (tmp_path / "abx.png").stat().st_size > 10_000
