@@ -6,6 +6,7 @@ import contextlib
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,6 +16,9 @@ from fairseq_parp.errors import ConfigError, absolute, listing
 from fairseq_parp.kinds import no_folder
 
 ONLY_CTC = "only CTC is supported: parp_wav2vec_ctc or parp_hubert_ctc"
+
+OPEN = ("task", "model", "criterion", "optimizer", "lr_scheduler")
+"""Groups of fairseq's config that have the recipe's keys alone; the others have every key of fairseq."""
 
 _NAME, _FOLDER = ("--config-name", "-cn"), ("--config-dir", "-cd")
 
@@ -26,10 +30,12 @@ def hydra_arguments(argv: Sequence[str]) -> list[str]:
     ``common.user_dir`` this plugin, so that the command works from any folder.
 
     Raises:
-        ConfigError: no recipe is named, or no recipe has that name.
+        ConfigError: no recipe is named, no recipe has that name, or the recipe lacks a key that is overridden.
     """
     folder, name = _value(argv, _FOLDER), _value(argv, _NAME)
-    _require_ctc(argv, recipe(name, configs() if folder is None else Path(folder)))
+    file = recipe(name, configs() if folder is None else Path(folder))
+    _require_ctc(argv, file)
+    _require_keys(argv, file)
     front = [] if folder else ["--config-dir", str(configs())]
     named = any(word.lstrip("+").startswith("common.user_dir=") for word in argv)
     # Beside the other overrides: hydra takes those of one place only.
@@ -41,11 +47,38 @@ def hydra_arguments(argv: Sequence[str]) -> list[str]:
 def _require_ctc(argv: Sequence[str], file: Path) -> None:
     """Refuse a model with a decoder, on which fairseq stops before it imports the plugin."""
     asked = [word.partition("=")[2] for word in argv if word.lstrip("+").startswith("model._name=")]
-    with contextlib.suppress(OSError, UnicodeDecodeError, KeyError, TypeError, yaml.YAMLError):
-        asked = asked or [str(yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["model"]["_name"])]
+    with contextlib.suppress(KeyError, TypeError):
+        asked = asked or [str(_content(file)["model"]["_name"])]
     for name in asked:
         if "seq2seq" in name:
             raise ConfigError("model._name", name, ONLY_CTC)
+
+
+def _require_keys(argv: Sequence[str], file: Path) -> None:
+    """Refuse another value of a key that the recipe lacks; hydra would propose to add it, however it is spelt."""
+    content = _content(file)
+    if "defaults" in content:  # it takes keys of other files
+        return
+    for key, _, value in (word.partition("=") for word in argv if "=" in word):
+        group, *parts = key.split(".")
+        node: Any = content.get(group) if group in OPEN else None
+        for part in parts:
+            if not isinstance(node, dict):
+                break
+            if part not in node:
+                close = difflib.get_close_matches(part, node, n=1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                reason = f"{file.name} has no such key; {hint}A key that it does not set is added by +{key}={value}"
+                raise ConfigError(key, value, reason)
+            node = node[part]
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """Return a recipe; an empty one where hydra will report that it cannot be read."""
+    with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+        found = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def recipe(name: str | None, folder: Path, key: str = "--config-name") -> Path:

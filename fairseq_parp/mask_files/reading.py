@@ -13,7 +13,7 @@ from fairseq_parp import checkpoints
 from fairseq_parp.checkpoints import compact
 from fairseq_parp.errors import MaskError, absolute
 from fairseq_parp.files import is_torch_saved
-from fairseq_parp.kinds import absent, kind_of
+from fairseq_parp.kinds import MASK_FILE, absent, kind_of
 from fairseq_parp.mask_files import ANY_MASK
 from fairseq_parp.sparsity import MaskSet
 from fairseq_parp.sparsity.scope import in_paper_scope
@@ -39,7 +39,7 @@ def read_mask(path: str | Path) -> MaskSet:
     if not file.is_file():
         raise MaskError(f"no mask file at {absolute(file)}: {absent(file)}")
     other = kind_of(file)
-    if other and "safetensors" not in other and "mask" not in other:
+    if other not in (None, MASK_FILE):
         raise MaskError(f"{absolute(file)}: not a mask, but {other}; a mask is a {ANY_MASK}")
     if not is_torch_saved(file) and not _is_compact(file):
         return MaskSet.load(file)

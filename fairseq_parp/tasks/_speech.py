@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from fairseq_parp.architectures.convolutions import shortest_input
 from fairseq_parp.checkpoints.finetuned import require_encoder
 from fairseq_parp.checkpoints.fitting import SETTINGS, kind_of
-from fairseq_parp.errors import ConfigError, absolute, one_line_errors
+from fairseq_parp.errors import CheckpointError, ConfigError, absolute, one_line_errors
 from fairseq_parp.manifests.checking import require, require_long_enough
 from fairseq_parp.mask_files.first import sources_of
 from fairseq_parp.sparsity import Sources
@@ -81,6 +81,9 @@ class SpeechTask(TrainingSet, PruningLifeCycle):
         task_cfg = self._as_own(task_cfg)
         cfg = task_cfg or self.cfg
         with one_line_errors():
+            if not cfg.labels:
+                path = absolute(self.cfg.path.split(":")[0])
+                raise CheckpointError(path, "was not finetuned on labels, so it cannot be decoded")
             if getattr(cfg, "multi_corpus_keys", None) is None and not getattr(cfg, "binarized_dataset", False):
                 require(self.cfg.data, split, cfg.labels, symbols=list(self.target_dictionary.symbols))
                 require_long_enough(self.cfg.data, split, self._shortest)

@@ -56,7 +56,7 @@ def labels_of_checkpoint(path: str) -> str:
     cfg = state["args"] if state.get("args") is not None else state["cfg"]["task"]
     labels = kind_of(getattr(cfg, "labels", None) if isinstance(cfg, (Namespace, DictConfig)) else cfg.get("labels"))
     if not labels:
-        raise ConfigError("labels", labels, f"{absolute(path)} names no labels; give --labels")
+        raise ConfigError("labels", labels, f"{absolute(path)} names none; it is not finetuned, or --labels names them")
     return str(labels)
 
 

@@ -61,7 +61,8 @@ def _require_schedule(run: Any) -> None:
         build_lr_scheduler(run.lr_scheduler, _NoOptimizer()).step_update(0)
     except (ValueError, AssertionError, ArithmeticError, IndexError, TypeError) as error:
         reason = str(error) or traceback.extract_tb(error.__traceback__)[-1].line
-        allowed = f"cannot be built with optimization.lr={rates} and its other settings: {reason}"
+        settings = f"optimization.lr={rates}, optimization.max_update={run.optimization.max_update}"
+        allowed = f"cannot be built with {settings} and its other settings: {reason}"
         raise ConfigError("lr_scheduler._name", name, allowed) from error
 
 

@@ -43,6 +43,36 @@ def test_a_recipe_that_is_not_there(words: list[str], message: str) -> None:
     assert str(raised.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("task.dta=x", "task.dta='x': base_10m.yaml has no such key; did you mean data? "),
+        (
+            "task.pruning.sparsty=0.5",
+            "task.pruning.sparsty='0.5': base_10m.yaml has no such key; did you mean sparsity? ",
+        ),
+        ("model.nothing=1", "A key that it does not set is added by +model.nothing=1"),
+    ],
+)
+def test_a_key_that_the_recipe_lacks(word: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        hydra_arguments(["--config-name", "base_10m", "task.data=D", word])
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "word", ["+task.pruning.scope=ffn", "~task.normalize", "checkpoint.keep_last_epochs=3", "optimizer._name.x=1"]
+)
+def test_a_key_that_hydra_judges_is_passed_on(word: str) -> None:
+    assert word in hydra_arguments(["--config-name", "base_10m", word])
+
+
+def test_a_recipe_of_several_files_is_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("defaults: [base]\ntask: {_name: parp_finetuning}\n")
+    words = ["--config-dir", str(tmp_path), "--config-name", "own", "task.data=D"]
+    assert "task.data=D" in hydra_arguments(words)
+
+
 def test_train_is_hydra_train_from_any_folder(tmp_path: Path) -> None:
     words = ["train", "--config-name", "base_10m", "task.data=D", "--cfg", "job"]
     code = "import sys; from fairseq_parp.cli import main; sys.exit(main())"

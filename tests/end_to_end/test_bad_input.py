@@ -202,3 +202,17 @@ def test_bad_decoding(commands: tiny.Commands, data: Path, finetuned: Path, tmp_
     options, expected = DECODING[case]
     path = tmp_path / "none.pt" if case == "no checkpoint" else finetuned / "checkpoint_last.pt"
     one_line(commands.generate(data, path, tmp_path / "out", *options, expect=None), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--labels", "ltr"], "pretrained.pt: was not finetuned on labels, so it cannot be decoded"),
+        ([], "pretrained.pt names none; it is not finetuned, or --labels names them"),
+    ],
+    ids=["labels", "no labels"],
+)
+def test_a_pretrained_file_is_not_decoded(
+    commands: tiny.Commands, data: Path, pretrained: Path, tmp_path: Path, options: list[str], expected: str
+) -> None:
+    one_line(commands.generate(data, pretrained, tmp_path / "out", *options, expect=None), expected)

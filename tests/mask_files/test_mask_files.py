@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune
 
@@ -219,6 +220,8 @@ def bad(kind: str, path: Path) -> None:
         torch.save([torch.zeros(2)], path)
     elif kind == "text":
         path.write_text("0 1 1 0")
+    elif kind == "transformers":
+        save_file({"wav2vec2.encoder.layers.0.attention.q_proj.weight": torch.ones(4, 4)}, path)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +234,7 @@ def bad(kind: str, path: Path) -> None:
         ("no layers", MaskError, "no mask, and no Transformer or conformer layer whose zeros could be one"),
         ("a list", MaskError, "no mask, and no Transformer or conformer layer whose zeros could be one"),
         ("text", MaskError, "not a mask, but a text file"),
+        ("transformers", MaskError, "not a mask, but a safetensors file, as transformers and others write"),
         ("missing", MaskError, "no mask file at /"),
     ],
 )

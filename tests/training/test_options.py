@@ -62,7 +62,7 @@ REFUSED = {
     "optimization.use_bmuf=true": "use_bmuf=True: is not supported: the ranks'",
     "checkpoint.best_checkpoint_metric=bleu": "must be one of loss, nll_loss, uer, wer",
     "optimization.skip_remainder_batch=true optimization.update_freq=[50]": "update_freq=[50]: is more than",
-    "optimization.lr=[0.1,0.2]": "cannot be built with optimization.lr=[0.1, 0.2] and its other settings: Cannot use a",
+    "optimization.lr=[0.1,0.2]": "cannot be built with optimization.lr=[0.1, 0.2], optimization.max_update=",
     "optimization.lr=[]": "optimization.lr=[]: needs a value",
     "lr_scheduler.phase_ratio=[0.5,0.1,0.1]": "phase ratios must add up to 1",
 }
