@@ -161,7 +161,7 @@ def require_encoder(model_cfg: Any, path: str | Path, way_out: str) -> None:
         raise CheckpointError(absolute(path), f"{reason}: {way_out}")
     file = None if OmegaConf.is_missing(model_cfg, "w2v_path") else model_cfg.w2v_path
     if not file or not Path(file).is_file():
-        reason = f"holds no config of its pretrained model (model.w2v_args), and {file} is not there"
+        reason = f"holds no config of its pretrained model (model.w2v_args), and {file} does not exist"
         raise CheckpointError(absolute(path), f"{reason}; name the pretrained file: {way_out}")
 
 

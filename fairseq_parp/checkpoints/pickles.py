@@ -190,7 +190,7 @@ def _check_tensor(*arguments: Any) -> _Inert:
     size = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if size > storage.elements or (size and last >= storage.elements):
-        raise RefusedError(f"a tensor of shape {shape!r} claims more than the {storage.elements} values that are there")
+        raise RefusedError(f"a tensor of shape {shape!r} claims more than the {storage.elements} values stored")
     return _Inert()
 
 

@@ -235,5 +235,7 @@ def _find(program: str) -> str:
     beside = str(Path(sys.executable).parent)
     found = shutil.which(program, path=beside + os.pathsep + os.environ.get("PATH", ""))
     if found is None:
-        raise MissingToolError(f"{program} is not installed beside {sys.executable}; is fairseq there?")
+        raise MissingToolError(
+            f"{program} is not installed beside {sys.executable}; install fairseq in that environment"
+        )
     return found

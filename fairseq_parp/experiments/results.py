@@ -134,7 +134,7 @@ def _rows(path: str | Path, cells: Sequence[tuple[int, list[str]]]) -> list[Resu
         named = dict(zip(header, line, strict=True))
         row = ResultRow(**{name: _value(path, number, name, named[name]) for name in COLUMNS if name in named})
         if (row.run, row.split) in rows:
-            raise ExperimentFileError(path, f"line {number}: run {row.run} is there twice on {row.split}")
+            raise ExperimentFileError(path, f"line {number}: run {row.run} occurs twice on {row.split}")
         rows[row.run, row.split] = row
     return list(rows.values())
 

@@ -80,7 +80,7 @@ def export(
     folder = Path(out)
     if folder.exists() and not (force and folder.is_dir()):
         raise ConfigError(
-            "--out", str(out), f"{absolute(folder)} is there already; name another, or a folder with --force"
+            "--out", str(out), f"{absolute(folder)} exists already; name another, or a folder with --force"
         )
     module = importlib.import_module(f"fairseq_parp.export.to_{target}")
     progress("reading the checkpoint")

@@ -75,7 +75,7 @@ def import_folder(
     """
     place, file = Path(folder), Path(out)
     if file.exists() and not (force and file.is_file()):
-        raise ConfigError("--out", out, f"{absolute(file)} is there already; name another, or use --force")
+        raise ConfigError("--out", out, f"{absolute(file)} exists already; name another, or use --force")
     config = read_json(place / "config.json")
     encoder = _named(place, lambda: Encoder.from_transformers(config))
     tensors = _weights(place)

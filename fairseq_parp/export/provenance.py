@@ -46,7 +46,7 @@ def _base(source: Source) -> Iterator[str]:
     if path and (file := Path(str(path))).is_file():
         yield f"Base: `{file.name}`, SHA-256 {sha256(file)}."
     elif path:
-        yield f"Base: `{Path(str(path)).name}`; the file was not there at the export, so its checksum is not known."
+        yield f"Base: `{Path(str(path)).name}`; the file was missing at the export, so its checksum is not known."
 
 
 def _rates(source: Source, results: Results) -> Iterator[str]:

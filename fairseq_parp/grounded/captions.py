@@ -29,7 +29,7 @@ def rows_of(captions: Path, utterances: int, features: Features, skipped: Collec
     file = captions.with_suffix(".img")
     if not file.is_file():
         raise ImagesError(
-            file, "is not there: the folder has captions alone; give each caption its picture's id, or alpha=0"
+            file, "does not exist: the folder has captions alone; give each caption its picture's id, or alpha=0"
         )
     try:
         ids = file.read_text(encoding="utf-8-sig").splitlines()

@@ -54,7 +54,7 @@ def import_regions(
 
     Raises:
         ImagesError: a file cannot be read, a line is damaged or has another number of regions than the first one, a
-            picture is there twice, or a picture of ``ids`` is not there.
+            picture occurs twice, or a picture of ``ids`` is not there.
     """
     files = [Path(source) for source in sources]
     lines = _lines(files)
@@ -85,7 +85,7 @@ def _lines(files: Sequence[Path]) -> dict[str, Line]:
                 for line, content in enumerate(opened, start=1):
                     name = content.split(b"\t", 1)[0].decode()
                     if name in found:
-                        raise ImagesError(file, f"line {line}: picture {name!r} is there twice")
+                        raise ImagesError(file, f"line {line}: picture {name!r} occurs twice")
                     found[name] = Line(number, offset, line)
                     offset += len(content)
         except (OSError, UnicodeDecodeError) as error:
@@ -97,7 +97,9 @@ def _chosen(lines: Mapping[str, Line], ids: Sequence[str], last: Path) -> dict[s
     """Return the lines of the pictures to take, by their ids."""
     found = {name: lines.get(name) or lines.get(Path(name).stem) for name in ids}
     if missing := [name for name, line in found.items() if line is None]:
-        raise ImagesError(last, f"{len(missing)} picture(s) have no line there or before: {listing(missing)}")
+        raise ImagesError(
+            last, f"{len(missing)} picture(s) have no line in this file or an earlier one: {listing(missing)}"
+        )
     return {name: line for name, line in found.items() if line is not None}
 
 

@@ -50,7 +50,7 @@ def write_union(
     for folder in map(Path, folders):
         found = splits_in(folder)
         vocabulary = read_vocabulary(folder / f"dict.{labels}.txt")
-        problems += vocabulary.problems if found else [f"{absolute(folder)}: no manifest (SPLIT.tsv) there"]
+        problems += vocabulary.problems if found else [f"{absolute(folder)}: no manifest (SPLIT.tsv) in this folder"]
         own |= dict.fromkeys(vocabulary.symbols, 0)
         for split in found:
             parts[split].append(_read(folder, split, labels, problems))

@@ -52,7 +52,7 @@ def extract(
 def _base_of(checkpoint: str | Path, state: Mapping[str, Any]) -> str:
     path = config_of(state).model.get("w2v_path")
     if not path or not Path(path).is_file():
-        lacks = f"its pretrained file {path} is not there" if path else "it does not name its pretrained file"
+        lacks = f"its pretrained file {path} does not exist" if path else "it does not name its pretrained file"
         raise PartError(checkpoint, f"{lacks}; name it by --base FILE")
     return str(path)
 

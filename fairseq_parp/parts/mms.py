@@ -103,7 +103,7 @@ def export_adapter(file: str | Path, folder: str | Path) -> list[Path]:
     vocabulary = {name: row for row, name in enumerate((*SPECIAL, *rows[len(SPECIAL) :]))}
     written = [place / f"adapter.{part.language}.safetensors", place / "vocab.json"]
     if there := [each for each in written if each.exists()]:
-        raise ConfigError("--out", folder, f"{absolute(there[0])} is there already; name another folder")
+        raise ConfigError("--out", folder, f"{absolute(there[0])} exists already; name another folder")
     from safetensors.torch import save
 
     stored = {names[name]: value.contiguous() for name, value in part.tensors.items()}

@@ -141,7 +141,7 @@ def _parse(path: str | Path, text: str) -> _Results:
     # Not splitlines: it also cuts at characters that a transcript may hold.
     for kind, number, rest in (match.groups() for match in map(_LINE.fullmatch, text.split("\n")) if match):
         if kind == "T" and int(number) in found["T"]:
-            raise ResultsError(path, f"T-{number} is there twice")
+            raise ResultsError(path, f"T-{number} occurs twice")
         found[kind].setdefault(int(number), rest)
     # fairseq writes the unknown symbol of references in its own way, so that it never matches.
     references = {key: line.replace("<<unk>>", "<unk>") for key, line in found["T"].items()}

@@ -39,7 +39,7 @@ def expand(into: Tensor, bits: NDArray[np.uint8], values: NDArray[np.uint8]) -> 
     else:
         used = by_library(library, compiled.levels(library) - 1, into, bits, values)
     if used < 0:
-        raise ValueError(f"its mask keeps more than the {values.size // into.element_size()} values that there are")
+        raise ValueError(f"its mask keeps more than the {values.size // into.element_size()} values stored")
     return used
 
 

@@ -67,7 +67,7 @@ def _preset(named: Mapping[str, object], scope: str) -> set[str]:
     if not found:
         known = ", ".join(ARCHITECTURES)
         raise ScopeError(
-            f"scope {scope!r} finds no layer of a known architecture ({known}) among: {listing(named)}; "
+            f"scope {scope!r} matches no layer of a known architecture ({known}) among: {listing(named)}; "
             "for another model give task.pruning.scope a list of parameter names or regular expressions"
         )
     return found
@@ -82,10 +82,12 @@ def _custom(named: Mapping[str, object], expressions: list[str]) -> set[str]:
             way_out = "name adapter or lora in the expression to prune them, or leave them out: (?!.*adapter)..."
             raise ScopeError(f"task.pruning.scope: {expression!r} takes the adapter weight {taken} unasked; {way_out}")
         if not matches:
-            raise ScopeError(f"task.pruning.scope: {expression!r} finds no parameter; there are: {listing(named)}")
+            raise ScopeError(
+                f"task.pruning.scope: {expression!r} matches no parameter; the model has: {listing(named)}"
+            )
         for name in matches:
             if name in owner:
-                raise ScopeError(f"task.pruning.scope: {name} is found by both {owner[name]!r} and {expression!r}")
+                raise ScopeError(f"task.pruning.scope: {name} is matched by both {owner[name]!r} and {expression!r}")
             owner[name] = expression
     return set(owner)
 

@@ -27,7 +27,7 @@ def upgraded_keys(keys: Mapping[Any, Any]) -> dict[str, Any]:
     for old, new in _KEYS.items():
         if old in keys and new in keys:
             raise ConfigError(
-                f"task.pruning.{old}", keys[old], f"is the old name of {new}, which is there too; leave it out"
+                f"task.pruning.{old}", keys[old], f"is the old name of {new}, which is given too; leave it out"
             )
     return {_KEYS.get(key, str(key)): value for key, value in keys.items()}
 

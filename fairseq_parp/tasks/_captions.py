@@ -84,6 +84,6 @@ def require_same_words(task: Any, path: str, state: Mapping[str, Any]) -> None:
     saved = (state.get("task_state") or {}).get("words")
     known = task.state.state_dict.get("words")
     if known is not None and saved != known:
-        counts = f"{len(saved or ())} known words there, {len(known)} here, or in another order"
+        counts = f"{len(saved or ())} known words in the checkpoint, {len(known)} here, or another order"
         way_out = "train on the same captions with the same task.least_word_count"
         raise DictionaryError("the training split's words", absolute(path), counts, way_out)

@@ -157,7 +157,7 @@ def require_pretrained(
         vocabulary.require_same(saved, path, labels=not new_run)
         return
     if sizes[_EMBEDDINGS] != len(vocabulary.tokens):
-        counts = f"{sizes[_EMBEDDINGS]} tokens there, {len(vocabulary.tokens)} here, fairseq's own included"
+        counts = f"{sizes[_EMBEDDINGS]} tokens in the checkpoint, {len(vocabulary.tokens)} here, fairseq's own included"
         way_out = (
             "binarise the table with the tokenizer of the checkpoint: fairseq-parp manifest text --tokenizer FOLDER"
         )

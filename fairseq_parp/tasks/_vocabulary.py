@@ -89,7 +89,9 @@ def read_dictionary(read: Callable[[], Any], folder: str, labels: str | None) ->
         dictionary = read()
     except (OSError, ValueError, RuntimeError) as error:
         there = kinds_in(Path(folder))
-        others = f"; there are labels {listing(there)}: task.labels names one" if there and labels not in there else ""
+        others = (
+            f"; the folder has labels {listing(there)}: task.labels names one" if there and labels not in there else ""
+        )
         reason = unreadable(file, error) if isinstance(error, (OSError, UnicodeError)) else error
         raise ManifestError([f"{file}: {reason}{others}"]) from None
     size = len(pickle.dumps(dictionary, protocol=2))  # as torch.save writes it

@@ -53,7 +53,9 @@ def _load(folder: Path, split: str, dictionary: Any) -> Any:
         raise ManifestError([f"{absolute(folder / split)}.idx: cannot be read ({first_line(error)})"]) from None
     if found is None:
         there = sorted({file.stem for file in folder.glob("*.idx")})
-        raise ManifestError([f"{absolute(folder / split)}.idx: no such file; splits there: {listing(there) or 'none'}"])
+        raise ManifestError(
+            [f"{absolute(folder / split)}.idx: no such file; the folder's splits: {listing(there) or 'none'}"]
+        )
     if not len(found):
         raise ManifestError([f"{absolute(folder / split)}.idx: has no examples"])
     return found

@@ -181,7 +181,7 @@ def _dictionary_of(symbols: Iterable[str], path: str) -> Any:
     """Return a dictionary of symbols, fairseq's own the first of them.
 
     Raises:
-        CheckpointError: a symbol is there twice, or fairseq's own are not the first.
+        CheckpointError: a symbol occurs twice, or fairseq's own are not the first.
     """
     from fairseq.data import Dictionary
 

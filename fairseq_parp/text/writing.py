@@ -52,7 +52,7 @@ def write_folder(tables: Mapping[str, Table], out: Path, tokenizer: Path | None,
     from fairseq.data import Dictionary
 
     if out.exists():
-        raise ConfigError("--out", absolute(out), "is there already; remove it, or choose another folder")
+        raise ConfigError("--out", absolute(out), "exists already; remove it, or choose another folder")
     labels = _require_alike(tables)
     texts = [text for example in tables["train"].examples for text in example.texts]
     if tokenizer is None and size < BYTES:

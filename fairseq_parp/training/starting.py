@@ -157,7 +157,7 @@ def _require_own(cfg: Any, path: str, last: str) -> None:
         return
     if Path(path).resolve().parent != Path(cfg.save_dir).resolve():
         allowed = (
-            f"{absolute(last)} is there, and would be overwritten by a run from another folder; leave the key out to "
+            f"{absolute(last)} exists and would be overwritten by a run from another folder; leave the key out to "
             "resume from it, or choose another checkpoint.save_dir"
         )
         raise ConfigError("checkpoint.restore_file", cfg.restore_file, allowed)

@@ -95,7 +95,7 @@ def read_texts(file: Path) -> list[str]:
         ManifestError: it is not there or cannot be used.
     """
     if not file.is_file():
-        way_out = "is not there: the folder has no written captions; model._name=grounded_wav2vec2 takes spoken ones"
+        way_out = "does not exist: the folder has no written captions; model._name=grounded_wav2vec2 takes spoken ones"
         raise ManifestError([f"{absolute(file)}: {way_out}"])
     lines, problems = read_lines(file)
     if problems:

@@ -94,7 +94,7 @@ LACKING: dict[str, tuple[Callable[[State], object], str]] = {
     ),
     "the encoder's config": (
         lambda s: s["cfg"]["model"].update(w2v_args=None),
-        r"/gone/pretrained.pt is not there; name the pretrained file: --override model.w2v_path=FILE",
+        r"/gone/pretrained.pt does not exist; name the pretrained file: --override model.w2v_path=FILE",
     ),
 }
 
@@ -216,7 +216,7 @@ def test_fairseq_generate_without_the_pretrained_file(
 ) -> None:
     old = saved(state, tmp_path / "old.pt", LACKING["the encoder's config"][0])
     done = commands.generate(data, old, tmp_path / "out", "--labels", "ltr", "--beam", "1", expect=1)
-    assert "/gone/pretrained.pt is not there" in done.last_line
+    assert "/gone/pretrained.pt does not exist" in done.last_line
     assert "--model-overrides \"{'w2v_path': 'FILE'}\"" in done.last_line
 
 

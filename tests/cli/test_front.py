@@ -101,7 +101,7 @@ def test_configs_are_listed_shown_and_copied(
     assert shipped["common"].pop("user_dir") == "fairseq_parp"
     assert own == shipped
     assert main(["configs", "copy", "base_10m", "-o", "own.yaml"]) == 2
-    assert "own.yaml': is there already" in capsys.readouterr().err
+    assert "own.yaml': exists already" in capsys.readouterr().err
 
 
 def test_a_library_that_is_not_there_is_named(

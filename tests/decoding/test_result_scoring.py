@@ -96,7 +96,7 @@ def test_the_kind_of_units_shows_in_the_file(tmp_path: Path, lines: tuple[str, .
     [
         (("H-0\t-1\tA",), "has no references"),
         (("T-0\tA", "T-3\tB", "D-0\t-1\tA"), "no hypothesis .* for utterance 3"),
-        (("T-0\tA", "T-0\tB", "D-0\t-1\tA"), "T-0 is there twice"),
+        (("T-0\tA", "T-0\tB", "D-0\t-1\tA"), "T-0 occurs twice"),
         (("T-0\t", "D-0\t-1\tA"), "every reference .* is empty"),
     ],
 )

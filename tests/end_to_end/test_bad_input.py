@@ -22,7 +22,7 @@ BAD_KEYS = {
     "misspelt": (["+task.pruning.sparsty=0.5"], "task.pruning.sparsty=0.5: no such key; did you mean sparsity?"),
     "wrong type": (["task.pruning.sparsity=half"], "task.pruning.sparsity='half': must be a number in [0, 1)"),
     "not a mapping": (["task.pruning=parp"], "task.pruning='parp': must be a mapping"),
-    "scope": (["+task.pruning.scope=[nothing]"], "task.pruning.scope: 'nothing' finds no parameter"),
+    "scope": (["+task.pruning.scope=[nothing]"], "task.pruning.scope: 'nothing' matches no parameter"),
     "no mask file": (["+task.pruning.mask=none.safetensors"], "no mask file at {cwd}/none.safetensors"),
     "normalize": (["task.normalize=true"], "task.normalize=True: the pretrained model has normalize=False"),
     "layer type": (
@@ -37,7 +37,7 @@ BAD_KEYS = {
     "no number": (["model.layerdrop=often"], "model.layerdrop='often': must be a number"),
     "no data": (["task.data=nowhere"], "{cwd}/nowhere"),
     "no checkpoint": (["model.w2v_path=none.pt"], "{cwd}/none.pt: no such file"),
-    "labels": (["task.labels=wrd"], "; there are labels ltr: task.labels names one"),
+    "labels": (["task.labels=wrd"], "; the folder has labels ltr: task.labels names one"),
     "save_dir": (["checkpoint.save_dir=/proc/none"], "checkpoint.save_dir='/proc/none': cannot be written to (No such"),
     "no checkpoint named": (["model.w2v_path='???'"], "model.w2v_path='???': must be the path"),
     "no data named": (["task.data='???'"], "task.data='???': must be the folder of the manifests"),

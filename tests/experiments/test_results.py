@@ -84,7 +84,7 @@ def test_a_run_is_there_once_for_each_split(tmp_path: Path) -> None:
     write_results(tmp_path / "results.tsv", rows)
     assert len(read_results(tmp_path / "results.tsv")) == 2
     write_results(tmp_path / "results.tsv", [*rows, rows[0]])
-    with pytest.raises(ExperimentFileError, match=r"line 5: run parp-0\.5-s1 is there twice on test"):
+    with pytest.raises(ExperimentFileError, match=r"line 5: run parp-0\.5-s1 occurs twice on test"):
         read_results(tmp_path / "results.tsv")
 
 

@@ -54,7 +54,7 @@ def test_a_card_states_what_is_not_known(finetuned: Path, pretrained: Path, tmp_
     torch.save(state, tmp_path / "checkpoint.pt")
     export(tmp_path / "checkpoint.pt", "compact", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "- Base: `moved.pt`; the file was not there at the export, so its checksum is not known." in card
+    assert "- Base: `moved.pt`; the file was missing at the export, so its checksum is not known." in card
     assert "- UER and WER: not stated at the export (`--results FILE` of fairseq-generate)." in card
     shutil.rmtree(tmp_path / "out")
     export(pretrained, "compact", tmp_path / "out")

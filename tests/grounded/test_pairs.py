@@ -153,10 +153,10 @@ def test_bad_keys_end_in_one_line(case: str, written: tuple[dict[str, Any], Path
 
 
 FILES = {
-    "no texts": ("train.wrd", None, "train.wrd: is not there: the folder has no written captions"),
+    "no texts": ("train.wrd", None, "train.wrd: does not exist: the folder has no written captions"),
     "a text without a word": ("valid.wrd", "a dog\n...\n" + "a cat\n" * 6, "valid.wrd:2: has no word"),
     "fewer pictures": ("train.img", "train0\n", "train.img: has 1 lines; train.wrd has 42 captions"),
-    "no pictures": ("train.img", None, "train.img: is not there: the folder has captions alone"),
+    "no pictures": ("train.img", None, "train.img: does not exist: the folder has captions alone"),
 }
 
 

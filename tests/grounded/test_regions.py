@@ -97,7 +97,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] = {
         ("1 picture(s) have no line", "COCO_val2014_99.jpg"),
     ),
     "no picture is asked for": (lambda d: (d / "ids").write_text(""), ["--ids", "ids"], ("ids: has no ids",)),
-    "a picture twice": (_rewritten(lambda f: ["COCO_train2014_07", *f[1:]]), [], ("line 2", "is there twice")),
+    "a picture twice": (_rewritten(lambda f: ["COCO_train2014_07", *f[1:]]), [], ("line 2", "occurs twice")),
     "fewer fields": (_rewritten(lambda f: f[:-1]), [], ("train2014_obj36.tsv: line 2", "9 fields, not 10")),
     "no base64": (_rewritten(lambda f: [*f[:-1], "&&&&"]), [], ("line 2: no regions as LXMERT's",)),
     "a cut line": (_rewritten(lambda f: [*f[:-1], f[-1][:-8]]), [], ("line 2: no regions as LXMERT's",)),

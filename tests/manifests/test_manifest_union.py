@@ -77,7 +77,7 @@ def test_every_fault_of_every_folder_is_named(two: list[Path], tmp_path: Path) -
     assert [problem.partition(": ")[2] for problem in error.value.problems] == [
         "no such file",
         "its utterances, labels, words and images differ in number",
-        "no manifest (SPLIT.tsv) there",
+        "no manifest (SPLIT.tsv) in this folder",
     ]
 
 

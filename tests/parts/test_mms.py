@@ -84,7 +84,7 @@ def test_a_part_goes_back_to_the_same_tensors(folder: Path, parts: dict[str, Pat
         was, now = load_file(folder / adapter.name), load_file(adapter)
         assert was.keys() == now.keys()
         assert all(torch.equal(was[name], now[name]) for name in was)
-        with pytest.raises(ConfigError, match="is there already; name another folder"):
+        with pytest.raises(ConfigError, match="exists already; name another folder"):
             export_adapter(part, tmp_path / language)
 
 

@@ -236,7 +236,7 @@ def test_extract_needs_the_base_a_head_and_equal_precision(
     moved = checkpoints.read(finetuned["lora"])
     moved["cfg"]["model"]["w2v_path"] = str(tmp_path / "gone.pt")
     torch.save(moved, tmp_path / "moved.pt")
-    with pytest.raises(PartError, match=r"its pretrained file .*gone.pt is not there; name it by --base FILE"):
+    with pytest.raises(PartError, match=r"its pretrained file .*gone.pt does not exist; name it by --base FILE"):
         extract(tmp_path / "moved.pt", tmp_path / "p.safetensors")
     shutil.copy(base, tmp_path / "copy.pt")
     with pytest.raises(PartError, match="has no head"):

@@ -35,7 +35,7 @@ def test_paper_scope_is_the_linear_maps_weight_and_bias() -> None:
 
 
 def test_decoder_layers_are_not_in_the_paper_scope() -> None:
-    with pytest.raises(ScopeError, match="finds no layer of a known architecture"):
+    with pytest.raises(ScopeError, match="matches no layer of a known architecture"):
         find_parameters(encoder(1, name="decoder"))
 
 
@@ -72,9 +72,9 @@ def test_exact_names_and_regular_expressions() -> None:
 @pytest.mark.parametrize(
     ("scope", "message"),
     [
-        (["proj.weight", r".*fc3.*"], r"'\.\*fc3\.\*' finds no parameter"),
-        ([r".*fc1\.weight", r"encoder\.layers\.0\..*weight"], r"layers\.0\.fc1\.weight is found by both"),
-        (["proj.weight", r"proj\..*"], r"proj\.weight is found by both"),
+        (["proj.weight", r".*fc3.*"], r"'\.\*fc3\.\*' matches no parameter"),
+        ([r".*fc1\.weight", r"encoder\.layers\.0\..*weight"], r"layers\.0\.fc1\.weight is matched by both"),
+        (["proj.weight", r"proj\..*"], r"proj\.weight is matched by both"),
         (["fc["], r"'fc\[' is not a regular expression"),
     ],
 )
@@ -97,5 +97,5 @@ def test_the_feed_forward_part_has_a_name() -> None:
     names = [f"{layer}.{each}.weight" for each in ("self_attn.q_proj", "fc1", "fc2", "final_layer_norm")]
     assert find_names(names, "ffn") == find_names(names, ["ffn"]) == [f"{layer}.fc1.weight", f"{layer}.fc2.weight"]
     assert find_names(names, "ffn") == [name for name in find_names(names, "paper") if ".fc" in name]
-    with pytest.raises(ScopeError, match="scope 'ffn' finds no layer of a known architecture"):
+    with pytest.raises(ScopeError, match="scope 'ffn' matches no layer of a known architecture"):
         find_names(["proj.weight"], "ffn")

@@ -153,7 +153,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no split": (
         lambda folder: (folder / "label" / "valid.idx").unlink(),
-        "valid.idx: no such file; splits there: train",
+        "valid.idx: no such file; the folder's splits: train",
     ),
     "no dictionary": (lambda folder: (folder / "input0" / "dict.txt").unlink(), "input0/dict.txt: no such file"),
     "a damaged index": (lambda folder: (folder / "input0" / "train.idx").write_bytes(b"MMI"), "train.idx: "),
@@ -210,7 +210,7 @@ def test_labels_that_are_not_the_runs(finetuned: Path, tmp_path: Path) -> None:
     [
         ("ctc", "holds no RoBERTa but wav2vec2, which cannot classify text here"),
         ("positions", "task.max_positions=64: .* has 32 positions; give that number"),
-        ("tokens", "input0/dict.txt: another dictionary than .*: 99 tokens there, .* here"),
+        ("tokens", "input0/dict.txt: another dictionary than .*: 99 tokens in the checkpoint, .* here"),
         ("width", "does not fit this command"),
     ],
 )

@@ -165,6 +165,6 @@ def test_the_command_writes_pretraining_data_too_and_replaces_nothing(
     tokenizer = {f"tokenizer/{name}" for name in ("encoder.json", "vocab.bpe", "dict.txt")}
     assert written == {"dict.txt", "train.idx", "train.bin", "valid.idx", "valid.bin", *tokenizer}
     assert cli.main(argv) == 2
-    assert "is there already; remove it" in capsys.readouterr().err
+    assert "exists already; remove it" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="must be at least 256: one token for each byte"):
         write_folder({"train": read_table(train_file), "valid": read_table(valid_file)}, tmp_path / "other", None, 99)

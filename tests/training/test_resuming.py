@@ -125,7 +125,7 @@ def test_a_checkpoint_that_is_named_is_there(train: Train, finetuned: Path, tmp_
     train("checkpoint.restore_file=./checkpoint_last.pt", refused=hint)
     # from another folder's run, over this one's last checkpoint
     keys = [f"checkpoint.restore_file={finetuned}/checkpoint_2_3.pt"]
-    train(*keys, refused="run/checkpoint_last.pt is there, and would be overwritten by a run from another folder")
+    train(*keys, refused="run/checkpoint_last.pt exists and would be overwritten by a run from another folder")
     both = [*keys, f"checkpoint.finetune_from_model={finetuned}/checkpoint_2_3.pt"]
     train(*both, refused="and cannot be combined with checkpoint.restore_file")
     train(*both[1:], "checkpoint.reset_meters=true", refused="and cannot be combined with checkpoint.reset_meters")

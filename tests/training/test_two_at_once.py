@@ -88,7 +88,7 @@ def test_a_run_that_an_exception_ends_frees_its_folder(data: Path, pretrained: P
     recipe = in_process.speech(data, pretrained)
     in_process.train(recipe, tmp_path, stop_after=1, sparsity=0.5)
     assert together(1, lambda _: claim(str(tmp_path))) == [0]
-    with pytest.raises(OneLineExit, match="finds no parameter"):
+    with pytest.raises(OneLineExit, match="matches no parameter"):
         in_process.train(recipe, tmp_path, sparsity=0.5, scope=["nothing"])
     assert together(1, lambda _: claim(str(tmp_path))) == [0]
 

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = recipe(arguments.name, configs(), "NAME")
     out = arguments.out or Path(source.name)
     if out.exists():
-        raise ConfigError("--out", absolute(out), "is there already; name another file")
+        raise ConfigError("--out", absolute(out), "exists already; name another file")
     text = re.sub(
         r"^( +user_dir:).*$", lambda key: f"{key[1]} {json.dumps(str(PLUGIN))}", source.read_text("utf-8"), flags=re.M
     )

@@ -65,7 +65,7 @@ def read_chapter(folder: Path, root: Path) -> Chapter:
     }
     problems += shown(file, faults)
     if not problems:
-        problems = [f"{file}: no line for {flac}.flac, which is there" for flac in sorted(flacs - by_id.keys())]
+        problems = [f"{file}: no line for {flac}.flac, which exists" for flac in sorted(flacs - by_id.keys())]
     return Chapter(sources, sorted(by_id.keys() - flacs), problems)
 
 

@@ -57,7 +57,7 @@ def write_librilight(
     tree = _find_tree(Path(absolute(root)))
     base = tree or find_librispeech(root, TRAIN)
     if base is None:
-        looked = "looked there, in librispeech_finetuning for 1h, 9h, and in LibriSpeech for"
+        looked = "looked in it, in librispeech_finetuning for 1h, 9h, and in LibriSpeech for"
         raise ManifestError([f"{absolute(root)}: no Libri-light; {looked} {listing(TRAIN)}"])
     parts, problems = [], []
     absent = _absent(base)

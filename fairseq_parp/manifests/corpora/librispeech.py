@@ -86,5 +86,5 @@ def _hint(base: Path, subset: str) -> str:
     for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():
         cells = [cell.strip() for cell in line.split("|")]
         if len(cells) > 3 and cells[3] == subset and not (base / subset / cells[1] / cells[0]).is_dir():
-            return f"; CHAPTERS.TXT names {subset}/{cells[1]}/{cells[0]}, which is not there"
+            return f"; CHAPTERS.TXT names {subset}/{cells[1]}/{cells[0]}, which does not exist"
     return ""

@@ -157,7 +157,7 @@ def test_a_doubled_utterance(tree: Path, trains: Path, tmp_path: Path, ids, fact
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--subset='10min': one of 10min-0, 10min-1, .*, 1h, 9h, 10h$"):
         write_librilight(tmp_path, tmp_path / "data", subset="10min")
-    with pytest.raises(ManifestError, match="no Libri-light; looked there, in librispeech_finetuning for 1h, 9h, and"):
+    with pytest.raises(ManifestError, match="no Libri-light; looked in it, in librispeech_finetuning for 1h, 9h, and"):
         write_librilight(tmp_path, tmp_path / "data", subset="1h")
 
 

@@ -80,7 +80,7 @@ def test_a_missing_chapter_is_named(librispeech, tmp_path, facts, folder, proble
     folder.rename(tmp_path / "elsewhere")
     build = partial(write_librispeech, tmp_path, facts=facts)
     assert problems_of(IncompleteSplitError, build, tmp_path / "data") == [
-        "dev-other: 3 of 5 utterances are missing; CHAPTERS.TXT names dev-other/116/288045, which is not there"
+        "dev-other: 3 of 5 utterances are missing; CHAPTERS.TXT names dev-other/116/288045, which does not exist"
     ]
     (librispeech / "CHAPTERS.TXT").unlink()
     assert problems_of(IncompleteSplitError, build, tmp_path / "data") == ["dev-other: 3 of 5 utterances are missing"]
