@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the use of the codes, and recall by codes alone; or one code's words and objects."""
     if bool(arguments.pictures) != (arguments.code is not None and bool(arguments.plot)):
-        raise ConfigError("--pictures", arguments.pictures, "goes with --code N and --plot PNG, and these with it")
+        raise ConfigError("--pictures", arguments.pictures, "goes with --code N and --plot PNG; name all three")
     from fairseq_parp.manifests.alignments import read_alignment
     from fairseq_parp.retrieval.codes import draw, measure_codes
     from fairseq_parp.retrieval.embedding import embed_split

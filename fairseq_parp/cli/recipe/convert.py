@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the recipe, and print each change with its reason."""
     out: Path = arguments.out
     if out.suffix != ".yaml" or out.exists():
-        reason = "exists already; name another file" if out.exists() else "must end in .yaml, as hydra finds it by"
+        reason = "exists already; name another file" if out.exists() else "must end in .yaml, or hydra does not find it"
         raise ConfigError("--out", absolute(out), reason)
     text, changes = convert(arguments.recipe, f"outputs/{out.stem}")
     write_whole(out, text.encode())
