@@ -81,7 +81,7 @@ class SpeechTask(TrainingSet, PruningLifeCycle):
         task_cfg = self._as_own(task_cfg)
         cfg = task_cfg or self.cfg
         with one_line_errors():
-            if not cfg.labels:
+            if not getattr(cfg, "labels", None):
                 path = absolute(self.cfg.path.split(":")[0])
                 raise CheckpointError(path, "was not finetuned on labels, so it cannot be decoded")
             if getattr(cfg, "multi_corpus_keys", None) is None and not getattr(cfg, "binarized_dataset", False):
