@@ -99,7 +99,8 @@ def _game(localiser: Localiser, arguments: argparse.Namespace) -> int:
 
     alignment = read_alignment(arguments.alignment) if arguments.alignment else None
     objects = read_objects(arguments.objects)
-    found = point(localiser, words_of_split(localiser, arguments.data, arguments.split, alignment, objects))
+    words = words_of_split(localiser, arguments.data, arguments.split, alignment, objects)
+    found = point(localiser, words, f"{arguments.alignment or arguments.data} with {arguments.objects}")
     if arguments.json:
         shown = _counted(found.hits, found.chance)
         print(json.dumps(shown | ({"preferred": _counted(found.preferred, found.even)} if found.preferred else {})))

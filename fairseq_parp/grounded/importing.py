@@ -117,7 +117,10 @@ def _arrays(path: Path) -> dict[str, Array]:
     """Return the arrays of a file by name; that of a ``.npy`` is ``features``."""
     try:
         read = np.load(path, mmap_mode="r", allow_pickle=False)
-        return {"features": read} if isinstance(read, np.ndarray) else {name: read[name] for name in read.files}
+        arrays = {"features": read} if isinstance(read, np.ndarray) else {name: read[name] for name in read.files}
+        if not all(isinstance(each, np.ndarray) for each in arrays.values()):
+            raise ValueError("a zip file with other members")  # such as what torch.save writes
+        return arrays
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         reason = misread("a NumPy array", path, error)
         raise ImagesError(path, f"{reason}; an array is .npy or .npz, without pickled objects") from None

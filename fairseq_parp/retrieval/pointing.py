@@ -103,8 +103,13 @@ def _by_name(objects: Sequence[Shown]) -> dict[str, Tensor]:
     return {name: torch.stack(places) for name, places in boxes.items()}
 
 
-def point(localiser: Localiser, words: Iterable[Word]) -> Pointed:
+def point(localiser: Localiser, words: Iterable[Word], source: str = "the split") -> Pointed:
     """Play the pointing game.
+
+    Args:
+        localiser: model with the features of the pictures.
+        words: words of a split, see :func:`words_of_split`.
+        source: name of the words in messages.
 
     Raises:
         ConfigError: there is no word, or one is not within its recording.
@@ -123,7 +128,7 @@ def point(localiser: Localiser, words: Iterable[Word]) -> Pointed:
             preferred.append(own > max(others))
             evens.append(1 / (1 + len(others)))
     if not hits:
-        raise ConfigError("pointing game", "no word", "needs a word whose object has a box in the caption's picture")
+        raise ConfigError("pointing game", source, "has no word whose object has a box in the caption's picture")
     return Pointed(hits, _percent(chances), preferred, _percent(evens))
 
 

@@ -213,6 +213,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] = {
     "pickled objects": (_objects, IMPORT, ("f.npy", "without pickled objects")),
     "no array": (_with_ids("text", "f.npy"), IMPORT, ("f.npy", "cannot be read")),
     "missing": (lambda d: (d / "f.npy").unlink(), IMPORT, ("f.npy", "no such file")),
+    "a checkpoint": (lambda d: torch.save({}, d / "f.npy"), IMPORT, ("f.npy", "a zip file with other members")),
     "other ids": (_with_ids("a\n"), IMPORT, ("has 2 rows", "1 ids")),
     "an empty id": (_with_ids("a\n\n"), IMPORT, ("ids.txt", "one id in every line")),
     "no ids": (lambda _: None, IMPORT[:-2], ("--ids",)),

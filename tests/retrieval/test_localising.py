@@ -179,7 +179,7 @@ def test_bad_input_ends_in_one_line(folder: Path, capsys: pytest.CaptureFixture[
                 str(folder / "nothing.ctm"),
             ],
             "",
-            "needs a word whose object has a box",
+            "has no word whose object has a box",
         ),
     ]
     for arguments, images, named in cases:
