@@ -21,6 +21,13 @@ folder of the shipped recipes (fairseq-parp configs list), common.user_dir is th
 example: fairseq-parp train --config-name base_10m task.data=DATA model.w2v_path=wav2vec_small.pt"""
 
 
+TRAIN = """import logging
+logging.getLogger().addHandler(logging.NullHandler())
+from fairseq_cli.hydra_train import cli_main
+cli_main()"""
+"""fairseq-hydra-train; the root's handler keeps modules of fairseq from logging to the terminal on their import."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("argv", metavar="ARGUMENT", nargs="*")
@@ -36,5 +43,5 @@ def run(arguments: argparse.Namespace) -> int:
             raise MissingToolError("fairseq is not installed; fairseq-parp doctor shows how to install it")
         chosen = sys.warnoptions or "PYTHONWARNINGS" in os.environ  # by the user; else hydra's and torch's are noise
         quiet = [] if chosen else ["-W", "ignore"]
-        os.execv(sys.executable, [sys.executable, *quiet, "-m", "fairseq_cli.hydra_train", *argv])
+        os.execv(sys.executable, [sys.executable, *quiet, "-c", TRAIN, *argv])
     return 0
