@@ -7,7 +7,7 @@ such utterance is named.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,9 +18,10 @@ from fairseq_parp.manifests.building import Source, Written, build, dictionary_f
 from fairseq_parp.manifests.cautions import cautions
 from fairseq_parp.manifests.choosing import Speakers, Wanted, choose
 from fairseq_parp.manifests.cutting import cut, require_whole
-from fairseq_parp.manifests.labelling import CLASS, dictionary, graphemes
+from fairseq_parp.manifests.labelling import CLASS, LABELLERS, dictionary, graphemes
 from fairseq_parp.manifests.sources import read_corpus
 from fairseq_parp.manifests.transcripts import TranscriptRow, Transcripts
+from fairseq_parp.manifests.writing import Utterance
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def write_table(
     if together and labels != "ltr":
         raise ConfigError("--graphemes", labels, "is for letters (--labels ltr)")
     table = read_corpus(source, base, label)
+    if audio is not None and not table.problems:
+        _require_labels(table.rows, graphemes if together else LABELLERS[labels], symbols)
     rows, folder, conversion = _with_audio(table, audio, processes)
     sources = [Source(row.path, row.text, row.place, row.image) for row in rows]
     built = build(sources, folder, labels, label=graphemes if together else None)
@@ -131,6 +134,25 @@ def _with_audio(
     folder = os.path.normpath(absolute(audio))
     clips = cut(table.rows, table.root, Path(folder), processes)
     return tuple(clips.rows), folder, clips.notes
+
+
+def _require_labels(
+    rows: Sequence[TranscriptRow], labels_of: Callable[[str], str], symbols: Mapping[str, int] | None
+) -> None:
+    """Check the labels before audio is converted, which takes long.
+
+    Raises:
+        ManifestError: a text gives no labels, or ``symbols`` lacks some.
+    """
+    problems, labelled = list[str](), list[Utterance]()
+    for row in rows:
+        try:
+            labelled.append(Utterance(row.path, 0, labels_of(row.text)))
+        except ValueError as error:
+            problems.append(f"{row.place}: {error}")
+    if problems:
+        raise ManifestError(problems)
+    dictionary_for(labelled, symbols)
 
 
 def _require_two_labels(column: str, labels: Mapping[str, int], source: Path) -> None:
