@@ -116,7 +116,7 @@ def test_audio_of_another_length_or_rate(tmp_path, facts, folder, audio, problem
         ("0001 IT'S ANAN EGG", "0001 ", [":2: 116-288045-0001 has no text"]),
         ("116-288045-0001", "117-288045-0001", [":2: id '117-288045-0001' is not of this chapter"]),
         ("116-288045-0001", "116-288045-0000", [":2: '116-288045-0000' is already on line 1"]),
-        ("116-288045-0001 IT'S ANAN EGG\n", "", [": no line for 116-288045-0001.flac, which is there"]),
+        ("116-288045-0001 IT'S ANAN EGG\n", "", [": no line for 116-288045-0001.flac, which exists"]),
         ("EGG\n116-288045-0001", "EGG\n\n116-288045-0001", [":2: id '' is not of this chapter"]),
     ],
 )
