@@ -106,7 +106,7 @@ UNUSABLE: dict[str, tuple[Callable[[State], object], str]] = {
     "a text as model": (lambda s: s["cfg"].update(model="x"), "its config does not name a model and a task"),
     "a model of other code": (
         lambda s: s["cfg"]["model"].update(_name="mine"),
-        "its model 'mine' is of code that is not",
+        "its model 'mine' is not registered here",
     ),
     "a task of other code": (
         lambda s: s["cfg"]["task"].update(_name="mine"),
