@@ -48,6 +48,7 @@ def test_other_tasks_log_as_stock_fairseq(name: str, caplog: pytest.LogCaptureFi
     theirs, ours = (
         OmegaConf.create({"task": {"_name": task, "data": "x"}}) for task in ("translation", "parp_finetuning")
     )
+    caplog.clear()  # of what the plugin's import logged
     with caplog.at_level(logging.INFO, name):
         logger.info(theirs)
         logger.info(nn.Linear(1, 1))
