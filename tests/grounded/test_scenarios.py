@@ -90,14 +90,15 @@ config: tiny.yaml
 checkpoint: null
 data: data
 test: [valid]
+updates: 15
 settings: ["+model.untrained_parts=true"]
 variants:
   ssl: [criterion.alpha=0]
   vgs: ["criterion.alpha=[[0, 1], [14, 1]]"] # what depends on the length of the run holds while an update is timed
 method: dense
 runs:
-  - {variant: vgs, updates: 15}
-  - {variant: ssl, after: vgs, after_updates: 15, updates: 3}
+  - {variant: vgs}
+  - {variant: ssl, after: vgs, after_updates: 15}
 """
 
 
