@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -18,6 +19,9 @@ PARTS = ("head", "mask_emb", "norms", "biases")
 
 LORA_MAPS = ("q", "k", "v", "out", "fc1", "fc2")
 """The maps of a layer that LoRA may adapt, by the names of :class:`~fairseq_parp.architectures.LinearMap`."""
+
+MAX_WIDTH = 65_536
+"""Of a bottleneck: eight times the widest feed-forward map of wav2vec 2.0; the memory of a larger one is not there."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class AdapterConfig:
         """Return the values that a resumed run must share with the run that it continues."""
         return asdict(self)
 
+    def modules(self) -> dict[str, Any]:
+        """Return the keys that decide which modules are put into the model; none where the kind adds none."""
+        return {}
+
 
 @dataclass(frozen=True)
 class HeadOnly(AdapterConfig):
@@ -62,8 +70,7 @@ class Only(AdapterConfig):
     """Any of :data:`PARTS`; none, where only scores train."""
 
     def __post_init__(self) -> None:
-        known = isinstance(self.train, tuple) and set(self.train) <= set(PARTS)
-        self._require("train", known and len(set(self.train)) == len(self.train), f"must be among {', '.join(PARTS)}")
+        self._require("train", _is_subset(self.train, PARTS), f"must be among {', '.join(PARTS)}")
 
 
 @dataclass(frozen=True)
@@ -94,13 +101,18 @@ class Bottleneck(TopN):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require("width", _is_count(self.width), "must be a whole number >= 1")
+        good = _is_count(self.width) and self.width <= MAX_WIDTH
+        self._require("width", good, f"must be a whole number from 1 to {MAX_WIDTH:,}")
         self._require("base", self.base in ("frozen", "trained"), "must be frozen or trained")
 
     @property
     def adds(self) -> bool:
         """Whether the kind inserts modules into the model."""
         return True
+
+    def modules(self) -> dict[str, Any]:
+        """Return all keys but ``base``: what else trains changes no module."""
+        return {"kind": self.kind, "layers": self.layers, "width": self.width}
 
 
 @dataclass(frozen=True)
@@ -119,8 +131,8 @@ class Lora(TopN):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = isinstance(self.maps, tuple) and bool(self.maps) and set(self.maps) <= set(LORA_MAPS)
-        self._require("maps", known and len(set(self.maps)) == len(self.maps), f"must be among {', '.join(LORA_MAPS)}")
+        known = bool(self.maps) and _is_subset(self.maps, LORA_MAPS)
+        self._require("maps", known, f"must be among {', '.join(LORA_MAPS)}")
         self._require("rank", _is_count(self.rank), "must be a whole number >= 1")
         self._require("alpha", _is_number(self.alpha) and self.alpha > 0, "must be a number above 0")
         self._require("dropout", _is_number(self.dropout) and 0 <= self.dropout < 1, "must be a number in [0, 1)")
@@ -129,6 +141,10 @@ class Lora(TopN):
     def adds(self) -> bool:
         """Whether the kind inserts modules into the model."""
         return True
+
+    def modules(self) -> dict[str, Any]:
+        """Return all keys but ``dropout``, which changes no module."""
+        return {key: value for key, value in asdict(self).items() if key != "dropout"}
 
 
 KINDS: Registry[type[AdapterConfig]] = Registry(f"{PREFIX}.kind")
@@ -169,7 +185,14 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_subset(value: object, known: tuple[str, ...]) -> bool:
+    """Return whether a value is a tuple of different names, all of them known."""
+    if not isinstance(value, tuple):
+        return False
+    return all(each in known for each in value) and all(value.count(each) == 1 for each in value)
 
 
 def _is_layers(value: object) -> bool:

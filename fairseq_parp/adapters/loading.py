@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairseq_parp.adapters.config import PREFIX, AdapterConfig
+from fairseq_parp.adapters.config import PREFIX, AdapterConfig, read_adapters
 from fairseq_parp.adapters.insertion import put
 from fairseq_parp.adapters.layers import Adapter, LanguageAdapter, Lora
 from fairseq_parp.architectures import is_adapter
@@ -29,6 +29,8 @@ def accept(model: nn.Module, *, insert: bool) -> None:
 def require_same(path: str, state: Mapping[str, Any], config: AdapterConfig, task: str, resumes: bool) -> None:
     """Compare a checkpoint's adapters with those of the training that starts from it.
 
+    A new run may train other parts of a model with the same modules, such as all of it under ``base: trained``.
+
     Raises:
         ResumeError: the resumed run trained other parameters.
         ConfigError: the checkpoint has adapters, and the training adds none or other ones.
@@ -37,9 +39,21 @@ def require_same(path: str, state: Mapping[str, Any], config: AdapterConfig, tas
     was = saved["config"] if saved else AdapterConfig().identity()
     if resumes and was != config.identity():
         raise ResumeError(PREFIX, was, config.identity())
-    if not resumes and any(map(is_adapter, state["model"])) and not (config.adds and was == config.identity()):
-        shown = " ".join(f"{PREFIX}.{key}={value}" for key, value in was.items()) if saved else "the same task.adapters"
-        raise ConfigError(f"{PREFIX}.kind", config.kind, f"{absolute(path)} has adapters; start from it with {shown}")
+    has = any(map(is_adapter, state["model"]))
+    if (
+        not resumes
+        and has
+        and not (config.adds and {key: was.get(key) for key in config.modules()} == config.modules())
+    ):
+        keys = read_adapters(was).modules() if saved else {}
+        shown = " ".join(f"{PREFIX}.{key}={_written(value)}" for key, value in keys.items())
+        allowed = f"{absolute(path)} has adapters; start from it with {shown or 'the same task.adapters'}"
+        raise ConfigError(f"{PREFIX}.kind", config.kind, allowed)
+
+
+def _written(value: Any) -> str:
+    """Return a value as hydra reads it on a command line."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
 
 
 def _keep(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

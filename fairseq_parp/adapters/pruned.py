@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from torch import nn
 
 from fairseq_parp.adapters.config import PREFIX, AdapterConfig, Lora
@@ -9,10 +11,13 @@ from fairseq_parp.errors import ConfigError
 from fairseq_parp.sparsity import PruningConfig, find_parameters
 from fairseq_parp.sparsity.criteria import CRITERIA
 from fairseq_parp.sparsity.methods import METHODS
+from fairseq_parp.sparsity.methods.static import Static
+
+logger = logging.getLogger(__name__)
 
 
 def require_prunable(model: nn.Module, config: AdapterConfig, pruning: PruningConfig) -> None:
-    """Refuse a pruning that the adapters would undo, or whose criterion or method lacks gradients.
+    """Refuse a pruning that the adapters would undo, or whose criterion or method lacks gradients; warn if it adjusts none.
 
     Raises:
         ConfigError: LoRA adds to weights that are pruned; a method grows frozen weights; a criterion ranks by gradients
@@ -27,12 +32,18 @@ def require_prunable(model: nn.Module, config: AdapterConfig, pruning: PruningCo
         allowed = f"adds to {pruned}, which is pruned: merged, it has no zeros; use bottleneck, or another scope"
         raise ConfigError(f"{PREFIX}.kind", config.kind, allowed)
     frozen = next((name for name, weight in scope.items() if not weight.requires_grad), None)
-    if frozen is not None and METHODS[pruning.method].facts.grows:
+    method = METHODS[pruning.method]
+    if frozen is not None and method.facts.grows:
         allowed = f"grows weights from zero, and {PREFIX}.kind={config.kind} freezes {frozen}, which would stay zero"
         raise ConfigError("task.pruning.method", pruning.method, f"{allowed}; use parp, gmp or mpi")
     if frozen is not None and CRITERIA[pruning.criterion].needs_gradients:
         allowed = f"ranks by gradients, and {PREFIX}.kind={config.kind} freezes {frozen}; use magnitude or random"
         raise ConfigError("task.pruning.criterion", pruning.criterion, allowed)
+    if frozen is not None and not (issubclass(method, Static) or method.learns_scores):
+        logger.warning(
+            f"{PREFIX}.kind={config.kind} freezes {frozen}: {method.facts.label} has nothing to adjust there, and a "
+            "weight that is zero stays zero, as under task.pruning.method=mpi"
+        )
 
 
 def _has_lora(model: nn.Module, name: str) -> bool:

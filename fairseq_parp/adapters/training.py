@@ -48,9 +48,12 @@ def set_trained(model: nn.Module, config: AdapterConfig, scored: Iterable[str] =
         scored: names of parameters that always train, as scores of their weights.
 
     Raises:
-        ConfigError: no parameter would train.
+        ConfigError: no parameter would train, or a score would get no gradient.
     """
     named = dict(model.named_parameters())
+    idle = _without_gradients(model, named)
+    if lost := next((name for name in scored if name in idle), None):
+        raise ConfigError("task.pruning.scope", lost, f"its scores never train: {idle[lost]}")
     kinds = _kinds(model, named) | dict.fromkeys(scored, "scores")
     if type(config) is not AdapterConfig and getattr(config, "base", "frozen") == "frozen":
         wanted = _wanted(model, config, kinds) | set(scored)
@@ -59,7 +62,7 @@ def set_trained(model: nn.Module, config: AdapterConfig, scored: Iterable[str] =
         _record_through_checkpoints(model)
     counts: Counter[str] = Counter()
     for name, parameter in named.items():
-        if parameter.requires_grad:
+        if parameter.requires_grad and name not in idle:
             counts[kinds[name]] += parameter.numel()
     if not counts:
         raise ConfigError(f"{PREFIX}.kind", config.kind, "nothing trains: no part that it names is in the model")
@@ -123,6 +126,18 @@ def _kinds(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
         return "encoder" if alone or name.startswith(beneath) else "head"
 
     return {name: kind(name) for name in every}
+
+
+def _without_gradients(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Return the parameters that fairseq computes without a gradient, whatever they ask for, each with the reason."""
+    idle = {
+        f"{name}.feature_extractor.".removeprefix("."): "model.feature_grad_mult=0 freezes the convolutions"
+        for name, module in model.named_modules()
+        if getattr(module, "feature_grad_mult", 1) <= 0
+    }
+    if getattr(model, "classification_heads", None):
+        idle["encoder.lm_head."] = "a classification does not compute the head of the pretraining"
+    return {name: reason for name in names for start, reason in idle.items() if name.startswith(start)}
 
 
 def _record_through_checkpoints(model: nn.Module) -> None:

@@ -170,6 +170,16 @@ class PruningSession(PrunedWeights):
             "method": self.method.state_dict(),
         }
 
+    def require_same_run(self, saved: Mapping[str, Any]) -> None:
+        """Compare what :meth:`load_state_dict` is to load with this run, before anything else of a file is used.
+
+        Raises:
+            ResumeError: that run was another one.
+            MaskError: the state is damaged, or of a newer version.
+        """
+        with _whole():
+            require_same_run(self.config, self.parameters, upgraded_state(saved))
+
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue the run that saved ``saved``. Load its weights first.
 
@@ -180,7 +190,7 @@ class PruningSession(PrunedWeights):
             ResumeError: the saved run differs in method, sparsity, interval, scope, ramp or held mask.
             MaskError: the state is damaged or of a newer version, or does not fit the weights.
         """
-        try:
+        with _whole():
             state = upgraded_state(saved)
             require_same_run(self.config, self.parameters, state)
             require_fitting(self._weights(), state)
@@ -188,9 +198,16 @@ class PruningSession(PrunedWeights):
                 raise ValueError(f"pruned_at={pruned_at}")
             mask = self._selector.mask({name: state["mask"][name].to(self._device(name)) for name in self.parameters})
             self.method.load_state_dict(state["method"], mask)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise MaskError(f"the checkpoint's pruning state is damaged ({first_line(error)})") from None
         self.mask = mask
         self._pruned_at = pruned_at
         self._stashed = dict(state["stashed"])
         self._masters_stale = True
+
+
+@contextlib.contextmanager
+def _whole() -> Iterator[None]:
+    """Turn what reading a damaged state raises into a MaskError."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise MaskError(f"the checkpoint's pruning state is damaged ({first_line(error)})") from None

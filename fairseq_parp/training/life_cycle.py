@@ -114,7 +114,7 @@ class PruningLifeCycle:
             self.adapters, self.trained = set_up(model, self.cfg, config)
             session = PruningSession.of_model(model, config, last_update, self.mask_sources(model), self.cfg.seed)
             logger.info(f"pruning {len(session.parameters)} tensors, {session.size:,} weights: {config}")
-            warn_if_frozen(model_cfg, session)
+            warn_if_frozen(model_cfg, session, self.adapters, self.trained)
             warn_if_decayed(self.cfg, session)
             # Every save of the weights, crash.pt included, gets the sparse model.
             model.register_state_dict_pre_hook(lambda *_: self._show_sparse_or_warn())

@@ -8,6 +8,7 @@ from typing import Any
 
 from fairseq.logging import metrics
 
+from fairseq_parp.adapters import AdapterConfig, Trained
 from fairseq_parp.errors import ConfigError, listing
 from fairseq_parp.sparsity import PruningSession
 from fairseq_parp.sparsity.criteria import CRITERIA
@@ -58,12 +59,18 @@ _WITHOUT_GRADIENTS = ("freeze_finetune_updates", "layerdrop", "encoder_layerdrop
 """Keys of fairseq's models that leave layers without gradients, at first or in some updates, unless they are 0."""
 
 
-def warn_if_frozen(model_cfg: Any, session: PruningSession) -> None:
+def warn_if_frozen(model_cfg: Any, session: PruningSession, adapters: AdapterConfig, trained: Trained) -> None:
     """Warn if the Transformer is frozen at first: a method that re-prunes has nothing to adjust then.
 
+    Args:
+        model_cfg: the config of the model.
+        session: of the training.
+        adapters: what is to train.
+        trained: the count of it.
+
     Raises:
-        ConfigError: the method learns scores, and they would never train; or the criterion needs the gradients of all
-            layers, and some would have none.
+        ConfigError: the method learns scores, or the kind of adapters trains parts of the encoder, and they would never
+            train; or the criterion needs the gradients of all layers, and some would have none.
     """
     if CRITERIA[session.config.criterion].needs_gradients:
         for key in _WITHOUT_GRADIENTS:
@@ -71,11 +78,12 @@ def warn_if_frozen(model_cfg: Any, session: PruningSession) -> None:
                 allowed = f"must be 0 with task.pruning.criterion={session.config.criterion}, which ranks by gradients"
                 raise ConfigError(f"model.{key}", value, f"{allowed}: layers without any would be pruned first")
     frozen = getattr(model_cfg, "freeze_finetune_updates", 0)
-    if frozen and session.method.learns_scores:
+    chosen = trained.kinds if adapters.kind != "full" else ("scores",) if session.method.learns_scores else ()
+    if frozen and (inside := " and ".join(kind for kind in chosen if kind != "head")):
         if session.last_update is not None and frozen >= session.last_update:
-            allowed = f"the scores never train: must be below optimization.max_update={session.last_update}"
+            allowed = f"the {inside} never train: must be below optimization.max_update={session.last_update}"
             raise ConfigError("model.freeze_finetune_updates", frozen, f"{allowed}; the released recipes use 0")
-        logger.warning(f"model.freeze_finetune_updates={frozen}: the scores do not train for {frozen} updates")
+        logger.warning(f"model.freeze_finetune_updates={frozen}: the {inside} do not train for {frozen} updates")
     if frozen and session.method.facts.reprunes and session.config.interval is not None:
         logger.warning(
             f"model.freeze_finetune_updates={frozen}: the Transformer does not train for {frozen} updates, so "

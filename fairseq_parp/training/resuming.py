@@ -66,6 +66,8 @@ def _load(cfg: Any, trainer: Any, start: Start, new_optimizer: bool) -> Any:
             _require_resumable(path, state, type(trainer.task).__name__, new_optimizer)
         require_same(path, state, trainer.task.adapters, type(trainer.task).__name__, not start.weights_only)
         trainer.task.require_fitting(path, state)
+        if not start.weights_only:  # before the optimizer, which another scope does not fit either
+            trainer.task.session.require_same_run(state["extra_state"][type(trainer.task).__name__]["pruning"])
 
     def check_and_compare(path: str, state: Mapping[str, Any]) -> None:
         check(path, state)

@@ -172,6 +172,10 @@ def test_activation_checkpoints_change_no_gradient(lowest: int) -> None:
     [
         ({"kind": "botleneck"}, r"task\.adapters\.kind='botleneck': must be one of"),
         ({"kind": "bottleneck", "width": 0}, r"task\.adapters\.width=0: must be a whole number"),
+        ({"kind": "bottleneck", "width": 10**12}, r"task\.adapters\.width=1000000000000: must be .* 1 to 65,536"),
+        ({"kind": "lora", "alpha": float("inf")}, r"task\.adapters\.alpha=inf: must be a number above 0"),
+        ({"kind": "lora", "maps": [["q"]]}, r"task\.adapters\.maps=\(\['q'\],\): must be among"),
+        ({"kind": "only", "train": [["head"]]}, r"task\.adapters\.train=\(\['head'\],\): must be among"),
         ({"kind": "bottleneck", "layers": 3}, r"task\.adapters\.layers=3: the model has 2 layers"),
         ({"kind": "bottleneck", "layers": [0, 2]}, r"task\.adapters\.layers=\[0, 2\]: the model has 2 layers, 0 to 1"),
         ({"kind": "lora", "rank": 17}, r"task\.adapters\.rank=17: is above 16, the greatest rank of .*q_proj"),

@@ -92,7 +92,7 @@ def test_only_what_trains_changes_and_the_checkpoint_counts_it(kind: str, straig
             assert re.fullmatch(TRAINED[kind], name), name
     assert bool(changed) == (kind not in ("lora", "head_only"))
     count = sum(entry["adapters"]["trained"].values())
-    assert count == sum(each["exp_avg"].numel() for each in optimizer["state"].values()) or kind == "full"
+    assert count == sum(each["exp_avg"].numel() for each in optimizer["state"].values())
     assert entry["adapters"]["size"] == sum(v.numel() for n, v in model.items() if not n.endswith("lora.scale"))
 
 
@@ -325,6 +325,68 @@ def test_scores_alone_train_and_scores_that_never_would_are_refused(recipe: Reci
         train(frozen, tmp_path / "frozen", method="s3_router", sparsity=0.5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "inside"),
+    [("bottleneck", "norms and adapters"), ("lora", "adapters"), ("bitfit", "layers and norms"), ("top_n", "layers")],
+)
+def test_what_is_frozen_throughout_never_trains_and_is_refused(
+    kind: str, inside: str, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``freeze_finetune_updates`` computes the whole encoder without gradients, adapters included."""
+    frozen = with_kind(recipe, kind)
+    frozen["model"] = recipe["model"] | {"freeze_finetune_updates": 1000}
+    with pytest.raises(OneLineExit, match=rf"model\.freeze_finetune_updates=1000: the {inside}.* never train: must be"):
+        train(frozen, tmp_path / "never", method="dense")
+    frozen["model"]["freeze_finetune_updates"] = 1
+    frozen["optimization"] = recipe["optimization"] | {"max_update": 2}
+    train(frozen, tmp_path / "late", method="dense")
+    assert re.search(rf"freeze_finetune_updates=1: the {inside}.* do not train for 1 updates", caplog.text)
+
+
+@pytest.mark.parametrize("method", ["parp", "ste"])
+def test_a_method_that_adjusts_warns_of_weights_that_are_frozen(
+    method: str, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = with_kind(recipe, "head_only") | {"optimization": recipe["optimization"] | {"max_update": 1}}
+    train(short, tmp_path / method, method=method, sparsity=0.5)
+    assert "task.adapters.kind=head_only freezes w2v_encoder.w2v_model.encoder.layers.0" in caplog.text
+    assert "has nothing to adjust there" in caplog.text
+    caplog.clear()
+    train(short, tmp_path / "mpi", method="mpi", sparsity=0.5)
+    assert "nothing to adjust" not in caplog.text
+
+
+@pytest.mark.parametrize("multiple", [0.0, 1.0])
+def test_convolutions_that_fairseq_freezes_do_not_count_as_trained(
+    multiple: float, recipe: Recipe, tmp_path: Path
+) -> None:
+    """``feature_grad_mult=0``, as in every recipe: the counts are those of what changes, or could have."""
+    short = recipe | {
+        "model": recipe["model"] | {"feature_grad_mult": multiple},
+        "optimization": recipe["optimization"] | {"max_update": 2},
+    }
+    train(short, tmp_path, method="dense")
+    model, entry, optimizer = state_of(tmp_path / "checkpoint_last.pt")
+    convolutions = sum(each.numel() for name, each in model.items() if ".feature_extractor." in name)
+    assert convolutions > 0
+    assert entry["adapters"]["size"] - sum(entry["adapters"]["trained"].values()) == convolutions * (multiple == 0)
+    stepped = sum(each["exp_avg"].numel() for each in optimizer["state"].values())
+    assert stepped == sum(entry["adapters"]["trained"].values())
+    if multiple == 0:
+        with pytest.raises(
+            OneLineExit, match=r"scope='.*conv_layers.*': its scores never train: model\.feature_grad_m"
+        ):
+            train(short, tmp_path / "scored", method="s3_router", sparsity=0.5, scope=[r".*conv_layers\.1.*weight"])
+
+
+def test_a_scope_that_changed_is_named_on_resuming_although_the_optimizer_does_not_fit_either(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    train(with_kind(recipe, "only"), tmp_path, stop_after=4, method="s3_router", sparsity=0.5)
+    with pytest.raises(OneLineExit, match=r"task\.pruning\.scope: the checkpoint was trained with 'paper', .*'ffn'"):
+        train(with_kind(recipe, "only"), tmp_path, method="s3_router", sparsity=0.5, scope="ffn")
+
+
 def test_another_kind_is_refused_on_resuming(straight: Any, recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "checkpoint_last.pt").write_bytes((straight("bottleneck") / "checkpoint_last.pt").read_bytes())
     with pytest.raises(OneLineExit, match=r"task\.adapters: the checkpoint was trained with"):
@@ -344,8 +406,10 @@ def test_adapters_on_a_pruned_encoder_keep_its_zeros(recipe: Recipe, tmp_path: P
     assert sum(int((now[name] == 0).sum()) for name in entry["pruning"]["mask"]) > 0
 
 
-def test_parp_of_an_adapted_model(straight: Any, recipe: Recipe, tmp_path: Path) -> None:
-    pruned = with_kind(recipe, "bottleneck")
+@pytest.mark.parametrize("base", ["frozen", "trained"])
+def test_parp_of_an_adapted_model(base: str, straight: Any, recipe: Recipe, tmp_path: Path) -> None:
+    """The modules are the checkpoint's; what else trains is the new run's."""
+    pruned = with_kind(recipe, "bottleneck", base=base)
     pruned["checkpoint"] = recipe["checkpoint"] | {
         "finetune_from_model": str(straight("bottleneck") / "checkpoint_last.pt")
     }
@@ -355,6 +419,27 @@ def test_parp_of_an_adapted_model(straight: Any, recipe: Recipe, tmp_path: Path)
     size = sum(model[name].numel() for name in entry["pruning"]["mask"])
     assert zeros == size // 2
     assert not any(map(is_adapter, entry["pruning"]["mask"]))
+    before = state_of(straight("bottleneck") / "checkpoint_last.pt")[0]
+    moved = [
+        name for name in entry["pruning"]["mask"] if not torch.equal(model[name], before[name] * (model[name] != 0))
+    ]
+    assert bool(moved) == (base == "trained")
+
+
+@pytest.mark.parametrize("keys", [{"dropout": 0.3}, {"rank": 3}])
+def test_a_new_run_needs_the_modules_of_its_checkpoint_and_the_line_can_be_typed(
+    keys: dict[str, Any], straight: Any, recipe: Recipe, tmp_path: Path
+) -> None:
+    other = with_kind(recipe, "lora", **keys)
+    other["checkpoint"] = recipe["checkpoint"] | {"finetune_from_model": str(straight("lora") / "checkpoint_last.pt")}
+    other["optimization"] = recipe["optimization"] | {"max_update": 1}
+    if "dropout" in keys:
+        train(other, tmp_path, method="dense")
+        assert state_of(tmp_path / "checkpoint_last.pt")[1]["adapters"]["config"]["dropout"] == 0.3
+        return
+    line = "start from it with task.adapters.kind=lora task.adapters.layers=all task.adapters.maps=[q,v,fc2] task.adap"
+    with pytest.raises(OneLineExit, match=re.escape(line)):
+        train(other, tmp_path, method="dense")
 
 
 @pytest.mark.parametrize(
