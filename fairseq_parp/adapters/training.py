@@ -111,10 +111,11 @@ def _kinds(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
     every = list(names)
     if family_of(every, ARCHITECTURES) is None:
         return dict.fromkeys(every, "model")
-    family, layers = family_and_layers(model)
-    in_layers = _within(every, layers)
-    beneath = f"{family.weights_beneath}."
-    alone = not next(iter(layers)).startswith(beneath)  # then the model is the encoder itself
+    _, layers = family_and_layers(model)
+    in_layers, first = _within(every, layers), next(iter(layers))
+    # families whose layers have the same names differ in the encoder's; without any, the model is the encoder itself
+    encoders = (f"{family.weights_beneath}." for family in ARCHITECTURES.values())
+    beneath = next((encoder for encoder in encoders if first.startswith(encoder)), "")
 
     def kind(name: str) -> str:
         if is_adapter(name):
@@ -123,7 +124,7 @@ def _kinds(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
             return "norms" if is_norm(model.get_submodule(name.rpartition(".")[0])) else "layers"
         if name.rpartition(".")[2] == "mask_emb":
             return "mask_emb"
-        return "encoder" if alone or name.startswith(beneath) else "head"
+        return "encoder" if name.startswith(beneath) else "head"
 
     return {name: kind(name) for name in every}
 

@@ -95,15 +95,17 @@ def test_exact_zeros_and_a_resume_to_the_last_bit(
     assert report(straight / "checkpoint_last.pt").prunable.zeros == zeros
 
 
-def test_a_head_of_the_pretraining_that_a_classifier_never_computes_does_not_count_as_trained(
-    recipes: dict[str, dict[str, Any]], tmp_path: Path
+@pytest.mark.parametrize("adapters", [{"kind": "head_only"}, {"kind": "lora", "rank": 2}], ids=["head_only", "lora"])
+def test_the_head_of_a_text_classifier_trains_under_adapters_and_that_of_its_pretraining_does_not_count(
+    adapters: dict[str, Any], recipes: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     recipe = recipes["parp_sentence_prediction"]
     task = {key: value for key, value in recipe["task"].items() if key != "pruning"}
     short = recipe | {"optimization": recipe["optimization"] | {"max_update": 2}}
-    train(short | {"task": task | {"adapters": {"kind": "head_only"}}}, tmp_path, method="dense")
+    train(short | {"task": task | {"adapters": adapters}}, tmp_path, method="dense")
     model, entry, optimizer = state_of(tmp_path / "checkpoint_last.pt")
-    head = sum(each.numel() for name, each in model.items() if name.startswith("classification_heads."))
-    assert entry["adapters"]["trained"] == {"head": head}
-    assert head == sum(each["exp_avg"].numel() for each in optimizer["state"].values())
     assert any(name.startswith("encoder.lm_head.") for name in model)
+    head = sum(each.numel() for name, each in model.items() if name.startswith("classification_heads."))
+    trained = entry["adapters"]["trained"]
+    assert (trained["head"], "adapters" in trained) == (head, adapters["kind"] == "lora")
+    assert sum(trained.values()) == sum(each["exp_avg"].numel() for each in optimizer["state"].values())
