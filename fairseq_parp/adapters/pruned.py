@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def require_prunable(model: nn.Module, config: AdapterConfig, pruning: PruningConfig) -> None:
-    """Refuse a pruning that adapters would undo or that lacks gradients; warn of frozen weights under a method that adjusts.
+    """Refuse a pruning that adapters would undo or that lacks gradients; warn if frozen weights are to be adjusted.
 
     Raises:
         ConfigError: LoRA adds to weights that are pruned; a method grows frozen weights; a criterion ranks by gradients
