@@ -237,9 +237,13 @@ def test_every_engine_computes_the_same(engine: str) -> None:
     setting = inference.Setting(TINY, 0.9, 1)
     with torch.no_grad():
         source = setting.source()
-        wanted = inference.pruned(TINY, 0.9)(source)
-        assert (wanted - inference.pruned(TINY, 0.0)(source)).abs().max() > 1e-3
-        torch.testing.assert_close(torch.as_tensor(prepare(setting)(source)), wanted, rtol=1e-5, atol=5e-5)
+        wanted, dense = inference.pruned(TINY, 0.9)(source), inference.pruned(TINY, 0.0)(source)
+        found = torch.as_tensor(prepare(setting)(source))
+    if "bf16" in engine:  # 8 bits a number: a hundredth off, and nearer to the pruned model than the dense one is
+        assert (found - wanted).norm() < 0.015 * wanted.norm() < (dense - wanted).norm()
+    else:
+        assert (dense - wanted).abs().max() > 1e-3
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=5e-5)
 
 
 def test_an_engine_that_is_not_there_leaves_a_row_without_numbers(
