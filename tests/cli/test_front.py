@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -76,8 +77,9 @@ def test_a_recipe_of_several_files_is_passed_on(tmp_path: Path) -> None:
 def test_train_is_hydra_train_from_any_folder(tmp_path: Path) -> None:
     words = ["train", "--config-name", "base_10m", "task.data=D", "--cfg", "job"]
     code = "import sys; from fairseq_parp.cli import main; sys.exit(main())"
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}  # a user's choice
     done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False, env=environ
     )
     assert (done.returncode, done.stderr) == (0, "")
     config = yaml.safe_load(done.stdout[done.stdout.index("_name: null") :])

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fairseq.dataclass.configs import FairseqConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from fairseq_parp import cli
 from fairseq_parp.adapters import read_adapters
 from fairseq_parp.sparsity.methods import read_config
+
+SCHEMA = OmegaConf.structured(FairseqConfig)
+"""Keys that a recipe need not have: fairseq declares them."""
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 WHERE = re.compile(r"(checkpoint\.|model\.w2v_path=|task\.data=|common\.(seed|user_dir)=|hydra\.run)")
@@ -39,7 +43,8 @@ def composed(recipe: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     config = OmegaConf.load(CONFIGS / f"{recipe}.yaml")
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
-        known = key.rpartition(".")[2] in (OmegaConf.select(config, key.rpartition(".")[0]) or ())
+        group, _, name = key.rpartition(".")
+        known = any(name in (OmegaConf.select(one, group) or ()) for one in (config, SCHEMA))
         assert known or override.is_add(), f"{recipe} has no {key}"
         if override.is_delete():
             del OmegaConf.select(config, key.rpartition(".")[0])[key.rpartition(".")[2]]

@@ -130,10 +130,12 @@ def test_phones_are_read_with_spaces_between_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("symbol", ["A\u3000B", "<blk>", "\u2581"])
 def test_symbols_that_the_layout_cannot_hold(symbol: str, tmp_path: Path) -> None:
     save(tmp_path / "theirs", "base", "ForCTC")
-    vocabulary = json.loads((tmp_path / "theirs" / "vocab.json").read_text())
-    vocabulary[symbol] = vocabulary.pop("A")
-    (tmp_path / "theirs" / "vocab.json").write_text(json.dumps(vocabulary))
     import_folder(tmp_path / "theirs", tmp_path / "ours.pt")
+    state = torch.load(tmp_path / "ours.pt", weights_only=False)
+    dictionary = state["task_state"]["target_dictionary"]  # fairseq's files of symbols end each at an ASCII space
+    dictionary.indices[symbol] = dictionary.indices.pop("A")
+    dictionary.symbols[dictionary.index(symbol)] = symbol
+    torch.save(state, tmp_path / "ours.pt")
     with pytest.raises(ExportError, match=r"vocab\.txt cannot hold the symbol"):
         export(tmp_path / "ours.pt", "onnx", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -155,7 +155,8 @@ def test_an_optimizer_that_does_not_fit_is_one_line(
 ) -> None:  # fmt: skip
     folder = finetuned if was == "fp32" else half(was)
     shutil.copy(folder / "checkpoint_2_3.pt", tmp_path / "checkpoint_last.pt")
-    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *PRECISIONS[now]), expect=None)
+    keys = [*PRECISIONS[now], f"task.pruning.interval={7 if was == 'fp32' else 3}"]  # that of the checkpoint
+    done = commands.train(tmp_path, tiny.training(tmp_path, data, pretrained, *keys), expect=None)
     assert done.status == 1
     assert "Traceback" not in done.err
     assert done.last_line.startswith(f"fairseq_parp: {tmp_path}/checkpoint_last.pt: {reason}; repeat the original")
